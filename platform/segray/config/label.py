@@ -1,0 +1,102 @@
+"""The label job: which images, which SAM, where the masks go, on what machines, at what cost."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.sam import MaskGeneration, OriginalSam, Sam, Tiles, Unit
+from segray.config.sources import Source, Uri
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+Amount = Annotated[float, pydantic.Field(ge=0)]
+
+
+@config
+class Limits:
+    """Which images are refused, and when that is too many."""
+
+    max_pixels: Count = 100_000_000
+    """Images with more pixels are refused before they are decoded (Pillow warns of bombs from 89 M)."""
+    max_refused: Unit = 0.05
+    """Share of refused images above which the job's exit status says so."""
+
+
+@config
+class Workers:
+    """How the work is spread. None of it changes a mask."""
+
+    actors: Count | None = None
+    """A fixed pool of this many SAM actors; None: min_actors to max_actors, growing with the cluster."""
+    min_actors: Count = 1
+    """Smallest pool."""
+    max_actors: Count = 1
+    """Largest pool."""
+    gpus: Annotated[float, pydantic.Field(ge=0)] = 0
+    """GPU share of one actor, 0 for CPU; 0.5 puts two on a GPU."""
+    cpus: Annotated[float, pydantic.Field(gt=0)] = 1
+    """CPUs reserved for one actor."""
+    memory_gib: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """Memory reserved for one actor in GiB; None reserves none."""
+    torch_threads: Count | None = None
+    """Threads torch computes with; None: as many as CPUs reserved, at least 1 (Ray itself would leave 1)."""
+    decode_threads: Count = 2
+    """Threads that decode images ahead of the model, in the same actor."""
+    images_per_batch: Count = 4
+    """Images through the encoder at once."""
+    points_per_batch: Count | None = None
+    """Prompts through the mask decoder at once; None: what fits the cache (CPU) or 256 (CUDA). Halved when memory runs out."""
+    images_per_part: Count = 32
+    """Images to a committed part of the store; what a kill can cost at most per actor."""
+    wait_for_cluster_s: Amount = 0
+    """Seconds the job may wait without progress for cluster capacity; 0: forever (Ray's own default is 30 minutes)."""
+
+    @pydantic.model_validator(mode="after")
+    def _pool_possible(self) -> "Workers":
+        if self.min_actors > self.max_actors:
+            raise ValueError(f"min_actors {self.min_actors} is above max_actors {self.max_actors}")
+        return self
+
+
+@config
+class Cost:
+    """What labeling may cost."""
+
+    per_gpu_hour: Amount | None = None
+    """Price of one GPU-hour (of one actor-hour where gpus = 0), in any currency."""
+    budget: Amount | None = None
+    """The job stops cleanly when it has spent this much; what is committed stays."""
+
+    @pydantic.model_validator(mode="after")
+    def _priced(self) -> "Cost":
+        if self.budget is not None and not self.per_gpu_hour:
+            raise ValueError(f"budget {self.budget} needs cost.per_gpu_hour")
+        return self
+
+
+@config
+class LabelConfig:
+    """Label images: `segray label CONFIG`."""
+
+    job: Literal["label"]
+    """What kind of job this file describes."""
+    source: Source
+    """Where the images are."""
+    stores: Uri
+    """The folder that holds stores; this job's is a folder in it, named by the fingerprint of what decides its content."""
+    sam: Sam = OriginalSam()
+    """The model."""
+    masks: MaskGeneration = MaskGeneration()
+    """How it generates masks."""
+    tiles: Tiles | None = None
+    """Tiled mode for large images; none: every image whole."""
+    limits: Limits = Limits()
+    """Which images are refused."""
+    workers: Workers = Workers()
+    """How the work is spread."""
+    cost: Cost = Cost()
+    """What it may cost."""
+    sample: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
+    seed: int = 0
+    """Of the sample."""

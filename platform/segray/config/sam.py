@@ -1,0 +1,113 @@
+"""Which Segment Anything model, and how it generates masks."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Unit = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+@config
+class OriginalSam:
+    """A model of the segment-anything package, or the nano one that segray ships."""
+
+    kind: Literal["original"] = "original"
+    model: Literal["nano", "vit_b", "vit_l", "vit_h"] = "nano"
+    """The architecture."""
+    weights: str | None = None
+    """Path or URI of a checkpoint (.safetensors, or .pth read as plain tensors); the nano model ships its own."""
+    device: Device = "auto"
+    """Where it runs; auto takes CUDA where present."""
+    dtype: Dtype = "float32"
+    """Autocast type; the half types need CUDA."""
+    compile: bool = False
+    """`torch.compile` the encoder and decoder; needs CUDA."""
+
+    @pydantic.model_validator(mode="after")
+    def _weights_given(self) -> "OriginalSam":
+        if self.model != "nano" and self.weights is None:
+            raise ValueError(f"model {self.model!r} needs weights: give the path or URI of its checkpoint")
+        return self
+
+
+@config
+class HfSam:
+    """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1."""
+
+    kind: Literal["hf"] = "hf"
+    model: Annotated[str, pydantic.StringConstraints(min_length=1)]
+    """Hub id or local folder."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    device: Device = "auto"
+    """As for original."""
+    dtype: Dtype = "float32"
+    """As for original."""
+    compile: bool = False
+    """As for original."""
+
+
+Sam = Annotated[OriginalSam | HfSam, pydantic.Field(discriminator="kind")]
+
+
+@config
+class MaskGeneration:
+    """Automatic mask generation; names and defaults of segment-anything's SamAutomaticMaskGenerator."""
+
+    mode: Literal["exact", "fast"] = "exact"
+    """exact: the reference's masks. fast: fewer prompts for nearly the same masks."""
+    points_per_side: Annotated[int, pydantic.Field(ge=1, le=256)] = 32
+    """Grid points along each side of the image."""
+    pred_iou_thresh: Unit = 0.88
+    """Keep masks whose predicted IoU is above; 0 switches the filter off."""
+    stability_score_thresh: Unit = 0.95
+    """Keep masks whose stability is at least this; 0 switches the filter off."""
+    stability_score_offset: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    """Logit shift by which stability is measured."""
+    box_nms_thresh: Unit = 0.7
+    """Box IoU above which the worse of two masks of one crop goes."""
+    crop_n_layers: Annotated[int, pydantic.Field(ge=0, le=4)] = 0
+    """Further layers of crops; layer i has 4**i."""
+    crop_nms_thresh: Unit = 0.7
+    """Box IoU above which the worse of two masks of different crops goes."""
+    crop_overlap_ratio: Annotated[float, pydantic.Field(ge=0, lt=1)] = 512 / 1500
+    """Overlap of neighbouring crops as a share of the image's short side, in the first layer."""
+    crop_n_points_downscale_factor: Annotated[int, pydantic.Field(ge=1)] = 1
+    """In layer i the grid has points_per_side / factor**i points a side."""
+    min_mask_region_area: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Holes and islands smaller than this many pixels are mended; 0 leaves masks as they are."""
+
+    @pydantic.model_validator(mode="after")
+    def _points_left(self) -> "MaskGeneration":
+        fewest = self.points_per_side // self.crop_n_points_downscale_factor**self.crop_n_layers
+        if fewest < 1:
+            raise ValueError(
+                f"points_per_side {self.points_per_side} downscaled by {self.crop_n_points_downscale_factor} over"
+                f" {self.crop_n_layers} crop layers leaves no point: raise points_per_side or lower the factor"
+            )
+        return self
+
+
+@config
+class Tiles:
+    """Label large images tile by tile, in bounded memory."""
+
+    size: Annotated[int, pydantic.Field(ge=64)] = 1024
+    """Side of a tile in pixels; images no larger than one tile are labeled whole."""
+    overlap: Annotated[int, pydantic.Field(ge=0)] = 128
+    """Pixels shared by neighbouring tiles; objects up to this size are found whole in one of them."""
+    merge: Literal["nms", "union"] = "union"
+    """What becomes of masks cut by a tile's border. nms: dropped, the whole copy in the next tile stays; union: parts
+    that agree within the overlap are joined."""
+    merge_iou: Unit = 0.5
+    """Agreement within the overlap from which two parts are one object (union)."""
+
+    @pydantic.model_validator(mode="after")
+    def _overlap_fits(self) -> "Tiles":
+        if self.overlap * 2 >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be under half of size {self.size}")
+        return self

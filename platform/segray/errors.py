@@ -1,0 +1,53 @@
+"""The errors segray raises on purpose.
+
+Each says what went wrong, where, what was given and what to do. All cross process boundaries (Ray tasks, actors),
+so each is built from its message alone, which pickle restores.
+"""
+
+
+class SegrayError(Exception):
+    """Base of every error that segray raises on purpose."""
+
+
+class ConfigError(SegrayError):
+    """A configuration file or override is wrong; one line per problem in `problems`."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, problems)
+        self.message = message
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+
+
+class SourceError(SegrayError):
+    """A source of images or annotations as a whole cannot be read (a single bad image is a row with an error)."""
+
+
+class ImageError(SegrayError):
+    """One image cannot be used; `reason` is a short stable word that summaries count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+class StoreError(SegrayError):
+    """A store is missing, damaged, or held by another job."""
+
+
+class BackendError(SegrayError):
+    """A model's weights are missing, of another architecture, or cannot be fetched."""
+
+
+class ExportError(SegrayError):
+    """A store cannot be written in the wanted format."""
+
+
+class LabelError(SegrayError):
+    """A label job could not finish as asked (too many refused images, nothing to label)."""

@@ -1,0 +1,165 @@
+"""Run-length encoded masks: COCO's compressed counts as bytes, the resting form of every mask.
+
+Knows how to encode, decode, measure, compare and place them. Knows nothing of images, scores or classes.
+Masks are column-major as COCO has them; `size_hw` is always (height, width) in pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+Counts = bytes
+"""One mask as COCO compressed counts. Its size travels beside it."""
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+def encode(masks: Bools) -> list[Counts]:
+    """Encode dense masks of shape (N, H, W)."""
+    if masks.ndim != 3:
+        raise ValueError(f"masks must have shape (N, H, W), got {masks.shape}")
+    if masks.shape[0] == 0:
+        return []
+    column_major = np.ascontiguousarray(masks.astype(np.uint8, copy=False).transpose(0, 2, 1))
+    return [rle["counts"] for rle in coco.encode(column_major.transpose(2, 1, 0))]
+
+
+def decode(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Bools:
+    """Decode to dense masks of shape (N, H, W)."""
+    if len(counts) == 0:
+        return np.zeros((0, *size_hw), dtype=np.bool_)
+    dense = coco.decode(_objects(counts, size_hw))
+    return np.ascontiguousarray(dense.transpose(2, 0, 1)).astype(np.bool_, copy=False)
+
+
+def areas(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Ints:
+    """Pixels inside each mask, shape (N,)."""
+    if len(counts) == 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(coco.area(_objects(counts, size_hw)), dtype=np.int64)
+
+
+def boxes_xyxy(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Floats:
+    """Tight boxes, shape (N, 4): x0, y0 inclusive, x1, y1 exclusive, in pixels; zeros for an empty mask."""
+    if len(counts) == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    xywh = np.asarray(coco.toBbox(_objects(counts, size_hw)), dtype=np.float32).reshape(-1, 4)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def iou(
+    first: Sequence[Counts],
+    second: Sequence[Counts],
+    size_hw: tuple[int, int],
+    crowd: Sequence[bool] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Pairwise intersection over union, shape (N, M); over the first one's area where the second is a crowd."""
+    if len(first) == 0 or len(second) == 0:
+        return np.zeros((len(first), len(second)))
+    flags = [int(flag) for flag in crowd] if crowd is not None else [0] * len(second)
+    return np.asarray(coco.iou(_objects(first, size_hw), _objects(second, size_hw), flags))
+
+
+def union(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Counts:
+    """The union of masks of one size, as one mask."""
+    if len(counts) == 0:
+        return from_runs(np.array([size_hw[0] * size_hw[1]]), size_hw)
+    return bytes(coco.merge(_objects(counts, size_hw))["counts"])
+
+
+def to_runs(counts: Counts, size_hw: tuple[int, int]) -> Ints:
+    """Run lengths, alternating outside and inside, starting outside (so the first may be 0)."""
+    values: list[int] = []
+    position = 0
+    while position < len(counts):
+        value, shift, more = 0, 0, True
+        while more:
+            char = counts[position] - 48
+            value |= (char & 0x1F) << shift
+            more = bool(char & 0x20)
+            position += 1
+            shift += 5
+        if char & 0x10:
+            value -= 1 << shift
+        values.append(value + values[-2] if len(values) > 2 else value)
+    return np.asarray(values, dtype=np.int64)
+
+
+def from_runs(runs: npt.NDArray[np.integer], size_hw: tuple[int, int]) -> Counts:
+    """Compressed counts from run lengths (see `to_runs`), whose sum must be H x W."""
+    total = size_hw[0] * size_hw[1]
+    if int(runs.sum()) != total:
+        raise ValueError(f"runs add up to {int(runs.sum())}, a mask of size {size_hw} has {total} pixels")
+    return bytes(coco.frPyObjects({"size": list(size_hw), "counts": runs.tolist()}, *size_hw)["counts"])
+
+
+def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Counts:
+    """One mask from its polygons, each [x0, y0, x1, y1, ...] in pixels; parts are united."""
+    usable = [list(polygon) for polygon in polygons if len(polygon) >= 6]
+    if not usable:
+        return union([], size_hw)
+    return bytes(coco.merge(coco.frPyObjects(usable, *size_hw))["counts"])
+
+
+def from_coco(segmentation: object, size_hw: tuple[int, int]) -> Counts:
+    """One mask from a COCO `segmentation`: polygons, uncompressed or compressed run lengths."""
+    if isinstance(segmentation, list):
+        return from_polygons(segmentation, size_hw)
+    if not isinstance(segmentation, dict) or "counts" not in segmentation:
+        raise ValueError(f"not a COCO segmentation: {type(segmentation).__name__}")
+    size = tuple(segmentation.get("size", size_hw))
+    if size != tuple(size_hw):
+        raise ValueError(f"segmentation of size {size} in an image of size {tuple(size_hw)}")
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return from_runs(np.asarray(counts, dtype=np.int64), size_hw)
+    return counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
+
+
+def place(counts: Counts, size_hw: tuple[int, int], offset_xy: tuple[int, int], canvas_hw: tuple[int, int]) -> Counts:
+    """Move a mask of a crop into its larger canvas, in run lengths only: no dense canvas is made.
+
+    `offset_xy` is the crop's upper left corner. The crop must lie inside the canvas.
+    """
+    (height, width), (x0, y0), (canvas_height, canvas_width) = size_hw, offset_xy, canvas_hw
+    if x0 < 0 or y0 < 0 or x0 + width > canvas_width or y0 + height > canvas_height:
+        raise ValueError(f"a crop of size {size_hw} at {offset_xy} leaves the canvas of size {canvas_hw}")
+    starts, ends = _segments(to_runs(counts, size_hw), height)
+    shift = (x0 + starts // height) * canvas_height + y0
+    placed = np.stack([shift + starts % height, shift + (ends - 1) % height + 1], axis=1)
+    return from_segments(placed, canvas_hw)
+
+
+def from_segments(segments: Ints, size_hw: tuple[int, int]) -> Counts:
+    """Compressed counts from sorted, disjoint [start, end) positions, column-major, shape (S, 2); touching ones fuse."""
+    flat = segments.reshape(-1)
+    edges = np.concatenate([[0], flat, [size_hw[0] * size_hw[1]]])
+    runs = np.diff(edges)
+    inner = np.flatnonzero(runs[1:-1] == 0) + 1
+    inner = inner[inner % 2 == 0]
+    if len(inner):
+        edges = np.delete(edges, np.concatenate([inner, inner + 1]))
+        runs = np.diff(edges)
+    return from_runs(runs[:-1] if runs[-1] == 0 and len(runs) > 1 else runs, size_hw)
+
+
+def _segments(runs: Ints, height: int) -> tuple[Ints, Ints]:
+    """The inside runs as [start, end) positions, cut where a run crosses into the next column."""
+    edges = np.concatenate([[0], np.cumsum(runs)])
+    starts, ends = edges[1:-1:2], edges[2::2]
+    keep = ends > starts
+    starts, ends = starts[keep], ends[keep]
+    columns = (ends - 1) // height - starts // height + 1
+    index = np.repeat(np.arange(len(starts)), columns)
+    step = np.arange(len(index)) - np.repeat(np.cumsum(columns) - columns, columns)
+    column_start = (starts[index] // height + step) * height
+    return np.maximum(starts[index], column_start), np.minimum(ends[index], column_start + height)
+
+
+def _objects(counts: Sequence[Counts], size_hw: tuple[int, int]) -> list[dict[str, object]]:
+    size = [int(size_hw[0]), int(size_hw[1])]
+    return [{"size": size, "counts": one} for one in counts]

@@ -1,0 +1,1 @@
+"""What `serve run` and a RayService import; comes with the serving work."""
