@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -24,7 +24,7 @@ SETTINGS = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True, va
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(cls: type[T]) -> type[T]:
     """Class decorator: a frozen, keyword-only dataclass that checks its fields and refuses unknown ones."""
-    return pydantic_dataclass(frozen=True, kw_only=True, config=SETTINGS)(cls)
+    return cast(type[T], pydantic_dataclass(frozen=True, kw_only=True, config=SETTINGS)(cls))
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

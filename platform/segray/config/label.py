@@ -45,7 +45,7 @@ class Workers:
     images_per_batch: Count = 4
     """Images through the encoder at once."""
     points_per_batch: Count | None = None
-    """Prompts through the mask decoder at once; None: what fits the cache (CPU) or 256 (CUDA). Halved when memory runs out."""
+    """Prompts through the mask decoder at once; None: what fits the cache (CPU), 256 (CUDA); fewer when memory ends."""
     images_per_part: Count = 32
     """Images to a committed part of the store; what a kill can cost at most per actor."""
     wait_for_cluster_s: Amount = 0
@@ -83,7 +83,7 @@ class LabelConfig:
     source: Source
     """Where the images are."""
     stores: Uri
-    """The folder that holds stores; this job's is a folder in it, named by the fingerprint of what decides its content."""
+    """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
     sam: Sam = OriginalSam()
     """The model."""
     masks: MaskGeneration = MaskGeneration()

@@ -36,7 +36,7 @@ class CocoSource:
 
 @config
 class VocSource:
-    """An image folder beside a folder of index PNGs of the same stems (Pascal VOC's SegmentationClass); ids are paths below it."""
+    """An image folder beside a folder of index PNGs of the same stems, as in Pascal VOC; ids are paths below it."""
 
     kind: Literal["voc"] = "voc"
     uri: Uri

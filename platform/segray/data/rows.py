@@ -64,7 +64,7 @@ class ImageRow:
     @property
     def key(self) -> bytes:
         """16 bytes that stand for (image_id, version): what stores compare to know what is done."""
-        text = f"{self.image_id}\0{self.version}".encode()
+        text = f"{len(self.image_id)}:{self.image_id}{self.version}".encode()
         return hashlib.blake2b(text, digest_size=16).digest()
 
 
@@ -81,7 +81,7 @@ class LabeledRow:
 
     def __post_init__(self) -> None:
         if (self.error is None) == (self.instances is None):
-            raise ValueError(f"{self.image.image_id}: a row holds either instances or an error, got error={self.error!r}")
+            raise ValueError(f"{self.image.image_id}: either instances or an error is needed, got error={self.error!r}")
 
 
 def source_table(rows: Sequence[ImageRow]) -> pa.Table:

@@ -5,7 +5,7 @@ A frozen struct of arrays. Operations return new ones. Knows nothing of where ma
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class Instances:
     areas: npt.NDArray[np.int64]
     """(N,) pixels."""
     scores: npt.NDArray[np.float32]
-    """(N,) in [0, 1]; a SAM mask's is its predicted IoU; 1 for what a person drew."""
+    """(N,) mostly in [0, 1]; a SAM mask's is its predicted IoU; 1 for what a person drew."""
     classes: npt.NDArray[np.int32]
     """(N,) index into the class list at hand, UNLABELED (-1) where none is known."""
     stabilities: npt.NDArray[np.float32]
@@ -126,9 +126,7 @@ class Instances:
         return canvas
 
 
-def _column(
-    values: npt.ArrayLike | None, default: float, shape: tuple[int, ...], dtype: type[np.generic]
-) -> npt.NDArray[np.generic]:
+def _column(values: npt.ArrayLike | None, default: float, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:
     if values is None:
         return np.full(shape, default, dtype=dtype)
     return np.asarray(values, dtype=dtype).reshape(shape)

@@ -71,22 +71,21 @@ def union(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Counts:
     return bytes(coco.merge(_objects(counts, size_hw))["counts"])
 
 
-def to_runs(counts: Counts, size_hw: tuple[int, int]) -> Ints:
-    """Run lengths, alternating outside and inside, starting outside (so the first may be 0)."""
-    values: list[int] = []
-    position = 0
-    while position < len(counts):
-        value, shift, more = 0, 0, True
-        while more:
-            char = counts[position] - 48
-            value |= (char & 0x1F) << shift
-            more = bool(char & 0x20)
-            position += 1
-            shift += 5
-        if char & 0x10:
-            value -= 1 << shift
-        values.append(value + values[-2] if len(values) > 2 else value)
-    return np.asarray(values, dtype=np.int64)
+def to_runs(counts: Counts) -> Ints:
+    """Run lengths, alternating outside and inside, starting outside (so the first may be 0).
+
+    COCO's text holds five bits a character, least first, with a bit for "more follows" and a sign in the last; from the
+    fourth on, each value is the difference to the one two before.
+    """
+    characters = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(characters & 0x20 == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    shifts = 5 * (np.arange(len(characters)) - np.repeat(first, last - first + 1))
+    values = np.add.reduceat((characters & 0x1F) << shifts, first)
+    values -= (characters[last] & 0x10 != 0).astype(np.int64) << (5 * (last - first + 1))
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
 
 
 def from_runs(runs: npt.NDArray[np.integer], size_hw: tuple[int, int]) -> Counts:
@@ -128,14 +127,14 @@ def place(counts: Counts, size_hw: tuple[int, int], offset_xy: tuple[int, int], 
     (height, width), (x0, y0), (canvas_height, canvas_width) = size_hw, offset_xy, canvas_hw
     if x0 < 0 or y0 < 0 or x0 + width > canvas_width or y0 + height > canvas_height:
         raise ValueError(f"a crop of size {size_hw} at {offset_xy} leaves the canvas of size {canvas_hw}")
-    starts, ends = _segments(to_runs(counts, size_hw), height)
+    starts, ends = _segments(to_runs(counts), height)
     shift = (x0 + starts // height) * canvas_height + y0
     placed = np.stack([shift + starts % height, shift + (ends - 1) % height + 1], axis=1)
     return from_segments(placed, canvas_hw)
 
 
 def from_segments(segments: Ints, size_hw: tuple[int, int]) -> Counts:
-    """Compressed counts from sorted, disjoint [start, end) positions, column-major, shape (S, 2); touching ones fuse."""
+    """Compressed counts from sorted, disjoint [start, end) positions (S, 2), column-major; touching ones fuse."""
     flat = segments.reshape(-1)
     edges = np.concatenate([[0], flat, [size_hw[0] * size_hw[1]]])
     runs = np.diff(edges)
