@@ -16,7 +16,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from segray.errors import BackendError
+from segray.data import files
+from segray.errors import BackendError, SourceError
 
 State = dict[str, torch.Tensor]
 
@@ -54,7 +55,7 @@ def hash_state(state: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -84,15 +85,11 @@ def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) 
 
 
 def _read_uri(uri: str) -> bytes:
-    import fsspec
-
     try:
-        with fsspec.open(uri, "rb") as file:
-            return bytes(file.read())
-    except (OSError, ValueError, ImportError) as error:
+        return files.read_bytes(uri)
+    except SourceError as error:
         raise BackendError(
-            f"weights {uri!r} cannot be fetched ({_first_line(error)}); check the address and the credentials, or give"
-            " the path of a local copy"
+            f"weights cannot be fetched: {error}; check the address and the credentials, or give the path of a copy"
         ) from error
 
 
@@ -117,7 +114,9 @@ def _load_torch(source: Path | bytes) -> Any:
 
 
 def _load_safetensors(source: Path | bytes) -> State:
-    return safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+    if isinstance(source, bytes):
+        return safetensors.torch.load(source)
+    return safetensors.torch.load_file(source)
 
 
 def _plain(state: Any, location: str) -> State:

@@ -1,0 +1,36 @@
+"""Where a model runs and in which type, checked before anything is loaded. Knows no model."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+import torch
+
+from segray.config.sam import Device, Dtype
+from segray.errors import BackendError
+
+_HALF: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def place(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
+    """The device to run on; `auto` is CUDA where present.
+
+    Raises:
+        BackendError: CUDA asked for and absent, or a half type or `torch.compile` without CUDA.
+    """
+    present = torch.cuda.is_available()
+    if device == "cuda" and not present:
+        raise BackendError(
+            "device 'cuda' is asked for, but torch finds no CUDA here; run where there is a GPU, or set device='auto'"
+        )
+    if device == "cuda" or (device == "auto" and present):
+        return torch.device("cuda")
+    if dtype in _HALF:
+        raise BackendError(f"dtype {dtype!r} needs CUDA, and this runs on the CPU; set dtype='float32'")
+    if compiled:
+        raise BackendError("compile=true needs CUDA, and this runs on the CPU; set compile=false")
+    return torch.device("cpu")
+
+
+def autocast(device: torch.device, dtype: Dtype) -> AbstractContextManager[object]:
+    """The context in which a model runs in `dtype`; nothing for float32."""
+    return torch.autocast(device.type, _HALF[dtype]) if dtype in _HALF else nullcontext()
