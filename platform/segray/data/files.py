@@ -1,0 +1,376 @@
+"""Files by URI: one way to open, list, test and write them, on a disk or in an object store.
+
+Knows local paths, what pyarrow.fs speaks (s3, gs, abfs, hdfs) and, wrapped, what fsspec speaks (https, memory, sftp,
+...). Knows nothing of images or stores. Keys are taken as they are written, never percent-decoded (file:// is the
+exception: `join` encodes what it adds), so that what a listing gives can be opened again.
+
+S3 uses the AWS_* environment; another server is AWS_ENDPOINT_URL, or `?endpoint_override=http://host:port` at the
+URI's end.
+"""
+
+import os
+import re
+import stat
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import fsspec
+import pyarrow as pa
+from pyarrow import fs
+
+from segray.errors import SourceError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_OPTIONS = re.compile(
+    r"\?((?:endpoint_override|region|scheme|anonymous|user|replication|retry_limit_seconds|default_bucket_location)=.*)$"
+)
+_ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
+_ONE_PUT = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
+_S3_ENVIRONMENT = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+_LISTING_THREADS = 8
+
+MISSING = "missing"
+"""The version of a file that is named somewhere and is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file that a listing met."""
+
+    uri: str
+    """Opens the file from anywhere: local paths are absolute."""
+    path: str
+    """Below the listed folder, with `/`."""
+    size: int
+    version: str
+    """The etag where the listing has one, else size and time of modification in ns."""
+
+
+def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system that `uri` lies in, and its path there. Made once per process, host and credentials.
+
+    Raises:
+        SourceError: no such scheme, a package for it is missing, or a host that cannot be reached.
+    """
+    scheme = _scheme(uri)
+    if scheme in ("", "file"):
+        return _LOCAL, _local_path(uri)
+    with _readable(uri):
+        if scheme not in _ARROW:
+            handler, path = fsspec.core.url_to_fs(uri)
+            return fs.PyFileSystem(fs.FSSpecHandler(handler)), path
+        bare, options = _split_options(uri)
+        host, _, key = bare[len(scheme) + 3 :].partition("/")
+        if scheme == "s3":
+            environment = tuple(os.environ.get(name) for name in _S3_ENVIRONMENT)
+            return _s3(host, options, environment), f"{host}/{key}".rstrip("/")
+        found, base = _arrow(scheme, host, options)
+        return found, f"{base.rstrip('/')}/{key}".rstrip("/")
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` with path parts added, options at its end kept at the end.
+
+    As with `os.path.join`, a part that is a URI, or an absolute path below a local folder, stands for itself.
+    """
+    bare, options = _split_options(uri)
+    for part in parts:
+        if _scheme(part) or (part.startswith("/") and not _scheme(bare)):
+            bare, options = _split_options(part)
+        else:
+            below = quote(part) if _scheme(bare) == "file" else part
+            bare = f"{bare.rstrip('/')}/{below.lstrip('/')}" if bare.strip("/") else f"{bare}{below}"
+    return f"{bare}?{options}" if options else bare
+
+
+def absolute(uri: str) -> str:
+    """`uri` as any process on this machine can open it: a local path is made absolute, all else stays."""
+    return _local_path(uri) if _scheme(uri) in ("", "file") else uri
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file.
+
+    Raises:
+        SourceError: it cannot be read; the message says why.
+    """
+    if _scheme(uri) in ("", "file"):
+        with _readable(uri):
+            return Path(_local_path(uri)).read_bytes()
+    system, path = filesystem(uri)
+    with _readable(uri), system.open_input_stream(path) as stream:
+        return bytes(stream.read())
+
+
+def write_bytes_atomic(uri: str, data: bytes) -> None:
+    """Write so that a reader sees the old file, the new one, or none, whenever the writer dies.
+
+    A disk gets a temporary name (hidden, in the same folder), an fsync and a rename; an object store one put; what only
+    fsspec speaks whatever its `pipe_file` promises (a put where that is an object store). Missing folders are made.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    system, path = filesystem(uri)
+    folder, _, name = path.rpartition("/")
+    if isinstance(system, fs.LocalFileSystem):
+        _write_local(Path(path), data)
+    elif isinstance(system, fs.PyFileSystem):
+        system.create_dir(folder, recursive=True)
+        system.handler.fs.pipe_file(path, data)
+    elif _scheme(uri) in _ONE_PUT:
+        _put(system, path, data)
+    else:
+        system.create_dir(folder, recursive=True)
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+        _put(system, temporary, data)
+        system.move(temporary, path)
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a folder is there.
+
+    Raises:
+        SourceError: nobody can tell (no permission, no such host).
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        return bool(system.get_file_info(path).type != fs.FileType.NotFound)
+
+
+def version(uri: str) -> str | None:
+    """The file's version as a listing would give it; None where there is no such file.
+
+    Raises:
+        SourceError: nobody can tell.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        if isinstance(system, fs.PyFileSystem):
+            try:
+                found = system.handler.fs.info(path)
+            except FileNotFoundError:
+                return None
+            return _fsspec_version(found) if found["type"] == "file" else None
+        info = system.get_file_info(path)
+        return _arrow_version(info) if info.type == fs.FileType.File else None
+
+
+def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
+    """The files below a folder, at any depth, in an order that depends on their names only.
+
+    Args:
+        uri: the folder.
+        suffixes: in lower case, with dots; a file is listed if its name ends in one, in any case. () lists all.
+
+    Names that begin with a dot are passed over: they are other programs' leavings, and our own unfinished writes.
+    A local folder is walked as a stream that holds one folder's names at a time, follows links and enters no loop; a
+    link to nothing is listed, with version "missing". A remote one holds the listings of up to eight direct subfolders.
+
+    Raises:
+        SourceError: the folder is missing or cannot be listed; at the first `next`.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        if isinstance(system, fs.LocalFileSystem):
+            entries = _walk_local(path, "", frozenset())
+        elif isinstance(system, fs.PyFileSystem):
+            entries = _walk_fsspec(system.handler.fs, path, uri)
+        else:
+            entries = _walk_arrow(system, path, uri)
+        for entry in entries:
+            if not suffixes or entry.path.lower().endswith(suffixes):
+                yield entry
+
+
+_LOCAL = fs.LocalFileSystem()
+
+
+@contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """Turn what a file system raises into one clear error."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceError(f"{uri}: there is no such file or folder") from error
+    except Exception as error:
+        # Every fsspec back end raises its own library's errors, none of which can be named here.
+        known = isinstance(error, (OSError, pa.ArrowException, ValueError))
+        if isinstance(error, MemoryError) or (_scheme(uri) in {"", "file", *_ARROW} and not known):
+            raise
+        raise SourceError(f"{uri}: cannot be opened ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return (str(error) or "no message").splitlines()[0]
+
+
+def _scheme(uri: str) -> str:
+    """The scheme in lower case; for chained fsspec URIs (zip://a::s3://b) the first; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found.group(1).lower() if found else ""
+
+
+def _split_options(uri: str) -> tuple[str, str]:
+    """The URI without the options that choose a server, and those. Any other `?` belongs to a key."""
+    found = _OPTIONS.search(uri) if _scheme(uri) in _ARROW else None
+    return (uri[: found.start()], found.group(1)) if found else (uri, "")
+
+
+def _local_path(uri: str) -> str:
+    path = unquote(urlsplit(uri).path) if _scheme(uri) == "file" else uri
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - Path would drop nothing less, and be slower
+
+
+@lru_cache(maxsize=64)
+def _s3(bucket: str, options: str, environment: tuple[str | None, ...]) -> fs.S3FileSystem:
+    """An S3 client. The environment is part of the key, so that changed credentials make a new client."""
+    given = {name: values[-1] for name, values in parse_qs(options).items()}
+    known = dict(zip(_S3_ENVIRONMENT, environment, strict=True))
+    endpoint = given.get("endpoint_override") or known["AWS_ENDPOINT_URL_S3"] or known["AWS_ENDPOINT_URL"]
+    region = given.get("region") or known["AWS_REGION"] or known["AWS_DEFAULT_REGION"]
+    settings: dict[str, Any] = {"anonymous": given.get("anonymous", "").lower() in ("1", "true")}
+    if endpoint:
+        scheme = _scheme(endpoint) or given.get("scheme", "https")
+        address = _SCHEME.sub("", endpoint).rstrip("/")
+        settings |= {"endpoint_override": address, "scheme": scheme, "region": region or "us-east-1"}
+    else:
+        settings["region"] = region or fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(**settings, allow_delayed_open=True)
+
+
+@lru_cache(maxsize=64)
+def _arrow(scheme: str, host: str, options: str) -> tuple[fs.FileSystem, str]:
+    system, base = fs.FileSystem.from_uri(f"{scheme}://{host}/" + (f"?{options}" if options else ""))
+    return system, base
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # The rename itself must survive a power cut too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _put(system: fs.FileSystem, path: str, data: bytes) -> None:
+    with system.open_output_stream(path) as stream:
+        stream.write(data)
+
+
+def _walk_local(folder: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[FileEntry]:
+    """Depth first, by name. `above` are the folders this one lies in: a link to one of them is a loop."""
+    own = Path(folder).stat()
+    identity = (own.st_dev, own.st_ino)
+    if identity in above:
+        return
+    with os.scandir(folder) as found:
+        children = sorted((child for child in found if not child.name.startswith(".")), key=lambda child: child.name)
+    for child in children:
+        path = f"{below}{child.name}"
+        info = _stat(child)
+        if info is None:
+            yield FileEntry(uri=_text(child.path), path=_text(path), size=0, version=MISSING)
+        elif stat.S_ISDIR(info.st_mode):
+            yield from _walk_local(child.path, f"{path}/", above | {identity})
+        elif stat.S_ISREG(info.st_mode):
+            stamp = f"{info.st_size}-{info.st_mtime_ns}"
+            yield FileEntry(uri=_text(child.path), path=_text(path), size=info.st_size, version=stamp)
+
+
+def _stat(child: os.DirEntry[str]) -> os.stat_result | None:
+    """None for a link to nothing or to itself, and for a file that went away meanwhile."""
+    try:
+        return child.stat()
+    except OSError:
+        return None
+
+
+def _text(name: str) -> str:
+    """Names whose bytes are not UTF-8 get visible escapes: no table holds them, and they end as rows with an error."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _walk_arrow(system: fs.FileSystem, root: str, uri: str) -> Iterator[FileEntry]:
+    """Direct subfolders each as one flat listing (a thousand keys a request), a few of them ahead, in order."""
+
+    def entries(infos: list[fs.FileInfo]) -> Iterator[FileEntry]:
+        for info in sorted(infos, key=lambda info: str(info.path)):
+            path = info.path[len(root) :].lstrip("/")
+            if info.type == fs.FileType.File and not _hidden(path):
+                yield FileEntry(uri=join(uri, path), path=path, size=info.size, version=_arrow_version(info))
+
+    def below(folder: str) -> list[fs.FileInfo]:
+        return list(system.get_file_info(fs.FileSelector(folder, recursive=True)))
+
+    children = sorted(system.get_file_info(fs.FileSelector(root)), key=lambda info: str(info.path))
+    yield from entries([child for child in children if child.type == fs.FileType.File])
+    folders = (child.path for child in children if child.type == fs.FileType.Directory and not _hidden(child.base_name))
+    with ThreadPoolExecutor(_LISTING_THREADS) as threads:
+        ahead: deque[Future[list[fs.FileInfo]]] = deque()
+        for folder in folders:
+            ahead.append(threads.submit(below, folder))
+            if len(ahead) == _LISTING_THREADS:
+                yield from entries(ahead.popleft().result())
+        for one in ahead:
+            yield from entries(one.result())
+
+
+def _walk_fsspec(system: Any, root: str, uri: str) -> Iterator[FileEntry]:
+    if not system.isdir(root):
+        raise FileNotFoundError(root)
+    for full, info in sorted(system.find(root, detail=True).items()):
+        path = full[len(root) :].lstrip("/")
+        if not _hidden(path):
+            yield FileEntry(uri=join(uri, path), path=path, size=info["size"] or 0, version=_fsspec_version(info))
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _arrow_version(info: fs.FileInfo) -> str:
+    # pyarrow's listings carry no etag, and asking for it is one more request per file.
+    return f"{info.size}-{info.mtime_ns}"
+
+
+def _fsspec_version(info: dict[str, Any]) -> str:
+    """The etag under the names that fsspec's back ends give it, else size and whatever time is known."""
+    for name in ("ETag", "etag", "md5Hash", "md5", "content_md5"):
+        if info.get(name):
+            return str(info[name]).strip('"')
+    times = (info[name] for name in ("mtime", "LastModified", "last_modified", "updated", "created") if info.get(name))
+    moment = next(times, "")
+    return f"{info['size']}-{moment.isoformat() if hasattr(moment, 'isoformat') else moment}"
