@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -373,4 +374,5 @@ def _fsspec_version(info: dict[str, Any]) -> str:
             return str(info[name]).strip('"')
     times = (info[name] for name in ("mtime", "LastModified", "last_modified", "updated", "created") if info.get(name))
     moment = next(times, "")
-    return f"{info['size']}-{moment.isoformat() if hasattr(moment, 'isoformat') else moment}"
+    # One back end gives the same moment as a number from a listing and as a datetime from a single look.
+    return f"{info['size']}-{moment.timestamp() if isinstance(moment, datetime) else moment}"
