@@ -1,0 +1,153 @@
+"""One training step of sam-nano: prompts from targets, the decoder batched over images, SAM's losses.
+
+Knows the model and tensors. Does not know where batches come from nor the optimizer. Follows Kirillov et al. 2023,
+section 3 and appendix A: focal and dice loss in the ratio 20 to 1 on the best of three masks, mean squared error for the
+predicted IoU, then a second round with boxes, more points, or points from where the first round was wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything.modeling import Sam
+from torch import Tensor
+from torch.nn import functional as F
+
+from segray.demo.nano_data import Batch
+
+FOCAL_WEIGHT: Final = 20.0
+RELAXED: Final = 0.1
+"""Share of the loss that all three masks get, so that none of them is left without a gradient."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """N prompts of one kind: `coords` (N, K, 2) x, y pixels with `labels` (N, K), or `boxes` (N, 4); `logits` (N, 1, h, w)."""
+
+    coords: Tensor | None = None
+    labels: Tensor | None = None
+    boxes: Tensor | None = None
+    logits: Tensor | None = None
+
+
+def decode(sam: Sam, embeddings: Tensor, image_index: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Logits (N, 4, h, w) and predicted IoU (N, 4): token 0 the single mask, 1 to 3 the alternatives.
+
+    The package's own forward takes one image at a time; here the prompts of several images go through together.
+    """
+    decoder = sam.mask_decoder
+    points = None if prompts.coords is None else (prompts.coords, prompts.labels)
+    sparse, dense = sam.prompt_encoder(points=points, boxes=prompts.boxes, masks=prompts.logits)
+    count = len(sparse)
+    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(count, -1, -1)
+    pixels = embeddings[image_index] + dense.to(embeddings.dtype)
+    position = sam.prompt_encoder.get_dense_pe().to(embeddings.dtype).expand(count, -1, -1, -1)
+    tokens, pixels_out = decoder.transformer(pixels, position, torch.cat([output, sparse], dim=1))
+    upscaled = decoder.output_upscaling(pixels_out.transpose(1, 2).reshape(pixels.shape))
+    heads = enumerate(decoder.output_hypernetworks_mlps)
+    kernels = torch.stack([head(tokens[:, 1 + index]) for index, head in heads], dim=1)
+    logits = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+    return logits.float(), decoder.iou_prediction_head(tokens[:, 0]).float()
+
+
+def mask_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Focal plus dice per mask, (N, M), of logits (N, M, h, w) against soft targets (N, h, w)."""
+    target = targets[:, None].expand_as(logits)
+    probability = logits.sigmoid()
+    cross_entropy = F.softplus(logits) - logits * target
+    focal = (target - probability) ** 2 * cross_entropy
+    overlap = (probability * target).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+    return FOCAL_WEIGHT * focal.mean((2, 3)) + dice
+
+
+def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
+    """IoU per mask, (N, M), of thresholded logits against thresholded targets (N, h, w)."""
+    predicted, target = logits > 0, (targets > 0.5)[:, None]
+    return (predicted & target).sum((2, 3)) / (predicted | target).sum((2, 3)).clamp(min=1)
+
+
+def prompt_loss(logits: Tensor, iou: Tensor, targets: Tensor, single_weight: float) -> tuple[Tensor, Tensor]:
+    """The loss of a round and the best-of-three IoU (N,); `single_weight` is how much the single mask counts."""
+    losses = mask_losses(logits, targets)
+    actual = mask_iou(logits.detach(), targets)
+    several = losses[:, 1:]
+    best = (1 - RELAXED) * several.min(1).values + RELAXED * several.mean(1)
+    iou_loss = F.mse_loss(iou, actual)
+    return (best + single_weight * losses[:, 0]).mean() + iou_loss, actual[:, 1:].amax(1)
+
+
+def step_losses(sam: Sam, batch: Batch, rng: np.random.Generator, second_round: int) -> dict[str, Tensor]:
+    """Named losses (`loss` is the one to minimise) and figures of a batch; `second_round` prompts per image get a second one."""
+    images = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float()
+    per_image = len(batch.masks) // len(images)
+    index = torch.arange(len(images)).repeat_interleave(per_image)
+    full = torch.from_numpy(batch.masks).float()
+    embeddings = sam.image_encoder((images - sam.pixel_mean) / sam.pixel_std)
+    side = 4 * embeddings.shape[-1]
+    targets = F.adaptive_avg_pool2d(full[:, None], side)[:, 0]
+    first = Prompts(*_points([(mask, np.zeros_like(mask)) for mask in batch.masks], 1, rng))
+    logits, iou = decode(sam, embeddings, index, first)
+    loss, best = prompt_loss(logits, iou, targets, single_weight=0.3)
+    again = np.flatnonzero(np.arange(len(full)) % per_image < second_round)
+    second = _second_prompts(batch.masks[again], _take(first, again), logits.detach()[again], iou.detach()[again], rng)
+    logits, iou = decode(sam, embeddings, index[again], second)
+    loss_again, best_again = prompt_loss(logits, iou, targets[again], single_weight=1.0)
+    share = len(again) / len(full)
+    return {"loss": loss + share * loss_again, "iou": best.mean(), "iou_again": best_again.mean()}
+
+
+def _take(prompts: Prompts, chosen: NDArray[np.intp]) -> Prompts:
+    assert prompts.coords is not None and prompts.labels is not None
+    return Prompts(prompts.coords[chosen], prompts.labels[chosen])
+
+
+def _points(
+    regions: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], count: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """`count` points per (inside, outside) pair of regions, at random among both; coords (N, K, 2), labels (N, K)."""
+    coords = np.zeros((len(regions), count, 2), np.float32)
+    labels = np.zeros((len(regions), count), np.float32)
+    for row, (inside, outside) in enumerate(regions):
+        places = np.flatnonzero(inside | outside)
+        if len(places) == 0:
+            labels[row] = -1
+            continue
+        chosen = rng.choice(places, count)
+        y, x = np.divmod(chosen, inside.shape[1])
+        coords[row] = np.stack([x, y], axis=1) + 0.5
+        labels[row] = inside.ravel()[chosen]
+    return torch.from_numpy(coords), torch.from_numpy(labels)
+
+
+def _second_prompts(
+    masks: NDArray[np.bool_], first: Prompts, logits: Tensor, iou: Tensor, rng: np.random.Generator
+) -> Prompts:
+    """What a round after the first one asks with: a box, several points at once, or corrections of the first round."""
+    kind = rng.random()
+    if kind < 0.25:
+        return Prompts(boxes=_boxes(masks, rng))
+    if kind < 0.45:
+        return Prompts(*_points([(mask, np.zeros_like(mask)) for mask in masks], int(rng.integers(2, 10)), rng))
+    best = logits[:, 1:][torch.arange(len(logits)), iou[:, 1:].argmax(1)][:, None]
+    predicted = F.interpolate(best, masks.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy() > 0
+    wrong = [(mask & ~guess, guess & ~mask) for mask, guess in zip(masks, predicted, strict=True)]
+    coords, labels = _points(wrong, int(rng.choice([1, 1, 2, 3, 5, 8])), rng)
+    assert first.coords is not None and first.labels is not None
+    coords, labels = torch.cat([first.coords, coords], 1), torch.cat([first.labels, labels], 1)
+    return Prompts(coords, labels, logits=best if rng.random() < 0.5 else None)
+
+
+def _boxes(masks: NDArray[np.bool_], rng: np.random.Generator) -> Tensor:
+    """Bounding boxes (N, 4) xyxy, each side moved by up to a tenth of the extent (at most 20 px)."""
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for row, mask in enumerate(masks):
+        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+        box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        extent = np.tile([box[2] - box[0], box[3] - box[1]], 2)
+        boxes[row] = box + np.clip(rng.normal(0, 0.1, 4) * extent, -20, 20)
+    return torch.from_numpy(boxes.clip(0, masks.shape[1]))

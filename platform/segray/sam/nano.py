@@ -1,0 +1,114 @@
+"""The nano SAM: segment-anything's prompt encoder and mask decoder, narrow, over a small convolutional encoder.
+
+Knows the architecture and where its shipped weights lie. Does not know how they were trained (segray.demo.nano_train)
+nor the Sam protocol (the `original` backend wraps what is built here as it wraps a ViT). A convolutional encoder with a
+top-down fusion is used because 3x3 convolutions are several times faster than attention's matrix products on a CPU.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import load_file
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segray.errors import BackendError
+
+IMAGE_SIZE: Final = 256
+"""Side of the encoder's square input, pixels."""
+STRIDE: Final = 8
+"""Pixels per cell of the image embedding; mask logits are four times finer."""
+EMBED_DIM: Final = 128
+WEIGHTS: Final = Path(str(files("segray"))) / "demo" / "weights" / "sam-nano.safetensors"
+"""The weights that ship with the package: fp16 safetensors, used as fp32."""
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut; the shape stays (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *conv_norm_act(channels, channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+def conv_norm_act(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+
+
+def stage(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:
+    """Halve the resolution, then `num_blocks` residual blocks."""
+    blocks = [ResidualBlock(out_channels) for _ in range(num_blocks)]
+    return nn.Sequential(*conv_norm_act(in_channels, out_channels, stride=2), *blocks)
+
+
+class NanoEncoder(nn.Module):
+    """Normalised image (B, 3, 256, 256) -> embedding (B, EMBED_DIM, 32, 32); `img_size` is what Sam asks of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.img_size = IMAGE_SIZE
+        self.stem = nn.Sequential(*conv_norm_act(3, 32, stride=2))
+        self.stride4 = stage(32, 64, 2)
+        self.stride8 = stage(64, 128, 2)
+        self.stride16 = stage(128, 160, 2)
+        self.stride32 = stage(160, 192, 1)
+        self.from32 = nn.Conv2d(192, 160, 1)
+        self.from16 = nn.Conv2d(160, EMBED_DIM, 1)
+        self.fuse16 = nn.Sequential(*conv_norm_act(160, 160))
+        self.fuse8 = nn.Sequential(*conv_norm_act(EMBED_DIM, EMBED_DIM))
+        self.neck = nn.Sequential(nn.Conv2d(EMBED_DIM, EMBED_DIM, 1, bias=False), nn.BatchNorm2d(EMBED_DIM))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x8 = self.stride8(self.stride4(self.stem(images.contiguous(memory_format=torch.channels_last))))
+        x16 = self.stride16(x8)
+        x32 = self.stride32(x16)
+        x16 = self.fuse16(x16 + F.interpolate(self.from32(x32), scale_factor=2.0, mode="nearest"))
+        x8 = self.fuse8(x8 + F.interpolate(self.from16(x16), scale_factor=2.0, mode="nearest"))
+        out: Tensor = self.neck(x8)
+        return out
+
+
+def build_sam_nano() -> Sam:
+    """The architecture with random weights, in eval mode, for everything that takes a segment-anything `Sam`."""
+    grid = IMAGE_SIZE // STRIDE
+    sam = Sam(
+        image_encoder=NanoEncoder(),
+        prompt_encoder=PromptEncoder(
+            embed_dim=EMBED_DIM,
+            image_embedding_size=(grid, grid),
+            input_image_size=(IMAGE_SIZE, IMAGE_SIZE),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=EMBED_DIM,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, num_heads=4, mlp_dim=256),
+            activation=nn.ReLU,
+            iou_head_hidden_dim=128,
+        ),
+    )
+    sam.image_encoder.to(memory_format=torch.channels_last)
+    return sam.eval()
+
+
+def load_sam_nano(path: Path = WEIGHTS) -> Sam:
+    """The nano SAM with trained weights, fp32 on the CPU; BackendError when the file is missing or of another net."""
+    if not path.is_file():
+        raise BackendError(f"sam-nano weights not found at {path}: give a path, or train them with segray.demo.nano_train")
+    sam = build_sam_nano()
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    missing, unexpected = sam.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise BackendError(f"{path} is not sam-nano: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    return sam
