@@ -57,6 +57,11 @@ class Workers:
             raise ValueError(f"min_actors {self.min_actors} is above max_actors {self.max_actors}")
         return self
 
+    @property
+    def pool_max(self) -> int:
+        """The most actors the pool can have."""
+        return self.actors or self.max_actors
+
 
 @config
 class Cost:

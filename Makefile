@@ -1,0 +1,36 @@
+# Each target sets itself up from nothing: Python 3.11 and make are enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+EXPORTS := PYTHONPATH=platform:.
+
+.PHONY: demo test check bench format clean
+
+demo: $(SET_UP)
+	$(EXPORTS) $(BIN)/segray demo
+
+test: $(SET_UP)
+	$(BIN)/python -m pytest
+
+check: $(SET_UP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(EXPORTS) $(BIN)/lint-imports
+
+bench: $(SET_UP)
+	$(EXPORTS) $(BIN)/python -m bench
+
+format: $(SET_UP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out
+
+# Reused as long as neither file changes; a set-up that was cut short leaves no mark and is done again.
+$(SET_UP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,130 @@
+"""The `segray` command. Each subcommand imports only what it needs, so that `check` runs where torch is not installed.
+
+Exit status: 0 done, 1 failed, 2 the config or the command is wrong, 3 too many images were refused, 4 stopped by the budget.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import click
+import typer
+
+from segray import __version__
+from segray.config import base, jobs
+from segray.config.label import LabelConfig
+from segray.errors import ConfigError, SegrayError
+
+FAILED, WRONG, REFUSED, BUDGET = 1, 2, 3, 4
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+store_app = typer.Typer(no_args_is_help=True, help="List, compact and remove stores.")
+app.add_typer(store_app, name="store")
+
+Config = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, values as in TOML.", show_default=False)]
+StoreOrConfig = Annotated[str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)]
+
+
+@app.command()
+def check(config: Config, overrides: Overrides = None) -> None:
+    """Check a config: all mistakes at once, or what it comes to."""
+    loaded = jobs.load(config, overrides or ())
+    typer.echo(f"{config}: a {loaded.job} job, {base.fingerprint(loaded)}")
+
+
+@app.command()
+def label(config: Config, overrides: Overrides = None) -> None:
+    """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
+    from segray import console
+    from segray.jobs.label import label as run
+
+    loaded = _label_config(config, overrides)
+    with console.label_progress("labeling") as show:
+        summary = run(loaded, show)
+    console.label_summary(summary)
+    if summary.refused_share > loaded.limits.max_refused:
+        share, bound = summary.refused_share, loaded.limits.max_refused
+        typer.echo(f"{share:.1%} of the images were refused, above limits.max_refused {bound:.1%}", err=True)
+        raise typer.Exit(REFUSED)
+    if summary.outcome == "budget":
+        typer.echo("stopped by cost.budget; raise it and run the same command to go on", err=True)
+        raise typer.Exit(BUDGET)
+
+
+@store_app.command("ls")
+def store_ls(root: Annotated[str, typer.Argument(help="The folder that holds stores.")]) -> None:
+    """List stores with their size and cost."""
+    from segray import console
+    from segray.data.store import catalog
+
+    console.stores(catalog(root))
+
+
+@store_app.command("compact")
+def store_compact(store: StoreOrConfig) -> None:
+    """Merge a store's small parts into large ones."""
+    opened = open_store(store)
+    before = opened.info().parts
+    opened.compact()
+    typer.echo(f"{opened.uri}: {before} parts before, {opened.info().parts} now")
+
+
+@store_app.command("rm")
+def store_rm(
+    store: StoreOrConfig,
+    image: Annotated[str | None, typer.Option(help="Remove only this image, all its versions.")] = None,
+    everywhere: Annotated[bool, typer.Option(help="STORE is a folder of stores: remove the image from each.")] = False,
+    yes: Annotated[bool, typer.Option(help="Do not ask.")] = False,
+) -> None:
+    """Remove a store, or one image from it or from all stores of a folder."""
+    from segray.data.store import Store, catalog
+
+    what = f"image {image} from {store}" if image else f"the store {store}"
+    if not yes and not typer.confirm(f"Remove {what}?"):
+        raise typer.Exit(FAILED)
+    if image is None:
+        open_store(store).delete()
+        return
+    opened = [Store.open(info.uri) for info in catalog(store)] if everywhere else [open_store(store)]
+    removed = sum(one.remove_image(image) for one in opened)
+    typer.echo(f"removed {removed} rows")
+
+
+def _label_config(path: Path, overrides: Sequence[str] | None) -> LabelConfig:
+    return jobs.load(path, overrides or ())
+
+
+T = TypeVar("T")
+
+
+def open_store(store_or_config: str) -> "Store":
+    """The store itself, or the one that a label config names."""
+    from segray.data.store import Store
+
+    if not store_or_config.endswith(".toml"):
+        return Store.open(store_or_config)
+    from segray.jobs.label import prepare
+
+    return prepare(_label_config(Path(store_or_config), None))[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; `arguments` go before those of the command line. Ends the process with the exit status."""
+    line = [*(arguments or ()), *sys.argv[1:]]
+    try:
+        status = app(line, standalone_mode=False)
+    except ConfigError as error:
+        typer.echo(f"segray: {error}", err=True)
+        status = WRONG
+    except SegrayError as error:
+        typer.echo(f"segray: {error}", err=True)
+        status = FAILED
+    except click.ClickException as error:
+        error.show()
+        status = WRONG
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("stopped; what was committed stays, run the same command to go on", err=True)
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,111 @@
+"""What commands show people: progress, summaries, tables, errors. Knows rich, and plain lines where nobody watches."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from segray.jobs.label import Progress as LabelProgress
+from segray.jobs.label import Show
+from segray.labels.summary import Summary
+
+out = Console()
+err = Console(stderr=True)
+
+LINE_EVERY_S = 10.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+@contextmanager
+def label_progress(total_hint: str) -> Iterator[Show]:
+    """Shows a label job's progress: a bar on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        yield _lines(total_hint)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(total_hint, total=None, rate="starting")
+
+        def show(at: LabelProgress) -> None:
+            progress.update(task, total=at.total, completed=at.done, rate=_rate(at))
+
+        yield show
+
+
+def _lines(total_hint: str) -> Show:
+    last = 0.0
+
+    def show(at: LabelProgress) -> None:
+        nonlocal last
+        if at.done == at.total or time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            err.print(f"{total_hint}: {at.done}/{at.total} images, {_rate(at)}", highlight=False)
+
+    return show
+
+
+def _rate(at: LabelProgress) -> str:
+    working_s = max(at.elapsed_s - at.startup_s, 1e-6)
+    left_s = (at.total - at.done) * working_s / max(at.done, 1)
+    refused = f", {at.refused} refused" if at.refused else ""
+    return f"{at.done / working_s:.2f} images/s, {at.masks} masks{refused}, {duration(left_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def label_summary(summary: Summary) -> None:
+    """The end of a label run."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in _label_lines(summary):
+        table.add_row(name, value)
+    out.print(table, highlight=False)
+    out.print(f"store: {summary.store}", highlight=False, soft_wrap=True)
+
+
+def _label_lines(summary: Summary) -> Iterator[tuple[str, str]]:
+    yield "outcome", summary.outcome
+    yield "images", f"{summary.images} ({summary.known} were known)"
+    yield "masks", str(summary.masks)
+    refused = ", ".join(f"{number} {reason}" for reason, number in sorted(summary.refused.items()))
+    yield "refused", f"{sum(summary.refused.values())}{f' ({refused})' if refused else ''}"
+    if not summary.images:
+        return
+    yield "time", f"{duration(summary.wall_s)}, of which start-up {duration(summary.startup_s)}"
+    yield "rate", f"{summary.images_per_s:.2f} images/s, {summary.actor_s_per_image:.3f} actor-s per image"
+    if summary.gpu_s_per_image:
+        yield "GPU", f"{summary.gpu_s_per_image:.3f} GPU-s per image"
+    if summary.cost is not None and summary.cost_per_1000 is not None:
+        yield "cost", f"{summary.cost:.4g}, {summary.cost_per_1000:.4g} per 1,000 images"
+    if summary.forecast:
+        rest = summary.forecast
+        yield "remaining", f"{rest.images} images"
+        hours = f"{rest.actor_hours:.3g} ± {rest.actor_hours_error:.2g} actor-hours, {rest.gpu_hours:.3g} GPU-hours"
+        yield "forecast", f"{hours}, {duration(rest.wall_hours * 3600)} with the largest pool"
+        if rest.cost is not None and rest.cost_error is not None:
+            yield "forecast cost", f"{rest.cost:.4g} ± {rest.cost_error:.2g}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; the first column is left-aligned, the rest right."""
+    shown = Table(box=None, pad_edge=False)
+    for index, name in enumerate(columns):
+        shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    out.print(shown, highlight=False)

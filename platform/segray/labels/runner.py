@@ -1,0 +1,98 @@
+"""Runs a stage over pending images on Ray Data: a pool of actors, each committing its own parts to the store.
+
+Knows stages and stores, no method. What travels between processes is small: rows of URIs to the actors, counts back.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from segray.config.label import Workers
+from segray.data.rows import image_rows
+from segray.data.store import Store
+from segray.errors import LabelError
+from segray.labels.stage import Stage
+from segray.labels.summary import Part
+
+WAVE = 20_000
+"""Parts given to Ray Data at once: their rows lie in the object store while they wait."""
+PARTS_PER_ACTOR = 16
+"""A small job is cut finer than the config asks, into about this many parts per actor, so that all have work."""
+
+COUNTS = pa.schema(
+    [
+        pa.field("images", pa.int64()),
+        pa.field("masks", pa.int64()),
+        pa.field("refused", pa.list_(pa.string())),
+        pa.field("seconds", pa.float64()),
+        pa.field("squares", pa.float64()),
+    ]
+)
+
+
+class Committer:
+    """Ray Data's callable class, one per actor: labels a part, commits it, answers with counts."""
+
+    def __init__(self, stage: Stage, store_uri: str) -> None:
+        self.store = Store.open(store_uri)
+        self.label = stage.build()
+
+    def __call__(self, part: pa.Table) -> pa.Table:
+        """`SOURCE` rows in; one `COUNTS` row out, once the part's masks are committed."""
+        rows = list(self.label(image_rows(part)))
+        self.store.write_part(rows)
+        counts = {
+            "images": len(rows),
+            "masks": sum(len(row.instances) for row in rows if row.instances is not None),
+            "refused": [row.error for row in rows if row.error is not None],
+            "seconds": sum(row.seconds for row in rows),
+            "squares": sum(row.seconds**2 for row in rows),
+        }
+        return pa.Table.from_pylist([counts], COUNTS)
+
+
+def rows_per_part(pending: int, workers: Workers) -> int:
+    """Images to a part: the config's number, fewer where that would leave actors idle."""
+    return max(1, min(workers.images_per_part, pending // (workers.pool_max * PARTS_PER_ACTOR)))
+
+
+def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers) -> Iterator[Part]:
+    """Label the parts; yields each one's counts as it is committed. Closing the iterator ends the work cleanly.
+
+    Ray must be running. Actors that die are started again and their part is done again.
+
+    Raises:
+        LabelError: an actor failed in a way that doing it again does not mend.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # Waiting for machines is no fault of the job's: Ray would end it after half an hour.
+    context.execution_no_progress_timeout_s = workers.wait_for_cluster_s or -1
+    parts = iter(parts)
+    while wave := list(islice(parts, WAVE)):
+        dataset = ray.data.from_arrow(wave).map_batches(
+            Committer,
+            fn_constructor_kwargs={"stage": stage, "store_uri": store.uri},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=_pool(workers),
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            memory=workers.memory_gib * 2**30 if workers.memory_gib else None,
+        )
+        try:
+            for counts in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in counts.to_pylist():
+                    yield Part(**row | {"refused": Counter(row["refused"])})
+        except ray.exceptions.RayError as error:
+            raise LabelError(f"the label job stopped; what was committed stays, run it again to go on: {error}") from error
+
+
+def _pool(workers: Workers) -> ray.data.ActorPoolStrategy:
+    if workers.actors is not None:
+        return ray.data.ActorPoolStrategy(size=workers.actors)
+    return ray.data.ActorPoolStrategy(min_size=workers.min_actors, max_size=workers.max_actors)

@@ -1,0 +1,146 @@
+"""What a label run did, what it took, what it cost, and what the rest would: plain numbers, for people and as JSON."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from segray.config.label import Cost, Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one committed part adds."""
+
+    images: int
+    masks: int
+    refused: Mapping[str, int]
+    """Images by reason."""
+    seconds: float
+    """Of one actor."""
+    squares: float
+    """Sum of the squared seconds per image, for the spread."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Grows part by part while a job runs."""
+
+    images: int = 0
+    masks: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    squares: float = 0.0
+
+    def add(self, part: Part) -> None:
+        """Count a part in."""
+        self.images += part.images
+        self.masks += part.masks
+        self.refused.update(part.refused)
+        self.seconds += part.seconds
+        self.squares += part.squares
+
+    def spent(self, workers: Workers, cost: Cost) -> float:
+        """Price of the actors' working time so far: GPU share times time, whole actors where no GPU is used."""
+        return self.seconds / 3600 * (workers.gpus or 1) * (cost.per_gpu_hour or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What the images that were not sampled would take, with half the width of a 95 % interval on each figure."""
+
+    images: int
+    actor_hours: float
+    actor_hours_error: float
+    gpu_hours: float
+    wall_hours: float
+    """With the largest pool of the config."""
+    cost: float | None
+    cost_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The end of a label run."""
+
+    store: str
+    outcome: str
+    """complete, sample, or budget."""
+    images: int
+    """Images this run labeled or refused; those known before are in `known`."""
+    known: int
+    masks: int
+    refused: Mapping[str, int]
+    """Images by reason."""
+    startup_s: float
+    """Until the first part was committed, less that part's own work: cluster, actors, models."""
+    wall_s: float
+    images_per_s: float
+    """In steady state: start-up left out."""
+    actor_s_per_image: float
+    gpu_s_per_image: float
+    cost: float | None
+    cost_per_1000: float | None
+    forecast: Forecast | None = None
+
+    @property
+    def refused_share(self) -> float:
+        """Of this run's images."""
+        return sum(self.refused.values()) / self.images if self.images else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self) | {"refused_share": self.refused_share}
+
+
+def summarize(
+    tally: Tally,
+    *,
+    store: str,
+    outcome: str,
+    known: int,
+    remaining: int,
+    startup_s: float,
+    wall_s: float,
+    workers: Workers,
+    cost: Cost,
+) -> Summary:
+    """The tally at the end; a sampled run also says what the remaining images would take."""
+    per_image = tally.seconds / tally.images if tally.images else 0.0
+    spent = tally.spent(workers, cost) if cost.per_gpu_hour else None
+    steady = wall_s - startup_s
+    return Summary(
+        store=store,
+        outcome=outcome,
+        images=tally.images,
+        known=known,
+        masks=tally.masks,
+        refused=dict(tally.refused),
+        startup_s=startup_s,
+        wall_s=wall_s,
+        images_per_s=tally.images / steady if tally.images and steady > 0 else 0.0,
+        actor_s_per_image=per_image,
+        gpu_s_per_image=per_image * workers.gpus,
+        cost=spent,
+        cost_per_1000=spent / tally.images * 1000 if spent is not None and tally.images else None,
+        forecast=_forecast(tally, remaining, workers, cost) if outcome == "sample" and tally.images else None,
+    )
+
+
+def _forecast(tally: Tally, remaining: int, workers: Workers, cost: Cost) -> Forecast:
+    mean = tally.seconds / tally.images
+    variance = max(tally.squares / tally.images - mean**2, 0.0)
+    # Seconds are shared evenly within an encoder batch, so the batches, not the images, are the independent draws.
+    error = 1.96 * math.sqrt(variance * workers.images_per_batch / tally.images)
+    hours, hours_error = mean * remaining / 3600, error * remaining / 3600
+    price = (workers.gpus or 1) * cost.per_gpu_hour if cost.per_gpu_hour else None
+    return Forecast(
+        images=remaining,
+        actor_hours=hours,
+        actor_hours_error=hours_error,
+        gpu_hours=hours * workers.gpus,
+        wall_hours=hours / workers.pool_max,
+        cost=hours * price if price is not None else None,
+        cost_error=hours_error * price if price is not None else None,
+    )
