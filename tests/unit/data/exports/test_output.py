@@ -103,7 +103,7 @@ def test_a_failure_on_the_way_leaves_nothing(name, tmp_path, make_row, classes) 
 def test_what_is_there_is_replaced_only_when_asked(name, tmp_path, make_row, classes) -> None:
     EXPORTS[name]([make_row("a.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes)
     before = everything(tmp_path)
-    with pytest.raises(ExportError, match="is there already.*overwrite=True"):
+    with pytest.raises(ExportError, match=r"is there already.*overwrite=True"):
         EXPORTS[name]([make_row("b.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes)
     assert everything(tmp_path) == before
     EXPORTS[name]([make_row("b.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes, overwrite=True)
@@ -155,7 +155,7 @@ def test_a_disk_that_takes_no_more_is_told_with_a_remedy(name, tmp_path, make_ro
     rows = [make_row(f"{number}.jpg", classes=ALL_CLASSES) for number in range(20)]
     resource.setrlimit(resource.RLIMIT_FSIZE, (150, limits[1]))
     try:
-        with pytest.raises(ExportError, match="cannot write .*out: .*; free space or give another path"):
+        with pytest.raises(ExportError, match=r"cannot write .*out: .*; free space or give another path"):
             EXPORTS[name](rows, tmp_path / "out", classes)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

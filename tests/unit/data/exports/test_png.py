@@ -18,14 +18,8 @@ def test_masks_come_back_to_the_pixel(tmp_path, make_row, make_refused, classes)
         with Image.open(tmp_path / "out" / told["folder"] / mask["file"]) as image:
             assert image.mode == "L"
             np.testing.assert_array_equal(np.asarray(image), want * np.uint8(255))
-    assert [mask["class"] for mask in told["masks"]] == [
-        "cell",
-        "nucleus",
-        "yeast: bud",
-        "object",
-        "nucleus",
-        "yeast: bud",
-    ]
+    names = ["cell", "nucleus", "yeast: bud", "object", "nucleus", "yeast: bud"]
+    assert [mask["class"] for mask in told["masks"]] == names
     assert told["masks"][0]["point"] == [9.625, 19.25]
     assert (told["masks"][5]["stability"], told["masks"][5]["point"]) == (None, None)
     assert told["masks"][5]["box_xyxy"] == [119, 89, 120, 90]

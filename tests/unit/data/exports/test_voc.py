@@ -12,15 +12,16 @@ SQUARES[0, :4] = SQUARES[1, 1:3, 1:3] = True
 
 
 @pytest.mark.parametrize(
-    ("classes", "uncovered", "large", "small", "elsewhere"),
+    ("classes", "uncovered", "indices"),
     [
-        (("cat", "dog"), 255, 1, 2, 255),
-        (("cat", "dog"), 0, 1, 2, 0),
-        (("background", "cat"), 255, 0, 1, 255),
-        (("Background", "cat"), 0, 0, 1, 0),
+        (("cat", "dog"), 255, (1, 2, 255)),
+        (("cat", "dog"), 0, (1, 2, 0)),
+        (("background", "cat"), 255, (0, 1, 255)),
+        (("Background", "cat"), 0, (0, 1, 0)),
     ],
 )
-def test_indices(tmp_path, make_row, classes, uncovered, large, small, elsewhere) -> None:
+def test_indices(tmp_path, make_row, classes, uncovered, indices) -> None:
+    large, small, elsewhere = indices
     export_voc([make_row("d/a.jpg", classes=[0, 1], masks=SQUARES)], tmp_path / "out", classes, uncovered=uncovered)
     with Image.open(tmp_path / "out/SegmentationClass/d/a.png") as image:
         assert image.mode == "P"
