@@ -106,18 +106,18 @@ def absolute(uri: str) -> str:
     return _local_path(uri) if _scheme(uri) in ("", "file") else uri
 
 
-def read_bytes(uri: str) -> bytes:
-    """The whole file.
+def read_bytes(uri: str, limit: int = -1) -> bytes:
+    """The whole file, or its first `limit` bytes if that is not negative.
 
     Raises:
         SourceError: it cannot be read; the message says why.
     """
     if _scheme(uri) in ("", "file"):
-        with _readable(uri):
-            return Path(_local_path(uri)).read_bytes()
+        with _readable(uri), Path(_local_path(uri)).open("rb") as file:
+            return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
     system, path = filesystem(uri)
     with _readable(uri), system.open_input_stream(path) as stream:
-        return bytes(stream.read())
+        return bytes(stream.read() if limit < 0 else stream.read(limit))
 
 
 def write_bytes_atomic(uri: str, data: bytes) -> None:
