@@ -1,0 +1,60 @@
+"""A listing of parts that misses nothing while parts are being merged.
+
+Whoever replaces parts writes the new ones, changes the store's generation, and only then deletes the old ones. So a
+listing begun and ended in one generation holds every row, some of them perhaps twice; one that saw the generation
+change may have passed where a new part was put and come too late for the old one, and is done again.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from segray.data import files
+from segray.data.store import disk
+from segray.data.store.parts import Part, PartMoved, list_parts
+from segray.errors import SourceError, StoreError
+
+T = TypeVar("T")
+
+_NAME = "generation"
+_TRIES = 20
+_WAIT_S = 0.1
+
+
+def new_generation(store_uri: str) -> None:
+    """Call between writing new parts and deleting those they replace.
+
+    Raises:
+        StoreError: it could not be written.
+    """
+    disk.commit(files.join(store_uri, _NAME), uuid.uuid4().hex.encode())
+
+
+def with_parts(store_uri: str, work: Callable[[list[Part]], T]) -> T:
+    """`work` on a whole listing, again from the start where it meets a part that was replaced since.
+
+    Raises:
+        StoreError: the parts never held still, or what `work` raises.
+    """
+    for number in range(_TRIES):
+        time.sleep(number * _WAIT_S)
+        before = _generation(store_uri)
+        found = list_parts(store_uri)
+        if _generation(store_uri) != before:
+            continue
+        try:
+            return work(found)
+        except PartMoved:
+            continue
+    raise StoreError(
+        f"{store_uri}: other processes replaced parts {_TRIES} times while it was read; stop them, then try again"
+    )
+
+
+def _generation(store_uri: str) -> bytes:
+    uri = files.join(store_uri, _NAME)
+    try:
+        return files.read_bytes(uri) if files.exists(uri) else b""
+    except SourceError as error:
+        raise StoreError(str(error)) from error
