@@ -46,7 +46,8 @@ def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
         StoreError: the stores folder cannot be used.
     """
     stage = SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
-    return stage, Store.create(config.stores, stage.name, stage.content)
+    price = (config.workers.gpus or 1) * config.cost.per_gpu_hour / 3600 if config.cost.per_gpu_hour else None
+    return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=price)
 
 
 def label(config: LabelConfig, show: Show = lambda progress: None) -> Summary:

@@ -40,7 +40,8 @@ class Plan(AbstractContextManager["Plan"]):
         for batch in self._batches():
             table = pa.Table.from_batches([batch])
             if chosen is not None:
-                table = table.take([i for i in range(len(table)) if position + i in chosen])
+                here = [i for i in range(len(table)) if position + i in chosen]
+                table = table.take(pa.array(here, pa.int64()))
             position += len(batch)
             waiting = pa.concat_tables([waiting, table])
             while len(waiting) >= rows_per_part:

@@ -4,25 +4,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from segray.config.sam import Tiles
+from segray.labels.labeler import Generator, Pixels
 from segray.masks import rle
 from segray.masks.instances import Instances
-
-Pixels = npt.NDArray[np.uint8]
-
-
-class Generator(Protocol):
-    """Images to masks."""
-
-    def generate(self, images: Sequence[Pixels]) -> list[Instances]:
-        """Masks of each image."""
-        ...
-
 
 @dataclass(frozen=True)
 class Tile:

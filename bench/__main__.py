@@ -1,0 +1,17 @@
+"""All benchmarks, one after the other, each in a process of its own: `python -m bench [--quick]`."""
+
+import subprocess
+import sys
+
+BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store")
+
+
+def main() -> None:
+    """Run them; the first that fails ends it."""
+    for name in BENCHMARKS:
+        print(f"== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", name, *sys.argv[1:]], check=True)
+
+
+if __name__ == "__main__":
+    main()

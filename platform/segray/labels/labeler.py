@@ -1,0 +1,105 @@
+"""Images to labeled rows: threads decode ahead while the model works. Knows no model, no torch, no Ray."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segray.data import images
+from segray.data.rows import ImageRow, LabeledRow
+from segray.errors import ImageError
+from segray.masks.instances import Instances
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+class Generator(Protocol):
+    """Images to masks."""
+
+    def generate(self, images: Sequence[Pixels]) -> list[Instances]:
+        """Masks of each image.
+
+        Raises:
+            MemoryError: so many images, or one so large, do not fit.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    row: ImageRow
+    pixels: Pixels | None = None
+    sha256: str | None = None
+    refused: ImageError | None = None
+
+
+class Labeler:
+    """Images to rows: threads decode ahead while the model works on the batch before.
+
+    At most `images_per_batch + decode_threads` decoded images wait beside the batch at hand, whatever the number of
+    images.
+    """
+
+    def __init__(self, generator: Generator, *, max_pixels: int, images_per_batch: int, decode_threads: int) -> None:
+        self.generator = generator
+        self.max_pixels = max_pixels
+        self.images_per_batch = images_per_batch
+        self.ahead = images_per_batch + decode_threads
+        self.threads = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+
+    def __call__(self, rows: Sequence[ImageRow]) -> Iterator[LabeledRow]:
+        """One row per image; its `seconds` is its share of the time since the batch before it."""
+        started, decoded = perf_counter(), self._decode_ahead(rows)
+        while batch := list(islice(decoded, self.images_per_batch)):
+            found = self._label([one for one in batch if one.pixels is not None])
+            found += [_refused(one.row, one.refused) for one in batch if one.refused is not None]
+            seconds, started = (perf_counter() - started) / len(batch), perf_counter()
+            for fields in found:
+                yield LabeledRow(seconds=seconds, **fields)
+
+    def _decode_ahead(self, rows: Sequence[ImageRow]) -> Iterator[_Decoded]:
+        waiting: deque[Future[_Decoded]] = deque()
+        for row in rows:
+            waiting.append(self.threads.submit(self._decode, row))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _decode(self, row: ImageRow) -> _Decoded:
+        try:
+            pixels, sha256 = images.load(row.uri, self.max_pixels)
+        except ImageError as error:
+            return _Decoded(row, refused=error)
+        return _Decoded(row, pixels, sha256)
+
+    def _label(self, batch: Sequence[_Decoded]) -> list[dict[str, Any]]:
+        """The batch at once; one by one where memory does not hold it, and refused where it does not hold one."""
+        if not batch:
+            return []
+        try:
+            found = self.generator.generate([one.pixels for one in batch if one.pixels is not None])
+        except MemoryError as error:
+            if len(batch) > 1:
+                log.warning("out of memory with %d images at once, going on one by one", len(batch))
+                return [fields for one in batch for fields in self._label([one])]
+            size = "x".join(map(str, batch[0].pixels.shape[:2])) if batch[0].pixels is not None else "?"
+            return [_refused(batch[0].row, ImageError("out-of-memory", f"{size} pixels: {error}"))]
+        return [
+            {"image": one.row, "sha256": one.sha256, "instances": instances}
+            for one, instances in zip(batch, found, strict=True)
+        ]
+
+
+def _refused(row: ImageRow, error: ImageError) -> dict[str, Any]:
+    return {"image": row, "error": error.reason, "detail": error.detail}

@@ -1,0 +1,72 @@
+import pytest
+
+from segray.config.label import Cost, Workers
+from segray.labels.summary import Part, Tally, summarize
+
+
+def tally(*parts):
+    total = Tally()
+    for part in parts:
+        total.add(part)
+    return total
+
+
+def part(images=10, masks=50, refused=None, seconds=20.0):
+    mean = seconds / images
+    return Part(images=images, masks=masks, refused=refused or {}, seconds=seconds, squares=mean**2 * images)
+
+
+def end(total, *, outcome="complete", remaining=0, workers=None, cost=None):
+    return summarize(
+        total,
+        store="s",
+        outcome=outcome,
+        known=3,
+        remaining=remaining,
+        startup_s=10.0,
+        wall_s=30.0,
+        workers=workers or Workers(),
+        cost=cost or Cost(),
+    )
+
+
+def test_parts_add_up():
+    summary = end(tally(part(refused={"empty": 1}), part(refused={"empty": 2, "truncated": 1})))
+    assert (summary.images, summary.masks, summary.known) == (20, 100, 3)
+    assert summary.refused == {"empty": 3, "truncated": 1}
+    assert summary.refused_share == pytest.approx(4 / 20)
+    assert summary.images_per_s == pytest.approx(20 / 20)
+    assert summary.actor_s_per_image == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "price", "cost", "gpu_s"),
+    [(0, None, None, 0), (0, 3.6, 0.04, 0), (1, 3.6, 0.04, 2.0), (0.5, 3.6, 0.02, 1.0)],
+)
+def test_cost_is_the_gpu_share_times_the_actors_time(gpus, price, cost, gpu_s):
+    summary = end(tally(part(), part()), workers=Workers(gpus=gpus), cost=Cost(per_gpu_hour=price))
+    assert summary.cost == (pytest.approx(cost) if cost is not None else None)
+    assert summary.gpu_s_per_image == pytest.approx(gpu_s)
+    assert summary.cost_per_1000 == (pytest.approx(cost * 50) if cost is not None else None)
+
+
+def test_a_sample_forecasts_the_rest():
+    total = tally(part(seconds=10.0), part(seconds=30.0))
+    workers = Workers(gpus=1, actors=4, images_per_batch=10)
+    forecast = end(total, outcome="sample", remaining=1800, workers=workers, cost=Cost(per_gpu_hour=2)).forecast
+    assert forecast.images == 1800
+    assert forecast.actor_hours == forecast.gpu_hours == pytest.approx(1.0)
+    assert forecast.wall_hours == pytest.approx(0.25)
+    assert forecast.cost == pytest.approx(2.0)
+    # Two batches of ten at 1 and 3 s per image: mean 2, standard error 1 / sqrt(2).
+    assert forecast.actor_hours_error == pytest.approx(1.96 * 2**-0.5 / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("outcome", ["complete", "budget"])
+def test_only_a_sample_forecasts(outcome):
+    assert end(tally(part()), outcome=outcome, remaining=5).forecast is None
+
+
+def test_a_run_without_images():
+    summary = end(tally())
+    assert (summary.images_per_s, summary.actor_s_per_image, summary.refused_share) == (0, 0, 0)

@@ -1,0 +1,36 @@
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_source_root_is_no_package():
+    folder = ROOT / "platform"
+    assert not list(folder.glob("*.py")), "a .py directly in platform/ hides the standard library's module"
+    assert [entry.name for entry in folder.iterdir() if not entry.name.startswith("__pycache__")] == ["segray"]
+
+
+def test_the_standard_library_wins_here():
+    assert platform.system()
+    assert Path(platform.__file__).parent != ROOT / "platform"
+
+
+@pytest.mark.parametrize("flags", [["-c"], ["-P", "-c"]], ids=["root on the path", "root off the path"])
+def test_the_standard_library_wins_in_a_process_started_at_the_root(flags):
+    code = "import platform, sys; print(platform.system())"
+    done = subprocess.run([sys.executable, *flags, code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == platform.system()
+
+
+@pytest.mark.parametrize("package", ["jobs", "serve"])
+def test_entry_points_are_packages(package):
+    assert (ROOT / package / "__init__.py").is_file()
+
+
+def test_tests_are_no_packages_and_hide_nothing():
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+    assert not (ROOT / "tests" / "platform").exists()
