@@ -13,14 +13,14 @@ import re
 import stat
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import fsspec
@@ -28,6 +28,9 @@ import pyarrow as pa
 from pyarrow import fs
 
 from segray.errors import SourceError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _OPTIONS = re.compile(
@@ -45,7 +48,7 @@ _S3_ENVIRONMENT = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
-_LISTING_THREADS = 8
+_THREADS = 8
 
 MISSING = "missing"
 """The version of a file that is named somewhere and is not there."""
@@ -70,20 +73,26 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     Raises:
         SourceError: no such scheme, a package for it is missing, or a host that cannot be reached.
     """
-    scheme = _scheme(uri)
-    if scheme in ("", "file"):
+    kind = scheme(uri)
+    if kind in ("", "file"):
         return _LOCAL, _local_path(uri)
     with _readable(uri):
-        if scheme not in _ARROW:
+        if kind not in _ARROW:
             handler, path = fsspec.core.url_to_fs(uri)
             return fs.PyFileSystem(fs.FSSpecHandler(handler)), path
         bare, options = _split_options(uri)
-        host, _, key = bare[len(scheme) + 3 :].partition("/")
-        if scheme == "s3":
+        host, _, key = bare[len(kind) + 3 :].partition("/")
+        if kind == "s3":
             environment = tuple(os.environ.get(name) for name in _S3_ENVIRONMENT)
             return _s3(host, options, environment), f"{host}/{key}".rstrip("/")
-        found, base = _arrow(scheme, host, options)
+        found, base = _arrow(kind, host, options)
         return found, f"{base.rstrip('/')}/{key}".rstrip("/")
+
+
+def scheme(uri: str) -> str:
+    """The scheme in lower case; for chained fsspec URIs (zip://a::s3://b) the first; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found.group(1).lower() if found else ""
 
 
 def join(uri: str, *parts: str) -> str:
@@ -93,17 +102,24 @@ def join(uri: str, *parts: str) -> str:
     """
     bare, options = _split_options(uri)
     for part in parts:
-        if _scheme(part) or (part.startswith("/") and not _scheme(bare)):
+        if scheme(part) or (part.startswith("/") and not scheme(bare)):
             bare, options = _split_options(part)
         else:
-            below = quote(part) if _scheme(bare) == "file" else part
+            below = quote(part) if scheme(bare) == "file" else part
             bare = f"{bare.rstrip('/')}/{below.lstrip('/')}" if bare.strip("/") else f"{bare}{below}"
     return f"{bare}?{options}" if options else bare
 
 
+def parent(uri: str) -> str:
+    """The folder that a file lies in, options kept."""
+    bare, options = _split_options(uri)
+    folder = bare.rpartition("/")[0] or ("/" if bare.startswith("/") else ".")
+    return f"{folder}?{options}" if options else folder
+
+
 def absolute(uri: str) -> str:
     """`uri` as any process on this machine can open it: a local path is made absolute, all else stays."""
-    return _local_path(uri) if _scheme(uri) in ("", "file") else uri
+    return _local_path(uri) if scheme(uri) in ("", "file") else uri
 
 
 def read_bytes(uri: str, limit: int = -1) -> bytes:
@@ -112,7 +128,7 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
     Raises:
         SourceError: it cannot be read; the message says why.
     """
-    if _scheme(uri) in ("", "file"):
+    if scheme(uri) in ("", "file"):
         with _readable(uri), Path(_local_path(uri)).open("rb") as file:
             return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
     system, path = filesystem(uri)
@@ -136,7 +152,7 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
     elif isinstance(system, fs.PyFileSystem):
         system.create_dir(folder, recursive=True)
         system.handler.fs.pipe_file(path, data)
-    elif _scheme(uri) in _ONE_PUT:
+    elif scheme(uri) in _ONE_PUT:
         _put(system, path, data)
     else:
         system.create_dir(folder, recursive=True)
@@ -201,6 +217,18 @@ def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
                 yield entry
 
 
+def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results for a stream of items, in its order, a few ahead in threads: for what waits on a network."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        ahead: deque[Future[R]] = deque()
+        for item in items:
+            ahead.append(threads.submit(function, item))
+            if len(ahead) == _THREADS:
+                yield ahead.popleft().result()
+        for one in ahead:
+            yield one.result()
+
+
 _LOCAL = fs.LocalFileSystem()
 
 
@@ -216,7 +244,7 @@ def _readable(uri: str) -> Iterator[None]:
     except Exception as error:
         # Every fsspec back end raises its own library's errors, none of which can be named here.
         known = isinstance(error, (OSError, pa.ArrowException, ValueError))
-        if isinstance(error, MemoryError) or (_scheme(uri) in {"", "file", *_ARROW} and not known):
+        if isinstance(error, MemoryError) or (scheme(uri) in {"", "file", *_ARROW} and not known):
             raise
         raise SourceError(f"{uri}: cannot be opened ({type(error).__name__}: {_first_line(error)})") from error
 
@@ -227,20 +255,14 @@ def _first_line(error: Exception) -> str:
     return (str(error) or "no message").splitlines()[0]
 
 
-def _scheme(uri: str) -> str:
-    """The scheme in lower case; for chained fsspec URIs (zip://a::s3://b) the first; empty for a path."""
-    found = _SCHEME.match(uri)
-    return found.group(1).lower() if found else ""
-
-
 def _split_options(uri: str) -> tuple[str, str]:
     """The URI without the options that choose a server, and those. Any other `?` belongs to a key."""
-    found = _OPTIONS.search(uri) if _scheme(uri) in _ARROW else None
+    found = _OPTIONS.search(uri) if scheme(uri) in _ARROW else None
     return (uri[: found.start()], found.group(1)) if found else (uri, "")
 
 
 def _local_path(uri: str) -> str:
-    path = unquote(urlsplit(uri).path) if _scheme(uri) == "file" else uri
+    path = unquote(urlsplit(uri).path) if scheme(uri) == "file" else uri
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - Path would drop nothing less, and be slower
 
 
@@ -253,17 +275,17 @@ def _s3(bucket: str, options: str, environment: tuple[str | None, ...]) -> fs.S3
     region = given.get("region") or known["AWS_REGION"] or known["AWS_DEFAULT_REGION"]
     settings: dict[str, Any] = {"anonymous": given.get("anonymous", "").lower() in ("1", "true")}
     if endpoint:
-        scheme = _scheme(endpoint) or given.get("scheme", "https")
+        transport = scheme(endpoint) or given.get("scheme", "https")
         address = _SCHEME.sub("", endpoint).rstrip("/")
-        settings |= {"endpoint_override": address, "scheme": scheme, "region": region or "us-east-1"}
+        settings |= {"endpoint_override": address, "scheme": transport, "region": region or "us-east-1"}
     else:
         settings["region"] = region or fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(**settings, allow_delayed_open=True)
 
 
 @lru_cache(maxsize=64)
-def _arrow(scheme: str, host: str, options: str) -> tuple[fs.FileSystem, str]:
-    system, base = fs.FileSystem.from_uri(f"{scheme}://{host}/" + (f"?{options}" if options else ""))
+def _arrow(kind: str, host: str, options: str) -> tuple[fs.FileSystem, str]:
+    system, base = fs.FileSystem.from_uri(f"{kind}://{host}/" + (f"?{options}" if options else ""))
     return system, base
 
 
@@ -339,14 +361,8 @@ def _walk_arrow(system: fs.FileSystem, root: str, uri: str) -> Iterator[FileEntr
     children = sorted(system.get_file_info(fs.FileSelector(root)), key=lambda info: str(info.path))
     yield from entries([child for child in children if child.type == fs.FileType.File])
     folders = (child.path for child in children if child.type == fs.FileType.Directory and not _hidden(child.base_name))
-    with ThreadPoolExecutor(_LISTING_THREADS) as threads:
-        ahead: deque[Future[list[fs.FileInfo]]] = deque()
-        for folder in folders:
-            ahead.append(threads.submit(below, folder))
-            if len(ahead) == _LISTING_THREADS:
-                yield from entries(ahead.popleft().result())
-        for one in ahead:
-            yield from entries(one.result())
+    for infos in in_order(below, folders):
+        yield from entries(infos)
 
 
 def _walk_fsspec(system: Any, root: str, uri: str) -> Iterator[FileEntry]:

@@ -26,7 +26,7 @@ from segray.data import files
 from segray.errors import ImageError, SourceError
 
 Pixels = npt.NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""(H, W, 3) RGB, save where another shape is given."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", ".bmp", ".jp2", ".ppm", ".pgm", ".pbm")
 """Names that image files go by, in lower case."""
@@ -98,6 +98,20 @@ def probe(data: bytes) -> tuple[int, int]:
     image = _open(data)
     width, height = image.size
     return (width, height) if _orientation(image, data) in _TURNED else (height, width)
+
+
+def decode_indices(data: bytes) -> Pixels:
+    """A class map's palette indices or grey values (H, W) uint8, never its colours, never turned.
+
+    Raises:
+        ImageError: any of `REASONS` but "unreadable" and "too-large"; "not-an-image" too where pixels are no indices.
+    """
+    image = _open(data)
+    if image.mode not in ("P", "L", "1"):
+        raise ImageError("not-an-image", f"a class map holds one index of 8 bits a pixel, this image is {image.mode}")
+    with _pillow("truncated"):
+        image.load()
+    return np.array(image, dtype=np.uint8)
 
 
 def _open(data: bytes) -> Image.Image:
