@@ -39,7 +39,7 @@ PART = pa.schema(
 """A part's columns."""
 
 GROUP_BYTES = 16 * 2**20
-"""Uncompressed bytes of a row group: what a reader holds at least."""
+"""Uncompressed bytes of a row group, unless one row has more: what a reader holds at once."""
 
 _THREADS = 8
 _MASKS = "masks.list.element."
@@ -131,13 +131,15 @@ class PartWriter:
 
     def write(self, table: pa.Table) -> None:
         """Add `PART` rows."""
-        rows_per_group = max(1, GROUP_BYTES * table.num_rows // max(table.nbytes, 1))
-        for start in range(0, table.num_rows, rows_per_group):
-            piece = table.slice(start, rows_per_group)
-            self._waiting.append(piece)
-            self._waiting_bytes += piece.nbytes
-            if self._waiting_bytes >= GROUP_BYTES:
-                self._flush()
+        if table.nbytes > GROUP_BYTES and table.num_rows > 1:
+            half = table.num_rows // 2
+            self.write(table.slice(0, half))
+            self.write(table.slice(half))
+            return
+        if self._waiting_bytes + table.nbytes > GROUP_BYTES:
+            self._flush()
+        self._waiting.append(table)
+        self._waiting_bytes += table.nbytes
 
     def finish(self) -> pa.Buffer:
         """The file's bytes."""

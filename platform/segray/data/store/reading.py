@@ -35,7 +35,7 @@ def stream(store_uri: str, columns: Sequence[str], wanted: Wanted) -> Iterator[p
             yield from _stream(selection, columns, given)
             break
         except PartMoved:
-            left = np.setdiff1d(planned.load(), given.load(), assume_unique=True)
+            left = np.setdiff1d(planned.load(), given.load())
             selection = with_parts(store_uri, partial(pick, Wanted(keys=KeySet([[left]]))))
             if selection.count < len(left):
                 gone = len(left) - selection.count
