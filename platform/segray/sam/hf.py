@@ -32,6 +32,9 @@ _DESCRIPTIONS: Final = ("config.json", "preprocessor_config.json", "processor_co
 _INCIDENTAL: Final = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 """Entries of a checkpoint's descriptions that change no result."""
 
+_MISFITS: Final = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
+"""What building a model raises, depending on which entry of its config is wrong."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Handle:
@@ -138,25 +141,59 @@ class HfSam:
         return int(size_hw[0] * scale + 0.5), int(size_hw[1] * scale + 0.5)
 
 
-def build_hf(settings: HfSamConfig) -> HfSam:
-    """Load a model of transformers from a folder or the hub, frozen.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model's folder that is known to hold a SAM."""
+
+    name: str
+    folder: Path
+    family: type[Family]
+    weights_hash: str
+    """Of the weights and of what config and preprocessing say that changes results."""
+
+
+def open_checkpoint(settings: HfSamConfig) -> Checkpoint:
+    """Find, or fetch, the model and read what it is.
 
     Raises:
-        BackendError: no such model, no way to fetch it, no SAM, damaged, or the wanted device is not there.
+        BackendError: no such model, no way to fetch it, no SAM, or unreadable weights.
+    """
+    folder = find_folder(settings)
+    return Checkpoint(
+        name=settings.model if folder != Path(settings.model).expanduser() else folder.resolve().name,
+        folder=folder,
+        family=_family(folder, settings.model),
+        weights_hash=_hash(folder, settings.model),
+    )
+
+
+def load_checkpoint(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """The model, frozen, as float32 on the CPU, and its image processor.
+
+    Raises:
+        BackendError: weights and config do not fit, or there is no preprocessing.
+    """
+    return _load_model(checkpoint), _load_processor(checkpoint)
+
+
+def build_hf(settings: HfSamConfig) -> HfSam:
+    """Load a model of transformers from a folder or the hub.
+
+    Raises:
+        BackendError: as `open_checkpoint` and `load_checkpoint`, or the wanted device is not there.
     """
     device = place(settings.device, settings.dtype, compiled=settings.compile)
-    folder = find_folder(settings)
-    family_class = _family_class(folder, settings.model)
-    weights_hash = _hash(folder, settings.model)
-    model = _load_model(family_class, folder, settings.model).to(device)
+    checkpoint = open_checkpoint(settings)
+    model, processor = load_checkpoint(checkpoint)
+    model.to(device)
     if settings.compile:
         model.vision_encoder.compile()
         model.mask_decoder.transformer.compile()
     return HfSam(
-        family_class(model),
-        _load_processor(family_class, folder, settings.model),
-        name=settings.model if folder != Path(settings.model).expanduser() else folder.resolve().name,
-        weights_hash=weights_hash,
+        checkpoint.family(model),
+        processor,
+        name=checkpoint.name,
+        weights_hash=checkpoint.weights_hash,
         device=device,
         dtype=settings.dtype,
     )
@@ -182,13 +219,13 @@ def find_folder(settings: HfSamConfig) -> Path:
     except (OSError, HFValidationError) as error:
         raise BackendError(
             f"model {settings.model!r} is no folder here and cannot be fetched from the hub"
-            f" ({type(error).__name__}: {str(error).strip().splitlines()[0]}); check the id, the revision, your access"
+            f" ({type(error).__name__}: {_first_line(error)}); check the id, the revision, your access"
             " and the network. Without network: fetch it elsewhere with `hf download`, then give that folder as the"
             " model, or set HF_HOME to a copy of the cache"
         ) from error
 
 
-def _family_class(folder: Path, model: str) -> type[Family]:
+def _family(folder: Path, model: str) -> type[Family]:
     kind = _read_json(folder / "config.json", model).get("model_type")
     if kind not in FAMILIES:
         raise BackendError(
@@ -197,38 +234,41 @@ def _family_class(folder: Path, model: str) -> type[Family]:
     return FAMILIES[kind]
 
 
-def _load_model(family: type[Family], folder: Path, model: str) -> Any:
-    loader = getattr(transformers, family.model_class)
+def _load_model(checkpoint: Checkpoint) -> Any:
+    name, family = checkpoint.name, checkpoint.family.model_class
     try:
-        loaded, report = loader.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        model, report = getattr(transformers, family).from_pretrained(
+            checkpoint.folder,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
+    except (*_MISFITS, StrictDataclassError) as error:
         raise BackendError(
-            f"model {model!r}: its config and weights do not make a {family.model_class}"
-            f" ({str(error).strip().splitlines()[0]}); fetch the model again"
+            f"model {name!r}: its config and weights do not make a {family} ({_first_line(error)}); fetch it again"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise BackendError(
-            f"model {model!r}: the weights lack {len(missing)} tensors of a {family.model_class}"
-            f" ({', '.join(missing[:3])}, ...); fetch the model again, or give the config that these weights go with"
+            f"model {name!r}: the weights lack {len(missing)} tensors of a {family} ({', '.join(missing[:3])}, ...);"
+            " fetch it again, or give the config that these weights go with"
         )
-    return loaded.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
-def _load_processor(family: type[Family], folder: Path, model: str) -> Any:
+def _load_processor(checkpoint: Checkpoint) -> Any:
+    processor = getattr(transformers, checkpoint.family.processor_class)
     try:
-        return getattr(transformers, family.processor_class).from_pretrained(folder, local_files_only=True)
+        return processor.from_pretrained(checkpoint.folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise BackendError(
-            f"model {model!r}: no readable preprocessor_config.json, which says how images are resized and normalised;"
-            " fetch the model again with all its .json files"
+            f"model {checkpoint.name!r}: no readable preprocessor_config.json, which says how images are resized and"
+            " normalised; fetch the model again with all its .json files"
         ) from error
 
 
 def _hash(folder: Path, model: str) -> str:
-    """Of the weights and of what config and preprocessing say that changes results."""
     digest = hashlib.sha256(hash_state(_load_states(folder, model)).encode())
     for name in _DESCRIPTIONS:
         if (folder / name).is_file():
@@ -238,7 +278,8 @@ def _hash(folder: Path, model: str) -> str:
 
 def _load_states(folder: Path, model: str) -> State:
     index = folder / f"{_WEIGHTS}.index.json"
-    names = sorted(set(_read_json(index, model)["weight_map"].values())) if index.is_file() else [_WEIGHTS]
+    shards = _read_json(index, model).get("weight_map", {}) if index.is_file() else {}
+    names = sorted(set(shards.values())) or [_WEIGHTS]
     lacking = [name for name in names if not (folder / name).is_file()]
     if lacking:
         raise BackendError(
@@ -256,13 +297,16 @@ def _essence(value: Any) -> Any:
 
 def _read_json(path: Path, model: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise BackendError(
             f"model {model!r}: {path.name} is missing or damaged in {path.parent}; give a folder that"
             " `save_pretrained` wrote, or a hub id"
         ) from error
-    return content
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _resize(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:

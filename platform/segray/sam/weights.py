@@ -59,8 +59,8 @@ def hash_state(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Copy the tensors into the module, which must have exactly these; `where` says whose they are in the error.
+def check_fit(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Whether the module, which may be on the meta device, has exactly these tensors; `where` says whose they are.
 
     A batch norm's count of batches may be missing: only training reads it.
 
@@ -81,6 +81,15 @@ def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) 
         raise BackendError(
             f"{where} do not fit this architecture: {problems}; give the model that these weights were made for"
         )
+
+
+def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Copy the tensors into the module, which must have exactly these.
+
+    Raises:
+        BackendError: as `check_fit`.
+    """
+    check_fit(module, state, where)
     module.load_state_dict(dict(state), strict=False)
 
 

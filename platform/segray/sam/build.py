@@ -1,0 +1,64 @@
+"""From a config to a Sam, and to what is worth knowing of one before any is built.
+
+Knows which backend serves which kind of config. Knows nothing of how they work.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from segray.config import sam as config
+from segray.sam import nano
+from segray.sam.hf import build_hf, load_checkpoint, open_checkpoint
+from segray.sam.original import ARCHITECTURES, build_original
+from segray.sam.protocol import Sam
+from segray.sam.weights import check_fit, hash_state, load_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamCard:
+    """What names a model's results."""
+
+    name: str
+    """Model, for people."""
+    weights_hash: str
+    """Hex digest, the same as the built model's."""
+
+
+def build(settings: config.Sam) -> Sam:
+    """Load the model, frozen, on its device.
+
+    Raises:
+        BackendError: weights missing, damaged or of another architecture, or the device is not there.
+    """
+    match settings:
+        case config.OriginalSam():
+            return build_original(settings)
+        case config.HfSam():
+            return build_hf(settings)
+
+
+def describe(settings: config.Sam) -> SamCard:
+    """Check, on the CPU and without the model's device, that the weights are there and fit; name them.
+
+    A job calls this before it takes any machine; a hub model is fetched by it.
+
+    Raises:
+        BackendError: as `build`, but for the device.
+    """
+    match settings:
+        case config.OriginalSam():
+            return _describe_original(settings)
+        case config.HfSam():
+            checkpoint = open_checkpoint(settings)
+            load_checkpoint(checkpoint)
+            return SamCard(name=checkpoint.name, weights_hash=checkpoint.weights_hash)
+
+
+def _describe_original(settings: config.OriginalSam) -> SamCard:
+    location = settings.weights or str(nano.WEIGHTS)
+    state = load_state(location)
+    with torch.device("meta"):
+        architecture = ARCHITECTURES[settings.model]()
+    check_fit(architecture, state, f"weights {location!r} for model {settings.model!r}")
+    return SamCard(name=settings.model, weights_hash=hash_state(state))
