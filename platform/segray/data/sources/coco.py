@@ -76,7 +76,7 @@ class CocoImages:
     def _counts(self, annotation: Mapping[str, Any], image_id: str, size_hw: tuple[int, int]) -> rle.Counts:
         try:
             return _counts(annotation.get("segmentation"), size_hw)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             where = f"{self._uri}: annotation {annotation.get('id')!r} of image {image_id!r}"
             raise SourceError(f"{where}: {error}") from error
 

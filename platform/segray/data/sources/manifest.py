@@ -56,8 +56,10 @@ def _read(uri: str, base: str) -> Iterator[list[ImageRow]]:
             columns = [name for name in SOURCE.names if name in table.schema_arrow.names]
             if "uri" not in columns:
                 raise SourceError(f"{uri}: has no column uri, only {', '.join(table.schema_arrow.names)}")
-            for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
-                yield _rows(batch, uri, base)
+            # Group by group: one reader for all of them holds something of each from the start.
+            for group in range(table.num_row_groups):
+                for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+                    yield _rows(batch, uri, base)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{uri}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 

@@ -16,7 +16,7 @@ from segray.data import brush
 from segray.masks import rle
 
 _CORNERS = 128
-_FARTHEST_PERCENT = 1000.0
+_FARTHEST = 1000.0
 
 Result = Mapping[str, Any]
 Points = npt.NDArray[np.float64]
@@ -131,7 +131,8 @@ def _filled(
 ) -> rle.Counts:
     """The mask inside an outline of (N, 2) percent, turned in pixels about the origin, then moved."""
     corner = np.array(about, dtype=np.float64)
-    if not np.isfinite(percent).all() or max(np.abs(percent).max(initial=0), np.abs(corner).max()) > _FARTHEST_PERCENT:
+    # NaN compares as false.
+    if not (np.abs([*percent.reshape(-1), *corner, float(degrees)]) <= _FARTHEST).all():
         raise ValueError("places must be percent of the image")
     scale = np.array([size_hw[1], size_hw[0]]) / 100
     turn = math.radians(float(degrees))
