@@ -32,6 +32,8 @@ _DESCRIPTIONS: Final = ("config.json", "preprocessor_config.json", "processor_co
 _INCIDENTAL: Final = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 """Entries of a checkpoint's descriptions that change no result."""
 
+_PROMPTS_AT_ONCE: Final = {"cuda": 128, "cpu": 4}
+"""On a CPU more image tokens than a few prompts have do not fit its cache."""
 _MISFITS: Final = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 """What building a model raises, depending on which entry of its config is wrong."""
 
@@ -54,6 +56,7 @@ class HfSam:
         self.name = name
         self.weights_hash = weights_hash
         self.device = device
+        self.prompts_at_once = _PROMPTS_AT_ONCE[device.type]
         self._family = family
         self._processor = processor
         self._dtype = dtype
