@@ -24,7 +24,7 @@ def encode(masks: Bools) -> list[Counts]:
         raise ValueError(f"masks must have shape (N, H, W), got {masks.shape}")
     if masks.shape[0] == 0:
         return []
-    column_major = np.ascontiguousarray(masks.astype(np.uint8, copy=False).transpose(0, 2, 1))
+    column_major = np.ascontiguousarray(masks.transpose(0, 2, 1)).view(np.uint8)
     return [rle["counts"] for rle in coco.encode(column_major.transpose(2, 1, 0))]
 
 

@@ -1,8 +1,8 @@
 """What segray asks of any Segment Anything model: embed images, decode prompts, and only then make masks.
 
-Three calls, because they cost differently: the encoder is paid per image, the decoder's tokens per prompt, and masks only
-where the predicted IoU, which comes from the tokens alone, is worth it. Mask generation, refinement, distillation and
-click-to-mask are written once against this. Models are frozen and in eval mode; no call here records gradients.
+Three calls, because they cost differently: the encoder is paid per image, the decoder's tokens per prompt, and masks
+only where the predicted IoU, which comes from the tokens alone, is worth it. Mask generation, refinement, distillation
+and click-to-mask are written once against this. Models are frozen and in eval mode; no call here records gradients.
 """
 
 from collections.abc import Sequence
@@ -73,6 +73,8 @@ class Sam(Protocol):
     device: torch.device
     mask_threshold: float
     """Logit above which a pixel is inside."""
+    prompts_at_once: int
+    """How many prompts a call of `decode` runs best with; callers may give fewer or more."""
 
     def embed(self, images: Sequence[Image]) -> Embedding:
         """Encode images of any sizes in one batch."""
