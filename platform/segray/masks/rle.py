@@ -40,7 +40,10 @@ def areas(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Ints:
     """Pixels inside each mask, shape (N,)."""
     if len(counts) == 0:
         return np.zeros(0, dtype=np.int64)
-    return np.asarray(coco.area(_objects(counts, size_hw)), dtype=np.int64)
+    # pycocotools 2.0.11 under NumPy 2 raises OverflowError for more than 255 masks in one call.
+    objects = _objects(counts, size_hw)
+    parts = [coco.area(objects[start : start + 255]) for start in range(0, len(objects), 255)]
+    return np.concatenate(parts).astype(np.int64)
 
 
 def boxes_xyxy(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Floats:

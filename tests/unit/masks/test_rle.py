@@ -84,3 +84,10 @@ def test_every_coco_form_is_read(segmentation, area):
 def test_what_is_no_mask_is_refused(segmentation, message):
     with pytest.raises(ValueError, match=message):
         rle.from_coco(segmentation, (4, 4))
+
+
+@pytest.mark.parametrize("number", [255, 256, 700])
+def test_areas_of_any_number_of_masks(number: int):
+    masks = np.zeros((number, 4, 5), dtype=bool)
+    masks[:, 1:3, 2] = True
+    assert rle.areas(rle.encode(masks), (4, 5)).tolist() == [2] * number
