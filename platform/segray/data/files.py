@@ -10,27 +10,21 @@ URI's end.
 
 import os
 import re
-import stat
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import fsspec
 import pyarrow as pa
 from pyarrow import fs
 
+from segray.data import walks
 from segray.errors import SourceError
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _OPTIONS = re.compile(
@@ -48,7 +42,6 @@ _S3_ENVIRONMENT = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
-_THREADS = 8
 
 MISSING = "missing"
 """The version of a file that is named somewhere and is not there."""
@@ -185,9 +178,9 @@ def version(uri: str) -> str | None:
                 found = system.handler.fs.info(path)
             except FileNotFoundError:
                 return None
-            return _fsspec_version(found) if found["type"] == "file" else None
+            return walks.fsspec_version(found) if found["type"] == "file" else None
         info = system.get_file_info(path)
-        return _arrow_version(info) if info.type == fs.FileType.File else None
+        return walks.arrow_version(info) if info.type == fs.FileType.File else None
 
 
 def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
@@ -207,26 +200,14 @@ def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
     system, path = filesystem(uri)
     with _readable(uri):
         if isinstance(system, fs.LocalFileSystem):
-            entries = _walk_local(path, "", frozenset())
+            uri, found = path, walks.walk_local(path)
         elif isinstance(system, fs.PyFileSystem):
-            entries = _walk_fsspec(system.handler.fs, path, uri)
+            found = walks.walk_fsspec(system.handler.fs, path)
         else:
-            entries = _walk_arrow(system, path, uri)
-        for entry in entries:
-            if not suffixes or entry.path.lower().endswith(suffixes):
-                yield entry
-
-
-def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results for a stream of items, in its order, a few ahead in threads: for what waits on a network."""
-    with ThreadPoolExecutor(_THREADS) as threads:
-        ahead: deque[Future[R]] = deque()
-        for item in items:
-            ahead.append(threads.submit(function, item))
-            if len(ahead) == _THREADS:
-                yield ahead.popleft().result()
-        for one in ahead:
-            yield one.result()
+            found = walks.walk_arrow(system, path)
+        for below, size, stamp in found:
+            if not suffixes or below.lower().endswith(suffixes):
+                yield FileEntry(uri=join(uri, below), path=below, size=size, version=stamp or MISSING)
 
 
 _LOCAL = fs.LocalFileSystem()
@@ -311,84 +292,3 @@ def _write_local(path: Path, data: bytes) -> None:
 def _put(system: fs.FileSystem, path: str, data: bytes) -> None:
     with system.open_output_stream(path) as stream:
         stream.write(data)
-
-
-def _walk_local(folder: str, below: str, above: frozenset[tuple[int, int]]) -> Iterator[FileEntry]:
-    """Depth first, by name. `above` are the folders this one lies in: a link to one of them is a loop."""
-    own = Path(folder).stat()
-    identity = (own.st_dev, own.st_ino)
-    if identity in above:
-        return
-    with os.scandir(folder) as found:
-        children = sorted((child for child in found if not child.name.startswith(".")), key=lambda child: child.name)
-    for child in children:
-        path = f"{below}{child.name}"
-        info = _stat(child)
-        if info is None:
-            yield FileEntry(uri=_text(child.path), path=_text(path), size=0, version=MISSING)
-        elif stat.S_ISDIR(info.st_mode):
-            yield from _walk_local(child.path, f"{path}/", above | {identity})
-        elif stat.S_ISREG(info.st_mode):
-            stamp = f"{info.st_size}-{info.st_mtime_ns}"
-            yield FileEntry(uri=_text(child.path), path=_text(path), size=info.st_size, version=stamp)
-
-
-def _stat(child: os.DirEntry[str]) -> os.stat_result | None:
-    """None for a link to nothing or to itself, and for a file that went away meanwhile."""
-    try:
-        return child.stat()
-    except OSError:
-        return None
-
-
-def _text(name: str) -> str:
-    """Names whose bytes are not UTF-8 get visible escapes: no table holds them, and they end as rows with an error."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _walk_arrow(system: fs.FileSystem, root: str, uri: str) -> Iterator[FileEntry]:
-    """Direct subfolders each as one flat listing (a thousand keys a request), a few of them ahead, in order."""
-
-    def entries(infos: list[fs.FileInfo]) -> Iterator[FileEntry]:
-        for info in sorted(infos, key=lambda info: str(info.path)):
-            path = info.path[len(root) :].lstrip("/")
-            if info.type == fs.FileType.File and not _hidden(path):
-                yield FileEntry(uri=join(uri, path), path=path, size=info.size, version=_arrow_version(info))
-
-    def below(folder: str) -> list[fs.FileInfo]:
-        return list(system.get_file_info(fs.FileSelector(folder, recursive=True)))
-
-    children = sorted(system.get_file_info(fs.FileSelector(root)), key=lambda info: str(info.path))
-    yield from entries([child for child in children if child.type == fs.FileType.File])
-    folders = (child.path for child in children if child.type == fs.FileType.Directory and not _hidden(child.base_name))
-    for infos in in_order(below, folders):
-        yield from entries(infos)
-
-
-def _walk_fsspec(system: Any, root: str, uri: str) -> Iterator[FileEntry]:
-    if not system.isdir(root):
-        raise FileNotFoundError(root)
-    for full, info in sorted(system.find(root, detail=True).items()):
-        path = full[len(root) :].lstrip("/")
-        if not _hidden(path):
-            yield FileEntry(uri=join(uri, path), path=path, size=info["size"] or 0, version=_fsspec_version(info))
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
-
-
-def _arrow_version(info: fs.FileInfo) -> str:
-    # pyarrow's listings carry no etag, and asking for it is one more request per file.
-    return f"{info.size}-{info.mtime_ns}"
-
-
-def _fsspec_version(info: dict[str, Any]) -> str:
-    """The etag under the names that fsspec's back ends give it, else size and whatever time is known."""
-    for name in ("ETag", "etag", "md5Hash", "md5", "content_md5"):
-        if info.get(name):
-            return str(info[name]).strip('"')
-    times = (info[name] for name in ("mtime", "LastModified", "last_modified", "updated", "created") if info.get(name))
-    moment = next(times, "")
-    # One back end gives the same moment as a number from a listing and as a datetime from a single look.
-    return f"{info['size']}-{moment.timestamp() if isinstance(moment, datetime) else moment}"

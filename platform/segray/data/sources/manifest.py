@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from segray.config.sources import ManifestSource
 from segray.data import files
+from segray.data.ahead import in_order
 from segray.data.rows import SOURCE, ImageRow
 from segray.data.sources.source import name_problem, version_or_missing
 from segray.errors import SourceError
@@ -38,7 +39,7 @@ class Manifest:
             found = True
             for rows in _read(part, base):
                 complete = all(row.version for row in rows)
-                yield from rows if complete else files.in_order(_complete, rows)
+                yield from rows if complete else in_order(_complete, rows)
         if not found:
             raise SourceError(f"{uri}: holds no .parquet files")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from segray.data import files
+from segray.data.ahead import in_order
 from segray.data.rows import ImageRow
 from segray.errors import SourceError
 from segray.masks.instances import Instances
@@ -57,7 +58,7 @@ def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:
         version = listed.get(path, files.MISSING) if path in below else version_or_missing(uri)
         return ImageRow(image_id=image_id, uri=uri, version=version)
 
-    yield from files.in_order(row, paths.items())
+    yield from in_order(row, paths.items())
 
 
 def version_or_missing(uri: str) -> str:
