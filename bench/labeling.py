@@ -51,9 +51,8 @@ def label_job(stage: SleepingStage, rows: list[ImageRow], workers: Workers) -> d
     with tempfile.TemporaryDirectory() as folder, Plan(rows) as plan:
         store = Store.create(folder, stage.name, stage.content)
         parts = plan.parts(runner.rows_per_part(plan.number, workers))
-        began, marks = time.perf_counter(), []
-        for part in runner.run(stage, store, parts, workers):
-            marks.append((time.perf_counter(), part.images))
+        began = time.perf_counter()
+        marks = [(time.perf_counter(), part.images) for part in runner.run(stage, store, parts, workers)]
         assert store.info().images == len(rows)
     # Steady from where every actor has delivered once.
     ready = workers.pool_max - 1

@@ -1,20 +1,24 @@
-"""The `segray` command. Each subcommand imports only what it needs, so that `check` runs where torch is not installed.
+"""The `segray` command. Each subcommand imports only what it needs: `check` runs where torch is not installed.
 
-Exit status: 0 done, 1 failed, 2 the config or the command is wrong, 3 too many images were refused, 4 stopped by the budget.
+Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused, 4 stopped by the budget.
 """
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 
-from segray import __version__
 from segray.config import base, jobs
 from segray.config.label import LabelConfig
 from segray.errors import ConfigError, SegrayError
+
+if TYPE_CHECKING:
+    from segray.data.store import Store
 
 FAILED, WRONG, REFUSED, BUDGET = 1, 2, 3, 4
 
@@ -24,7 +28,9 @@ app.add_typer(store_app, name="store")
 
 Config = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, values as in TOML.", show_default=False)]
-StoreOrConfig = Annotated[str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)]
+StoreOrConfig = Annotated[
+    str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)
+]
 
 
 @app.command()
@@ -51,6 +57,38 @@ def label(config: Config, overrides: Overrides = None) -> None:
     if summary.outcome == "budget":
         typer.echo("stopped by cost.budget; raise it and run the same command to go on", err=True)
         raise typer.Exit(BUDGET)
+
+
+@app.command()
+def export(
+    store: StoreOrConfig,
+    out: Annotated[Path, typer.Option(help="The file or folder to write.", show_default=False)],
+    form: Annotated[str, typer.Option("--format", help="coco, coco-polygons, cvat, yolo, voc, label-studio or png.")],
+    corrections: Annotated[
+        list[str] | None, typer.Option(help="COCO or Label Studio JSON that takes precedence.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+) -> None:
+    """Write a store in another tool's format."""
+    from segray import console
+    from segray.jobs.outputs import export as run
+
+    summary = run(open_store(store), form, out, corrections=corrections or (), overwrite=overwrite)
+    console.export_summary(summary, out)
+
+
+@app.command()
+def report(
+    store: StoreOrConfig,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("out/report.html"),
+    corrections: Annotated[list[str] | None, typer.Option(help="As for export.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="How many images to show.")] = 24,
+) -> None:
+    """Write one HTML file to look at: masks, refused images and why, distributions, cost."""
+    from segray.jobs.outputs import report as run
+
+    run(open_store(store), out, corrections=corrections or (), sample=sample)
+    typer.echo(f"report: {out}")
 
 
 @store_app.command("ls")
@@ -96,10 +134,7 @@ def _label_config(path: Path, overrides: Sequence[str] | None) -> LabelConfig:
     return jobs.load(path, overrides or ())
 
 
-T = TypeVar("T")
-
-
-def open_store(store_or_config: str) -> "Store":
+def open_store(store_or_config: str) -> Store:
     """The store itself, or the one that a label config names."""
     from segray.data.store import Store
 
@@ -128,3 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo("stopped; what was committed stays, run the same command to go on", err=True)
         status = 130
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

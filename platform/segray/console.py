@@ -3,11 +3,14 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from segray.data.exports.tally import ExportSummary
+from segray.data.store import StoreInfo
 from segray.jobs.label import Progress as LabelProgress
 from segray.jobs.label import Show
 from segray.labels.summary import Summary
@@ -109,3 +112,32 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         shown.add_row(*row)
     out.print(shown, highlight=False)
+
+
+def export_summary(summary: ExportSummary, target: Path) -> None:
+    """The end of an export."""
+    out.print(f"{target}: {summary.images} images, {summary.masks} masks", highlight=False, soft_wrap=True)
+    for what, skipped in (("images", summary.skipped), ("masks", summary.skipped_masks)):
+        for reason, number in sorted(skipped.items()):
+            out.print(f"  {number} {what} left out: {reason}", highlight=False)
+
+
+def stores(found: Sequence[StoreInfo]) -> None:
+    """A line per store."""
+    columns = ("store", "images", "masks", "refused", "MiB", "parts", "actor time", "cost")
+    rows = [
+        (info.uri.rstrip("/").rpartition("/")[2], info.problem, *[""] * 6)
+        if info.problem
+        else (
+            info.uri.rstrip("/").rpartition("/")[2],
+            str(info.images),
+            str(info.masks),
+            str(sum(info.refused.values())),
+            f"{info.bytes / 2**20:.1f}",
+            str(info.parts),
+            duration(info.seconds),
+            "-" if info.cost is None else f"{info.cost:.4g}",
+        )
+        for info in found
+    ]
+    table(columns, rows)

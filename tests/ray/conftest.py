@@ -1,4 +1,4 @@
-"""One small Ray cluster for all tests of this folder: a head without work and two nodes; drivers run as child processes."""
+"""One small Ray cluster for all tests of this folder, a head without work and two nodes; drivers are child processes."""
 
 import json
 import os
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    from ray.cluster_utils import Cluster
-
     head = {"num_cpus": 0, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
@@ -40,12 +40,11 @@ class Driver:
 
     process: subprocess.Popen
 
-    def next(self):
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
-
     def rest(self):
-        return [json.loads(line) for line in self.process.stdout]
+        return [json.loads(line) for line in self.process.stdout if line.startswith("{")]
+
+    def next(self):
+        return next((json.loads(line) for line in self.process.stdout if line.startswith("{")), None)
 
     def kill(self):
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -57,7 +56,7 @@ def start_driver(ray_address):
     started = []
 
     def start(images, stores, seconds=0.05, address=ray_address):
-        environment = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}", "RAY_ADDRESS": address}
+        environment = os.environ | {"RAY_ADDRESS": address}
         process = subprocess.Popen(
             [sys.executable, str(DRIVER), str(images), str(stores), str(seconds)],
             env=environment,

@@ -2,6 +2,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,7 @@ def finish(start_driver, folder, stores):
 
 def test_an_unusable_image_is_a_row_with_its_reason(uninterrupted):
     assert len(uninterrupted) == IMAGES + 1
-    assert {image_id: row[2] for image_id, row in uninterrupted.items() if row[2]} == {"broken.png": "truncated"}
+    assert {image_id: row[2] for image_id, row in uninterrupted.items() if row[2]} == {"broken.png": "not-an-image"}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,7 +79,7 @@ def actor_processes():
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             try:
-                title = open(f"/proc/{entry.name}/cmdline").read()
+                title = Path("/proc", entry.name, "cmdline").read_text()
             except OSError:
                 continue
             if title.startswith("ray::") and "MapWorker" in title:
@@ -111,7 +112,11 @@ def test_more_and_changed_images_are_all_that_is_computed(tmp_path, start_driver
     images, stores = tmp_path / "images", tmp_path / "stores"
     write_images(images, 6)
     counts = []
-    for change in (lambda: None, lambda: write_images(images, 3, first=6), lambda: write_images(images, 1, seed=9, first=2)):
+    for change in (
+        lambda: None,
+        lambda: write_images(images, 3, first=6),
+        lambda: write_images(images, 1, seed=9, first=2),
+    ):
         change()
         driver = start_driver(images, stores)
         counts.append(driver.next()["pending"])

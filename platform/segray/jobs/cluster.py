@@ -1,5 +1,6 @@
 """Connecting to Ray: the cluster we are inside of or told of, or one of our own on this machine."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,13 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=True)
+    # Ray Data narrates its plans; the job shows its own progress.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address)
+    else:
+        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
     try:
         yield
     finally:

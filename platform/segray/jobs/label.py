@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from segray.data.sources import open_source
 from segray.data.store import Store
 from segray.errors import LabelError
 from segray.jobs.cluster import connected
+from segray.jobs.outputs import RUNS
 from segray.labels import runner
 from segray.labels.plan import Plan
 from segray.labels.segment import SegmentEverything
@@ -50,7 +51,7 @@ def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
     return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=price)
 
 
-def label(config: LabelConfig, show: Show = lambda progress: None) -> Summary:
+def label(config: LabelConfig, show: Show | None = None) -> Summary:
     """Label all images of the source that the store does not hold yet; the summary is also left in the store.
 
     Raises:
@@ -66,9 +67,11 @@ def label(config: LabelConfig, show: Show = lambda progress: None) -> Summary:
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
-        summary = _run(config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=show)
-    name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ.json")
-    files.write_bytes_atomic(files.join(store.uri, "runs", name), json.dumps(summary.to_json(), indent=1).encode())
+        summary = _run(
+            config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=show or (lambda _: None)
+        )
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
+    files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary
 
 

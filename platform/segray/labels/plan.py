@@ -1,4 +1,4 @@
-"""What is still to do: pending rows spooled to the driver's disk, so that their number is known and memory stays flat."""
+"""What is still to do: pending rows spooled to the driver's disk, so that they can be counted and memory stays flat."""
 
 import random
 import tempfile

@@ -89,7 +89,9 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
                 for row in counts.to_pylist():
                     yield Part(**row | {"refused": Counter(row["refused"])})
         except ray.exceptions.RayError as error:
-            raise LabelError(f"the label job stopped; what was committed stays, run it again to go on: {error}") from error
+            raise LabelError(
+                f"the label job stopped; what was committed stays, run it again to go on: {error}"
+            ) from error
 
 
 def _pool(workers: Workers) -> ray.data.ActorPoolStrategy:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ class Components:
         for image in images:
             self.sizes.append(image.shape[:2])
             values = np.setdiff1d(image[..., 0], [0])
-            masks = np.stack([image[..., 0] == v for v in values]) if len(values) else np.zeros((0, *image.shape[:2]), bool)
+            masks = image[..., 0] == values[:, None, None]
             scores = [masks[i].mean() for i in range(len(masks))]
             points = [np.argwhere(mask)[0][::-1] for mask in masks]
             found.append(Instances.from_masks(masks, provenance="sam:fake", scores=scores, points_xy=points))
@@ -66,7 +68,9 @@ def test_union_joins_what_tiles_cut(box):
     assert found.masks().sum() == (box[2] - box[0]) * (box[3] - box[1])
 
 
-@pytest.mark.parametrize(("box", "kept"), [((5, 5, 20, 20), True), ((82, 20, 98, 40), True), ((60, 60, 120, 120), False)])
+@pytest.mark.parametrize(
+    ("box", "kept"), [((5, 5, 20, 20), True), ((82, 20, 98, 40), True), ((60, 60, 120, 120), False)]
+)
 def test_nms_keeps_only_what_a_tile_saw_whole(box, kept):
     tiles = Tiles(size=100, overlap=20, merge="nms")
     found = TiledGenerator(Components(), tiles, 0.7).generate([scene(IMAGE, box)])[0]
@@ -80,7 +84,8 @@ def test_neighbours_that_do_not_agree_stay_two():
 
 
 def test_points_and_boxes_are_in_the_frame_of_the_image():
-    found = TiledGenerator(Components(), Tiles(size=100, overlap=20), 0.7).generate([scene(IMAGE, (200, 190, 215, 200))])[0]
+    image = scene(IMAGE, (200, 190, 215, 200))
+    found = TiledGenerator(Components(), Tiles(size=100, overlap=20), 0.7).generate([image])[0]
     assert found.points_xy.tolist() == [[200, 190]]
 
 
@@ -104,8 +109,6 @@ def test_overlap_of_tiles():
 
 
 def test_an_8000_px_image_is_labeled_in_bounded_memory():
-    import tracemalloc
-
     side = 8000
     boxes = [(x, y, x + 700, y + 700) for x in range(100, 7200, 1000) for y in range(100, 7200, 1000)]
     image = np.zeros((side, side, 3), np.uint8)

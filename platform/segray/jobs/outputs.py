@@ -1,0 +1,112 @@
+"""What comes out of a store: exports and the report, with people's corrections put in."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segray.config.sources import CocoSource, LabelStudioSource
+from segray.data import files, images
+from segray.data.corrections import Corrections
+from segray.data.exports.coco import export_coco
+from segray.data.exports.label_studio import export_label_studio
+from segray.data.exports.png import export_png
+from segray.data.exports.tally import ExportSummary
+from segray.data.exports.voc import export_voc
+from segray.data.exports.yolo import export_yolo
+from segray.data.rows import ImageRow, LabeledRow, labeled_rows
+from segray.data.store import Store
+from segray.errors import ExportError
+from segray.labels.overlay import Pixels
+from segray.labels.report import write_report
+
+RUNS = "runs"
+"""Folder of run summaries inside a store."""
+
+FORMATS: Mapping[str, Callable[..., ExportSummary]] = {
+    "coco": export_coco,
+    "coco-polygons": partial(export_coco, form="polygons"),
+    "cvat": partial(export_coco, form="cvat"),
+    "yolo": export_yolo,
+    "voc": export_voc,
+    "label-studio": export_label_studio,
+    "png": export_png,
+}
+
+
+def open_corrections(paths: Sequence[str]) -> Corrections:
+    """COCO and Label Studio JSON files, told apart by what they hold; later ones count over earlier ones.
+
+    Raises:
+        SourceError: a file cannot be read or is neither.
+    """
+
+    def config(path: str) -> CocoSource | LabelStudioSource:
+        is_list = files.read_bytes(path).lstrip()[:1] == b"["
+        return (LabelStudioSource if is_list else CocoSource)(uri=".", annotations=path)
+
+    return Corrections.open([config(path) for path in paths])
+
+
+def corrected_rows(store: Store, corrections: Corrections) -> Iterator[LabeledRow]:
+    """All rows of a store, with what people fixed in the place of what machines made.
+
+    Raises:
+        ExportError: at the end, where a corrections file speaks of images that the store does not have.
+    """
+    unseen = set(corrections.image_ids)
+    for batch in store.rows():
+        for row in labeled_rows(batch):
+            unseen.discard(row.image.image_id)
+            yield corrections.apply(row)
+    if unseen:
+        few = ", ".join(sorted(unseen)[:5])
+        raise ExportError(f"{len(unseen)} corrected images are not in {store.uri}: {few}; are their names as exported?")
+
+
+def export(
+    store: Store, form: str, out: Path, *, corrections: Sequence[str] = (), overwrite: bool = False
+) -> ExportSummary:
+    """Write a store in another tool's format (a key of `FORMATS`).
+
+    Raises:
+        ExportError: no such format, `out` is there already, or the rows do not fit the format.
+        SourceError: a corrections file cannot be read.
+    """
+    if form not in FORMATS:
+        raise ExportError(f"format {form!r}: choose one of {', '.join(FORMATS)}")
+    fixed = open_corrections(corrections)
+    options = {"model_version": store.manifest.fingerprint} if form == "label-studio" else {}
+    rows = corrected_rows(store, fixed)
+    return FORMATS[form](rows, out, fixed.classes, overwrite=overwrite, **options)
+
+
+def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: int = 24) -> None:
+    """Write the HTML report of a store: its masks, its refused images, its last run.
+
+    Raises:
+        SourceError: a corrections file cannot be read.
+    """
+    price = store.manifest.price_per_second
+    write_report(
+        corrected_rows(store, open_corrections(corrections)),
+        out,
+        last_run(store),
+        _pixels,
+        title=str(store.manifest.content.get("source", store.uri)),
+        settings=store.manifest.content,
+        per_hour=price * 3600 if price else None,
+        sample=sample,
+    )
+
+
+def last_run(store: Store) -> dict[str, Any]:
+    """The summary of the store's last run; empty where none ended."""
+    found = sorted(entry.uri for entry in files.list_files(files.join(store.uri, RUNS), (".json",)))
+    return dict(json.loads(files.read_bytes(found[-1]))) if found else {}
+
+
+def _pixels(image: ImageRow) -> Pixels:
+    pixels, _ = images.load(image.uri, max_pixels=2**40)
+    return pixels
