@@ -34,7 +34,7 @@ def reaching(uri: str) -> Iterator[None]:
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the path, the connection and the credentials")
         raise StoreError(
-            f"{uri}: cannot be written ({error}); {remedy}. What was committed before is intact"
+            f"{uri}: cannot be reached or written ({error}); {remedy}. What was committed before is intact"
         ) from error
     except SourceError as error:
         raise StoreError(str(error)) from error

@@ -186,7 +186,7 @@ def _map_all(where: str, kind: str, counts: Sequence[int], folder: Path) -> list
             local.write_bytes(files.read_bytes(uri))
         if local.stat().st_size != count * KEY.itemsize:
             raise ValueError(f"{uri} has {local.stat().st_size} bytes, expected {count} keys")
-        shards.append(np.memmap(local, KEY, mode="r") if count else np.empty(0, KEY))
+        shards.append(_map(local) if count else np.empty(0, KEY))
     return shards
 
 
@@ -204,7 +204,12 @@ def _mapped(shard: Records, folder: Path) -> Records:
         return shard
     path = folder / f"{uuid.uuid4().hex}.keys"
     shard.tofile(path)
-    return np.memmap(path, KEY, mode="r")
+    return _map(path)
+
+
+def _map(path: Path) -> Records:
+    # As a plain array: every slice of a memmap object runs Python code.
+    return np.memmap(path, KEY, mode="r").view(np.ndarray)
 
 
 def _shares(layer: Sequence[Records], asked: Records) -> Iterator[tuple[Records, int, int]]:

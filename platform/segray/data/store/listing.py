@@ -18,8 +18,9 @@ from segray.errors import SourceError, StoreError
 T = TypeVar("T")
 
 _NAME = "generation"
-_TRIES = 20
-_WAIT_S = 0.1
+_TRIES = 10
+_WAIT_S = 0.2
+"""Times the number of tries so far: 9 s in all."""
 
 
 def new_generation(store_uri: str) -> None:
@@ -37,6 +38,7 @@ def with_parts(store_uri: str, work: Callable[[list[Part]], T]) -> T:
     Raises:
         StoreError: the parts never held still, or what `work` raises.
     """
+    name = "while they were listed"
     for number in range(_TRIES):
         time.sleep(number * _WAIT_S)
         before = _generation(store_uri)
@@ -45,10 +47,11 @@ def with_parts(store_uri: str, work: Callable[[list[Part]], T]) -> T:
             continue
         try:
             return work(found)
-        except PartMoved:
-            continue
+        except PartMoved as moved:
+            name = str(moved)
     raise StoreError(
-        f"{store_uri}: other processes replaced parts {_TRIES} times while it was read; stop them, then try again"
+        f"{store_uri}: its parts were gone again {_TRIES} times while they were read (last {name}); wait until other "
+        "processes have done replacing them, or delete the part if it is a link to nothing"
     )
 
 

@@ -164,10 +164,10 @@ def list_parts(store_uri: str) -> list[Part]:
     try:
         if not files.exists(folder):
             return []
-        found = [entry for entry in files.list_files(folder, (".parquet",)) if entry.version != files.MISSING]
+        found = files.list_files(folder, (".parquet",))
+        return [Part(uri=entry.uri, name=entry.path, size=entry.size, version=entry.version) for entry in found]
     except SourceError as error:
         raise StoreError(str(error)) from error
-    return [Part(uri=entry.uri, name=entry.path, size=entry.size, version=entry.version) for entry in found]
 
 
 def read_groups(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:

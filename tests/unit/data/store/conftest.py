@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from segray.data.rows import ImageRow, LabeledRow, labeled_rows
 from segray.data.store import Store
 from segray.masks.instances import Instances

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from segray.data.rows import labeled_rows
 from segray.data.store import Store, compaction, disk, keys, listing
 
@@ -37,6 +38,7 @@ def content(store):
     return found
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_nothing_is_lost_or_twice(tmp_path):
     store = Store.create(str(tmp_path), "masks", {"a": 1})
     moments = random.Random(5)

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from segray.data import files
-from segray.data.store import Store, disk, keys
+from segray.data.store import Store, disk, keys, listing
 from segray.errors import StoreError
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -92,6 +93,15 @@ def test_a_foreign_parquet_file_is_named(store, row):
         list(store.rows())
 
 
+def test_a_part_that_is_a_link_to_nothing_is_named(monkeypatch, store, row):
+    monkeypatch.setattr(listing, "_WAIT_S", 0)
+    store.write_part([row("a")])
+    (path,) = part_paths(store)
+    path.with_name("batch-far.parquet").symlink_to("/not-mounted/batch-far.parquet")
+    with pytest.raises(StoreError, match=r"last batch-far\.parquet.*link to nothing"):
+        list(store.rows())
+
+
 def test_leftovers_are_passed_over_and_go_when_old(store, row, read, ids):
     store.write_part([row("a")])
     parts = Path(store.uri) / "parts"
@@ -115,7 +125,9 @@ def test_key_shards_that_do_not_fit_are_passed_over(store, row, image, damage):
         "gone": shard.unlink,
         "short": lambda: shard.write_bytes(shard.read_bytes()[:-1]),
         "no json": lambda: (folder / "index.json").write_text("{"),
-        "other parts": lambda: (folder / "index.json").write_text(json.dumps({**index, "parts": {"batch-x.parquet": "1"}})),
+        "other parts": lambda: (folder / "index.json").write_text(
+            json.dumps({**index, "parts": {"batch-x.parquet": "1"}})
+        ),
         "odd shards": lambda: (folder / "index.json").write_text(json.dumps({**index, "good": [1, 1]})),
     }
     changes[damage]()
@@ -155,7 +167,9 @@ def test_a_full_disk_leaves_the_store_valid(store, row, read, ids):
     before = ids(read(store))
     limit = max(path.stat().st_size for path in part_paths(store)) + 2000
     command = [sys.executable, str(WORKER), "fill", store.uri, str(limit)]
-    said = subprocess.run(command, env={**os.environ, "PYTHONPATH": "platform"}, stdout=subprocess.PIPE, text=True, check=True)
+    said = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": "platform"}, stdout=subprocess.PIPE, text=True, check=True
+    )
     assert said.stdout.count("the disk is full") == 2
     assert ids(read(store)) == before
     assert [path for path in part_paths(store) if path.suffix != ".parquet"] == []
@@ -163,7 +177,7 @@ def test_a_full_disk_leaves_the_store_valid(store, row, read, ids):
     assert (ids(read(store)), store.info().parts) == (before, 1)
 
 
-def test_two_sets_of_shards_are_asked_by_their_first_byte(tmp_path):
+def test_two_sets_of_shards_are_asked_by_their_first_byte():
     every = np.sort(np.frombuffer(np.random.default_rng(0).bytes(16 * 5000), "S16"))
     layer = [every[every.astype("S1").view(np.uint8) == byte] for byte in range(256)]
     known = keys.KeySet([layer, [every[:3]]])

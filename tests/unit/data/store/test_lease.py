@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+
 from segray.data.store import Store
 from segray.data.store.lease import Claim, Lease
 from segray.errors import StoreError
@@ -38,7 +39,10 @@ def test_a_second_job_is_told_who_holds_the_store(request, kind):
     with store.lease("label job") as lease:
         since = re.escape(lease._claim.since)
         for other in (store.lease("another"), Store.open(store.uri).lease("another")):
-            with pytest.raises(StoreError, match=rf"held by 'label job' \(process {os.getpid()} on .*, since {since}"), other:
+            with (
+                pytest.raises(StoreError, match=rf"held by 'label job' \(process {os.getpid()} on .*, since {since}"),
+                other,
+            ):
                 pass
         for work in (store.compact, store.delete, lambda: store.remove_image("a")):
             with pytest.raises(StoreError, match="held by 'label job'"):
@@ -95,7 +99,7 @@ def test_a_holder_elsewhere_that_lives_keeps_the_store(store):
     thread = threading.Thread(target=live)
     thread.start()
     try:
-        with pytest.raises(StoreError, match="held by 'first' .*node-7"), quick(store):
+        with pytest.raises(StoreError, match=r"held by 'first' .*node-7"), quick(store):
             pass
     finally:
         stop.set()
@@ -123,10 +127,15 @@ def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(store):
 
 def test_a_lease_is_renewed_and_ends_with_its_work(store):
     path = Path(store.uri) / "lease.json"
-    with pytest.raises(KeyError), quick(store):
-        while json.loads(path.read_text())["beat"] < 2:
-            time.sleep(0.02)
-        raise KeyError
+
+    def work():
+        with quick(store):
+            while json.loads(path.read_text())["beat"] < 2:
+                time.sleep(0.02)
+            raise KeyError("fails")
+
+    with pytest.raises(KeyError, match="fails"):
+        work()
     assert not path.exists()
 
 

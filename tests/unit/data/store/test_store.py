@@ -5,13 +5,28 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from segray.data import files
 from segray.data.rows import LABELED, labeled_table
 from segray.data.store import Store, catalog, parts, spill
 from segray.errors import StoreError
 
 CONTENT = {"threshold": 0.88, "model": {"name": "nano", "weights": "ab"}}
-HOSTILE = ["../../etc/passwd", "/abs/a.jpg", "ä 雪.png", "a" * 5000, "a\nb", "", " ", "C:\\x", "*?", "e\u0301", "é", ".", "x.parquet"]
+HOSTILE = [
+    "../../etc/passwd",
+    "/abs/a.jpg",
+    "ä 雪.png",
+    "a" * 5000,
+    "a\nb",
+    "",
+    " ",
+    "C:\\x",
+    "*?",
+    "e\u0301",
+    "é",
+    ".",
+    "x.parquet",
+]
 
 
 @pytest.fixture(params=["disk", "s3", "memory"])
@@ -114,7 +129,7 @@ def test_columns_are_read_alone(store, row):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_any_image_id_is_kept_and_removed(store, row, image, read, ids, name):
+def test_any_image_id_is_kept_and_removed(store, row, image, read, *, ids, name):
     store.write_part([row(name), row("other")])
     assert ids(read(store, image_ids=[name])) == [f"{name}@1"]
     assert list(store.missing([image(name)])) == []
@@ -149,7 +164,7 @@ def test_names_that_differ_are_never_one(store, row, read):
     [(spill.IN_MEMORY, False), (spill.IN_MEMORY, True), (0, False)],
     ids=["as written", "compacted", "on disk"],
 )
-def test_every_image_once(monkeypatch, store, row, read, ids, written, expected, compacted, in_memory):
+def test_every_image_once(monkeypatch, store, row, read, *, ids, written, expected, compacted, in_memory):
     monkeypatch.setattr(spill, "IN_MEMORY", in_memory)
     for names in written:
         store.write_part([_row(row, name) for name in names])
@@ -178,7 +193,7 @@ def test_the_source_says_which_version_is_current(store, row, read, ids):
 
 @pytest.mark.parametrize(("retry", "expected"), [(False, ["new@1", "a@2"]), (True, ["bad@1", "new@1", "a@2"])])
 @pytest.mark.parametrize("compacted", [0, 1, 2])
-def test_failed_images_are_done_unless_asked_for(store, row, image, retry, expected, compacted):
+def test_failed_images_are_done_unless_asked_for(store, row, image, *, retry, expected, compacted):
     parts_written = [[row("a"), row("bad", error="cut"), row("mended", error="cut")], [row("mended")]]
     for number, part in enumerate(parts_written):
         store.write_part(part)
@@ -255,7 +270,8 @@ def test_a_table_of_other_columns_is_refused(store, row):
     assert store.info().images == 1
 
 
-def test_reading_goes_on_while_parts_are_merged(store, row, ids):
+def test_reading_goes_on_while_parts_are_merged(root, row):
+    store = Store.create(root, "masks", CONTENT)
     for number in range(12):
         store.write_part([row(f"{number}-{place}") for place in range(3)])
     batches = store.rows(["image_id"])
@@ -292,7 +308,8 @@ def test_a_store_of_a_root_that_is_a_file_cannot_be_made(tmp_path):
 def test_a_store_of_other_content_under_this_name_is_refused(tmp_path):
     store = Store.create(str(tmp_path), "masks", CONTENT)
     files.write_bytes_atomic(
-        files.join(store.uri, "store.json"), files.read_bytes(files.join(store.uri, "store.json")).replace(b"masks", b"other")
+        files.join(store.uri, "store.json"),
+        files.read_bytes(files.join(store.uri, "store.json")).replace(b"masks", b"other"),
     )
     with pytest.raises(StoreError, match="other content"):
         Store.create(str(tmp_path), "masks", CONTENT)

@@ -6,6 +6,7 @@ import sys
 import time
 
 import numpy as np
+
 from segray.data.rows import ImageRow, LabeledRow
 from segray.data.store import Store
 from segray.errors import StoreError
