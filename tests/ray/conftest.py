@@ -1,4 +1,4 @@
-"""One small Ray cluster for all tests of this folder, a head without work and two nodes; drivers are child processes."""
+"""One small Ray cluster for all tests of this folder, a head without work and two nodes; drivers are processes."""
 
 import json
 import os

@@ -67,9 +67,8 @@ def label(config: LabelConfig, show: Show | None = None) -> Summary:
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
-        summary = _run(
-            config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=show or (lambda _: None)
-        )
+        told = show or (lambda _: None)
+        summary = _run(config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=told)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary

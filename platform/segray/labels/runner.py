@@ -4,8 +4,9 @@ Knows stages and stores, no method. What travels between processes is small: row
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from itertools import islice
+from typing import cast
 
 import pyarrow as pa
 import ray
@@ -60,7 +61,7 @@ def rows_per_part(pending: int, workers: Workers) -> int:
     return max(1, min(workers.images_per_part, pending // (workers.pool_max * PARTS_PER_ACTOR)))
 
 
-def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers) -> Iterator[Part]:
+def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers) -> Generator[Part, None, None]:
     """Label the parts; yields each one's counts as it is committed. Closing the iterator ends the work cleanly.
 
     Ray must be running. Actors that die are started again and their part is done again.
@@ -86,7 +87,7 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
         )
         try:
             for counts in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in counts.to_pylist():
+                for row in cast(pa.Table, counts).to_pylist():
                     yield Part(**row | {"refused": Counter(row["refused"])})
         except ray.exceptions.RayError as error:
             raise LabelError(
