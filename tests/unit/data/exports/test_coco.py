@@ -8,7 +8,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from segray.config.sources import CocoSource
 from segray.data.exports.coco import export_coco
+from segray.data.sources import open_source
 from segray.errors import ExportError
 
 
@@ -102,3 +104,14 @@ def test_compressed_counts_are_those_of_the_row(tmp_path, make_row) -> None:
     segmentation = json.loads((tmp_path / "out.json").read_text())["annotations"][0]["segmentation"]
     assert segmentation["counts"].encode() == row.instances.counts[0]
     assert coco_mask.area(segmentation) == row.instances.areas[0]
+
+
+@pytest.mark.parametrize("form", ["rle", "polygons", "cvat"])
+def test_our_own_source_reads_it_back(tmp_path, make_row, classes, form) -> None:
+    row = make_row("d/a.jpg", classes=[0, 1, 2, 0, 1, 2])
+    export_coco([row], tmp_path / "out.json", classes, form=form, tolerance_px=0)
+    source = open_source(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "out.json")))
+    found = source.instances("d/a.jpg", crowds=True)
+    assert source.classes == classes
+    assert found.counts.tolist() == row.instances.counts.tolist()
+    assert found.classes.tolist() == row.instances.classes.tolist()
