@@ -13,6 +13,7 @@ from segray.data.rows import labeled_rows
 from segray.data.store import Store, compaction, disk, keys, listing
 
 WORKER = Path(__file__).with_name("worker.py")
+IMAGES = 240
 
 
 def start(*arguments):
@@ -21,10 +22,12 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def killed(num_lines, seconds, *arguments):
-    """What a worker said before it was killed: some seconds after it had said so many lines."""
+def killed(word, times, seconds, *arguments):
+    """What a worker said before it was killed: some seconds after it had said a word so many times."""
     with start(*arguments) as process:
-        said = [process.stdout.readline() for _ in range(num_lines)]
+        said = []
+        while sum(line.startswith(word) for line in said) < times and "done\n" not in said:
+            said.append(process.stdout.readline())
         time.sleep(seconds)
         process.kill()
         return [line.split() for line in [*said, *process.stdout]]
@@ -44,7 +47,8 @@ def test_killed_at_random_moments_nothing_is_lost_or_twice(tmp_path):
     moments = random.Random(5)
     done, hit = set(), 0
     for seed in range(10):
-        said = killed(moments.randint(1, 20), moments.uniform(0, 0.05), "label", store.uri, 0, 400, seed)
+        word, times = ("merging", 1) if seed % 2 else ("computed", moments.randint(1, 6))
+        said = killed(word, times, moments.uniform(0, 0.05), "label", store.uri, 0, IMAGES, seed)
         computed = [name for kind, *names in said if kind == "computed" for name in names]
         assert not done & set(computed), "computed again what was committed"
         done |= {name for kind, *names in said if kind == "committed" for name in names}
@@ -52,15 +56,15 @@ def test_killed_at_random_moments_nothing_is_lost_or_twice(tmp_path):
         assert done <= found
         assert len(found - done) <= 4
         done = found
-        hit += 0 < len(found) < 400
+        hit += 0 < len(found) < IMAGES
     assert hit >= 5
-    with start("label", store.uri, 0, 400, 99) as process:
+    with start("label", store.uri, 0, IMAGES, 99) as process:
         assert process.stdout.read().endswith("done\n")
     whole = Store.create(str(tmp_path), "masks", {"a": 2})
-    with start("label", whole.uri, 0, 400, 7) as process:
+    with start("label", whole.uri, 0, IMAGES, 7) as process:
         assert process.stdout.read().endswith("done\n")
     assert content(store) == content(whole)
-    assert len(content(store)) == 400
+    assert len(content(store)) == IMAGES
 
 
 def test_two_writers_at_once(tmp_path):
@@ -75,7 +79,7 @@ def test_two_writers_at_once(tmp_path):
 
 def test_merging_while_others_write_and_read(tmp_path):
     store = Store.create(str(tmp_path), "masks", {"a": 1})
-    with start("write", store.uri, 0, 400, 1) as first, start("write", store.uri, 0, 400, 2) as second:
+    with start("write", store.uri, 0, 160, 1) as first, start("write", store.uri, 0, 160, 2) as second:
         assert (first.stdout.readline(), second.stdout.readline()) == ("ready\n", "ready\n")
         seen = set()
         while first.poll() is None or second.poll() is None:
@@ -83,7 +87,7 @@ def test_merging_while_others_write_and_read(tmp_path):
             found = set(content(store))
             assert seen <= found
             seen = found
-    assert len(content(store)) == 400
+    assert len(content(store)) == 160
 
 
 class Killed(BaseException):

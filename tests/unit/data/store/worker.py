@@ -40,6 +40,7 @@ def label(store: Store, first: str, last: str, seed: str) -> None:
         store.write_part([labeled(name) for name in part])
         say("committed", *part)
         if number % 4 == 3:
+            say("merging")
             with store.lease("worker") as lease:
                 store.compact(lease=lease, part_bytes=random.Random(number).choice([5_000, 60_000, 10**8]))
     say("done")
