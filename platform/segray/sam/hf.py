@@ -7,12 +7,14 @@ checkpoint is run.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import huggingface_hub
+import numpy as np
 import torch
 import transformers
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
@@ -67,7 +69,10 @@ class HfSam:
     def embed(self, images: Sequence[Image]) -> Embedding:
         """As the protocol says."""
         inputs = self._processor(
-            images=list(images), input_data_format="channels_last", return_tensors="pt", device=self.device
+            images=[self._drawable(image) for image in images],
+            input_data_format="channels_last",
+            return_tensors="pt",
+            device=self.device,
         )
         with autocast(self.device, self._dtype):
             features = self._family.encode(inputs["pixel_values"].to(self.device))
@@ -141,7 +146,17 @@ class HfSam:
         if not self._family.padded:
             return size.height, size.width
         scale = size.longest_edge / max(size_hw)
-        return int(size_hw[0] * scale + 0.5), int(size_hw[1] * scale + 0.5)
+        return max(1, int(size_hw[0] * scale + 0.5)), max(1, int(size_hw[1] * scale + 0.5))
+
+    def _drawable(self, image: Image) -> Image:
+        """A strip so thin that the processor would make nothing of it, its pixels repeated until one row is left."""
+        height, width, _ = image.shape
+        least = math.ceil(max(height, width) / (2 * self._processor.size.longest_edge)) if self._family.padded else 1
+        rows, columns = (max(side, least) for side in (height, width))
+        if (rows, columns) == (height, width):
+            return image
+        thicker: Image = image[np.arange(rows) * height // rows][:, np.arange(columns) * width // columns]
+        return thicker
 
 
 @dataclass(frozen=True, kw_only=True)

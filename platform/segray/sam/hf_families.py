@@ -139,7 +139,7 @@ class Family:
     def _image_map(self, heads: Heads) -> Tensor:
         """(P, C, h, w)"""
         height, width = self.prompts.image_embedding_size
-        return heads.image_tokens.mT.reshape(len(heads.iou), -1, height, width)
+        return heads.image_tokens.mT.reshape(-1, heads.image_tokens.shape[2], height, width)
 
     def _hypernetworks(self, mask_tokens: Tensor) -> Tensor:
         """One filter per mask token, (P, T, C / 8)."""
