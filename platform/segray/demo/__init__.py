@@ -1,0 +1,1 @@
+"""Procedural worlds and the nano models that ship with the package."""

@@ -1,11 +1,12 @@
 """The honesty baseline: what colour alone can do on the worlds.
 
-Knows a scene's pixels and masks. Two classic methods, each with an oracle that picks the best connected component for
-every object: k-means over colours (several k), and Otsu's threshold per channel. Numpy and OpenCV only.
+Knows a scene's pixels and masks. Classic methods, each with an oracle that picks the best connected component for every
+object: k-means over colours with three numbers of clusters, and Otsu's threshold on the best of the channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import cv2
@@ -15,15 +16,22 @@ from numpy.typing import NDArray
 from segray.demo.world import Scene
 
 CLUSTER_COUNTS: Final = (3, 6, 10)
+METHODS: Final = (*(f"kmeans{count}" for count in CLUSTER_COUNTS), "otsu")
 
 
 def threshold_ious(found: Scene) -> NDArray[np.float64]:
-    """(objects,) IoU of the best connected component of any thresholding, chosen with knowledge of the true mask."""
-    smooth = cv2.GaussianBlur(found.image, (0, 0), 1.0)
+    """(METHODS, objects) IoU of each method's best connected component, chosen with knowledge of the true mask."""
+    smooth = np.asarray(cv2.GaussianBlur(found.image, (0, 0), 1.0), np.uint8)
     masks = np.stack([item.mask for item in found.objects])
-    candidates = [_clusters(smooth, count) for count in CLUSTER_COUNTS]
-    candidates += [_otsu(smooth[..., channel]) for channel in range(3)]
-    return np.max([_best_component(labels, masks) for labels in candidates], axis=0)
+    clustered = [_best_component(_clusters(smooth, count), masks) for count in CLUSTER_COUNTS]
+    channels = [_best_component(_otsu(smooth[..., channel]), masks) for channel in range(3)]
+    return np.stack([*clustered, np.max(channels, axis=0)])
+
+
+def baseline_iou(scenes: Iterable[Scene]) -> dict[str, float]:
+    """Mean IoU over all objects of the scenes, per method."""
+    means = np.concatenate([threshold_ious(found) for found in scenes], axis=1).mean(axis=1)
+    return dict(zip(METHODS, map(float, means), strict=True))
 
 
 def _clusters(image: NDArray[np.uint8], count: int) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ training sees exactly what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ NUM_LEVELS: Final = 3
 """Objects, parts of objects, zones of the background."""
 LEVEL_WEIGHTS: Final = (0.72, 0.18, 0.10)
 """How often a prompt asks for each level, where the image has it."""
+PADDING: Final = (124, 116, 104)
 MIN_TARGET_PIXELS: Final = 48
 FIELD_BYTES: Final = NUM_LEVELS + 3
 
@@ -34,10 +35,12 @@ class Batch:
     """(B, S, S, 3) RGB."""
     masks: NDArray[np.bool_]
     """(B * P, S, S), the targets of one image after another."""
+    groups: NDArray[np.uint8]
+    """(B, S, S) what each pixel belongs to: an object, or else a zone of the background."""
 
 
 def build_cache(path: Path, num_scenes: int, size: int, workers: int) -> None:
-    """Write `num_scenes` family-A scenes to `path` (npy, (N, S, S, 6) uint8: RGB, then ids per level) unless it is there."""
+    """Write `num_scenes` family-A scenes to `path` unless it is there: npy of (N, S, S, 6) uint8, RGB then ids."""
     if path.exists():
         return
     partial = path.with_suffix(".partial")
@@ -47,7 +50,7 @@ def build_cache(path: Path, num_scenes: int, size: int, workers: int) -> None:
         for chunk, fields in zip(chunks, pool.map(_render, chunks, [size] * len(chunks)), strict=True):
             cache[chunk.start : chunk.stop] = fields
     cache.flush()
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _render(seeds: range, size: int) -> NDArray[np.uint8]:
@@ -56,38 +59,43 @@ def _render(seeds: range, size: int) -> NDArray[np.uint8]:
     for field, seed in zip(fields, seeds, strict=True):
         found = scene("a", seed, size)
         field[..., :3] = found.image
-        levels = ([item.mask for item in found.objects], [part for item in found.objects for part in item.parts], found.zones)
+        levels = (
+            [item.mask for item in found.objects],
+            [part for item in found.objects for part in item.parts],
+            found.zones,
+        )
         for level, masks in enumerate(levels):
             for number, mask in enumerate(masks, start=1):
                 field[..., 3 + level][mask] = number
     return fields
 
 
-def draw_batch(cache: NDArray[np.uint8], seed: int, step: int, num_images: int, prompts_per_image: int) -> Batch:
-    """The batch of a step: different images each, moved and recoloured."""
-    rng = np.random.default_rng([seed, step])
-    images, masks = [], []
+def draw_batch(cache: NDArray[np.uint8], key: Sequence[int], num_images: int, prompts_per_image: int) -> Batch:
+    """The batch of a key (seed, step, shard): different images each, moved and recoloured."""
+    rng = np.random.default_rng(key)
+    images, masks, groups = [], [], []
     for index in rng.choice(len(cache), num_images, replace=False):
         image, ids = _move(cache[index], rng)
         images.append(_recolour(image, rng))
         masks.extend(_draw_targets(ids, prompts_per_image, rng))
-    return Batch(np.stack(images), np.stack(masks))
+        groups.append(np.where(ids[..., 0] > 0, ids[..., 0], ids[..., 2] + np.uint8(128)))
+    return Batch(np.stack(images), np.stack(masks), np.stack(groups))
 
 
 def _move(field: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Flip, turn, zoom and shift; what comes from outside the scene is mirrored."""
+    """Flip, turn, zoom and shift; outside the scene is the grey that Sam pads with."""
     size = len(field)
     quarter = rng.integers(0, 4) * np.pi / 2
     angle = quarter + (rng.uniform(-0.4, 0.4) if rng.random() < 0.3 else 0.0)
-    zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
+    zoom = float(np.exp(rng.uniform(np.log(0.8), np.log(1.6))))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
     turn[:, 0] *= rng.choice([-1, 1])
     middle = (size - 1) / 2
     shift = middle - turn @ (middle, middle) + rng.uniform(-0.15, 0.15, 2) * size
     matrix = np.concatenate([turn, shift[:, None]], axis=1)
-    border = cv2.BORDER_REFLECT_101
-    image = cv2.warpAffine(np.ascontiguousarray(field[..., :3]), matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-    ids = cv2.warpAffine(np.ascontiguousarray(field[..., 3:]), matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=border)
+    pixels, levels = np.ascontiguousarray(field[..., :3]), np.ascontiguousarray(field[..., 3:])
+    image = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=PADDING)
+    ids = cv2.warpAffine(levels, matrix, (size, size), flags=cv2.INTER_NEAREST)
     return np.asarray(image, np.uint8), np.asarray(ids, np.uint8)
 
 
@@ -106,7 +114,11 @@ def _recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
 def _draw_targets(ids: NDArray[np.uint8], count: int, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
     """`count` masks (S, S), different ones while there are enough."""
     areas = [np.bincount(ids[..., level].ravel(), minlength=2) for level in range(NUM_LEVELS)]
-    found = [(level, int(n)) for level in range(NUM_LEVELS) for n in np.flatnonzero(areas[level][1:] >= MIN_TARGET_PIXELS) + 1]
+    found = [
+        (level, int(n))
+        for level in range(NUM_LEVELS)
+        for n in np.flatnonzero(areas[level][1:] >= MIN_TARGET_PIXELS) + 1
+    ]
     if not found:
         return [np.ones(ids.shape[:2], np.bool_)] * count
     per_level = np.bincount([level for level, _ in found], minlength=NUM_LEVELS)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Family = Literal["a", "b"]
 Contour = NDArray[np.float64]
 Rng = np.random.Generator
 
@@ -82,6 +83,7 @@ def _spots(rng: Rng, body: Contour) -> list[Part]:
 
 
 def blob(rng: Rng) -> list[Part]:
+    """A closed curve from nearly round to ragged."""
     return _spots(rng, _fourier(rng, float(rng.uniform(0.0, 1.1))))
 
 
@@ -146,7 +148,9 @@ def creature(rng: Rng) -> list[Part]:
         spine = _arc(rng, float(rng.uniform(0, 0.5)))
         limb = _ribbon(spine, np.linspace(rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.3), len(spine)))
         parts.append(Part("limb", (_move(limb, (length, length), angle, centre),)))
-    body = _move(_fourier(rng, 0.5), (rng.uniform(0.5, 0.8), rng.uniform(0.35, 0.65)), rng.uniform(0, np.pi), (0.0, 0.0))
+    body = _move(
+        _fourier(rng, 0.5), (rng.uniform(0.5, 0.8), rng.uniform(0.35, 0.65)), rng.uniform(0, np.pi), (0.0, 0.0)
+    )
     parts.append(Part("body", (body,)))
     if rng.random() < 0.7:
         angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.4)
@@ -171,9 +175,7 @@ def leaf(rng: Rng) -> list[Part]:
     lobes = 1 + rng.choice([0.0, 0.25]) * np.cos(2 * np.pi * rng.integers(3, 6) * t)
     width = rng.uniform(0.35, 0.75) * np.sin(np.pi * t ** rng.uniform(0.6, 1.2)) * lobes
     curve = rng.uniform(-0.3, 0.3) * np.sin(np.pi * t)
-    blade = np.concatenate(
-        [np.stack([2 * t - 1, curve + width], 1), np.stack([2 * t - 1, curve - width], 1)[::-1]]
-    )
+    blade = np.concatenate([np.stack([2 * t - 1, curve + width], 1), np.stack([2 * t - 1, curve - width], 1)[::-1]])
     stalk = np.array([[-1.3, -0.05], [-0.8, -0.07], [-0.8, 0.07], [-1.3, 0.05]])
     return [Part("stalk", (stalk,)), Part("blade", (blade,))]
 
@@ -244,7 +246,8 @@ FAMILY_SHAPES: Final[dict[str, dict[str, Callable[[Rng], list[Part]]]]] = {
 
 def place(parts: list[Part], rng: Rng, centre: tuple[float, float], diameter: float) -> list[Part]:
     """The parts turned at random, stretched a little, and put at `centre` (x, y) with a bounding-box diagonal that fits
-    `diameter`, all in pixels."""
+    `diameter`, all in pixels.
+    """
     angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.4)
     points = np.concatenate([contour for part in parts for contour in part.contours])
     middle, span = (points.max(0) + points.min(0)) / 2, float(np.max(np.ptp(points, axis=0)))

@@ -51,13 +51,13 @@ def _axes(height: int, width: int, rng: Rng) -> tuple[Field, Field]:
 
 
 def _wave(phase: Field) -> Field:
-    return 0.5 + 0.5 * np.sin(2 * np.pi * phase, dtype=np.float32)
+    return np.asarray(0.5 + 0.5 * np.sin(2 * np.pi * phase, dtype=np.float32), np.float32)
 
 
 def _sharpen(field: Field, rng: Rng) -> Field:
     """Soft waves become anything up to hard edges."""
     gain = rng.uniform(1.0, 6.0)
-    return np.clip((field - 0.5) * gain + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((field - 0.5) * gain + 0.5, 0, 1), np.float32)
 
 
 def _clouds(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -67,7 +67,7 @@ def _clouds(height: int, width: int, rng: Rng, wavelength: float) -> Field:
 def _gradient(height: int, width: int, rng: Rng, wavelength: float) -> Field:
     along, _ = _axes(height, width, rng)
     ramp = (along - along.min()) / max(float(np.ptp(along)), 1.0)
-    return np.clip(ramp + 0.25 * (noise(height, width, rng, wavelength, 2) - 0.5), 0, 1)
+    return np.asarray(np.clip(ramp + 0.25 * (noise(height, width, rng, wavelength, 2) - 0.5), 0, 1), np.float32)
 
 
 def _stripes(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -84,7 +84,7 @@ def _checks(height: int, width: int, rng: Rng, wavelength: float) -> Field:
 def _dots(height: int, width: int, rng: Rng, wavelength: float) -> Field:
     along, across = _axes(height, width, rng)
     spots = _wave(along / wavelength) * _wave(across / wavelength)
-    return np.clip((spots - rng.uniform(0.2, 0.6)) * 5 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((spots - rng.uniform(0.2, 0.6)) * 5 + 0.5, 0, 1), np.float32)
 
 
 def _grain(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -93,7 +93,8 @@ def _grain(height: int, width: int, rng: Rng, wavelength: float) -> Field:
 
 def _patches(height: int, width: int, rng: Rng, wavelength: float) -> Field:
     levels = int(rng.integers(3, 6))
-    return np.floor(noise(height, width, rng, 2 * wavelength, 2) * levels * 0.999) / np.float32(levels - 1)
+    steps = np.floor(noise(height, width, rng, 2 * wavelength, 2) * levels * 0.999)
+    return np.asarray(steps / np.float32(levels - 1), np.float32)
 
 
 def _wood(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -129,7 +130,7 @@ def _scales(height: int, width: int, rng: Rng, wavelength: float) -> Field:
     row = np.floor(along / wavelength)
     u = np.mod(across / wavelength + 0.5 * np.mod(row, 2), 1) - 0.5
     v = np.mod(along / wavelength, 1)
-    return np.clip(1.1 - np.sqrt(u * u + v * v), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1.1 - np.sqrt(u * u + v * v), 0, 1), np.float32)
 
 
 def _rings(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -143,7 +144,7 @@ def _weave(height: int, width: int, rng: Rng, wavelength: float) -> Field:
     along, across = _axes(height, width, rng)
     over = np.mod(np.floor(along / wavelength) + np.floor(across / wavelength), 2)
     thread = np.where(over > 0, np.mod(along / wavelength, 1), np.mod(across / wavelength, 1))
-    return (0.25 * over + 0.75 * (1 - np.abs(2 * thread - 1))).astype(np.float32)
+    return np.asarray(0.25 * over + 0.75 * (1 - np.abs(2 * thread - 1)), np.float32)
 
 
 def _veins(height: int, width: int, rng: Rng, wavelength: float) -> Field:
@@ -156,33 +157,42 @@ FIELDS: Final[dict[str, Callable[[int, int, Rng, float], Field]]] = {
     "grainy": _grain, "patchy": _patches, "wooden": _wood,
     "marbled": _marble, "cellular": _cells, "scaly": _scales, "ringed": _rings, "woven": _weave, "veined": _veins,
 }  # fmt: skip
+CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.9), "b": (0.35, 0.9)}
+"""How far apart the colours of one material are; family A has easy materials too, family B only hard ones."""
+HUE_SPREAD: Final = 0.4
 FAMILY_TEXTURES: Final[dict[str, tuple[str, ...]]] = {
     "a": ("cloudy", "shaded", "striped", "checked", "dotted", "grainy", "patchy", "wooden"),
     "b": ("marbled", "cellular", "scaly", "ringed", "woven", "veined"),
 }
 
 
-def draw_palette(rng: Rng, near: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Two to four related colours, (K, 3) RGB; `near` makes the first one close to a colour already in the scene."""
-    hue, saturation, value = rng.uniform(0, 1), rng.beta(1.2, 1.5), rng.uniform(0.12, 0.95)
-    if near is not None:
-        hue, saturation, value = colorsys.rgb_to_hsv(*(float(channel) / 255 for channel in near))
-    contrast = rng.uniform(0.05, 0.55)
+def draw_palette(rng: Rng, family: str, shared: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Three to five colours far enough apart that no threshold holds them together, (K, 3) RGB.
+
+    `shared` is a palette already in the scene: some of its colours take the place of drawn ones.
+    """
+    hue, saturation, value = rng.uniform(0, 1), rng.beta(1.2, 1.5), rng.uniform(0.1, 0.95)
+    contrast = rng.uniform(*CONTRAST[family])
     colours = []
-    for _ in range(int(rng.integers(2, 5))):
-        colours.append(colorsys.hsv_to_rgb(hue % 1.0, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0.03, 1))))
-        hue += rng.normal(0, 0.25 * contrast)
+    for _ in range(int(rng.integers(3, 6))):
+        colours.append(colorsys.hsv_to_rgb(hue % 1.0, float(np.clip(saturation, 0, 1)), float(value)))
+        hue += rng.normal(0, HUE_SPREAD * contrast)
         saturation = np.clip(saturation + rng.normal(0, 0.6 * contrast), 0, 1)
-        value = np.clip(value + rng.choice([-1, 1]) * contrast * rng.uniform(0.4, 1), 0.05, 1)
-    return np.asarray(colours, np.float32) * 255
+        value = (value + rng.choice([-1, 1]) * contrast * rng.uniform(0.4, 0.8)) % 1.7
+        value = float(np.clip(value if value <= 1 else 1.7 - value, 0.06, 1))
+    palette = np.asarray(colours, np.float32) * 255
+    if shared is not None:
+        count = int(rng.integers(1, len(palette)))
+        palette[rng.choice(len(palette), count, replace=False)] = shared[rng.integers(0, len(shared), count)]
+    return palette
 
 
-def draw_material(rng: Rng, family: str, extent: float, near: NDArray[np.float32] | None = None) -> Material:
+def draw_material(rng: Rng, family: str, extent: float, shared: NDArray[np.float32] | None = None) -> Material:
     """A random material of a family for something `extent` pixels across."""
     kind = str(rng.choice(FAMILY_TEXTURES[family]))
-    finest, coarsest = 3.0, max(extent / 2, 4.0)
+    finest, coarsest = max(4.0, extent / 12), max(extent / 3, 5.0)
     wavelength = float(np.exp(rng.uniform(np.log(finest), np.log(coarsest))))
-    return Material(kind, draw_palette(rng, near), wavelength)
+    return Material(kind, draw_palette(rng, family, shared), wavelength)
 
 
 def paint(material: Material, height: int, width: int, rng: Rng) -> NDArray[np.float32]:

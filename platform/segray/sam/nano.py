@@ -24,6 +24,7 @@ IMAGE_SIZE: Final = 256
 STRIDE: Final = 8
 """Pixels per cell of the image embedding; mask logits are four times finer."""
 EMBED_DIM: Final = 128
+POSITION_CHANNELS: Final = 32
 WEIGHTS: Final = Path(str(files("segray"))) / "demo" / "weights" / "sam-nano.safetensors"
 """The weights that ship with the package: fp16 safetensors, used as fp32."""
 
@@ -34,14 +35,18 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *conv_norm_act(channels, channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            *conv_norm_act(channels, channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block's output, after the activation."""
         return F.relu(x + self.body(x))
 
 
 def conv_norm_act(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    """3x3 convolution, batch norm, ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
 
@@ -52,8 +57,21 @@ def stage(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential
     return nn.Sequential(*conv_norm_act(in_channels, out_channels, stride=2), *blocks)
 
 
+def _sinusoids(cells: int) -> Tensor:
+    """Sines and cosines of x and y at rising frequencies, (1, POSITION_CHANNELS, cells, cells)."""
+    place = (torch.arange(cells) + 0.5) / cells
+    frequency = 0.5 * 2 ** (torch.arange(POSITION_CHANNELS // 4) / 2)
+    phase = torch.pi * place[None] * frequency[:, None]
+    x = torch.cat([phase.sin(), phase.cos()])[:, None].expand(-1, cells, -1)
+    return torch.cat([x, x.transpose(1, 2)])[None].contiguous()
+
+
 class NanoEncoder(nn.Module):
-    """Normalised image (B, 3, 256, 256) -> embedding (B, EMBED_DIM, 32, 32); `img_size` is what Sam asks of it."""
+    """Normalised image (B, 3, 256, 256) -> embedding (B, EMBED_DIM, 32, 32); `img_size` is what Sam asks of it.
+
+    Convolutions do not know where they are; as in a ViT, the embedding must, or pixels of one texture in two places
+    look alike to the decoder.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,18 +81,26 @@ class NanoEncoder(nn.Module):
         self.stride8 = stage(64, 128, 2)
         self.stride16 = stage(128, 160, 2)
         self.stride32 = stage(160, 192, 1)
+        self.register_buffer("position", _sinusoids(IMAGE_SIZE // STRIDE), persistent=False)
+        self.place_early = nn.Conv2d(POSITION_CHANNELS, 128, 1)
+        self.place_late = nn.Conv2d(POSITION_CHANNELS, EMBED_DIM, 1)
         self.from32 = nn.Conv2d(192, 160, 1)
         self.from16 = nn.Conv2d(160, EMBED_DIM, 1)
         self.fuse16 = nn.Sequential(*conv_norm_act(160, 160))
         self.fuse8 = nn.Sequential(*conv_norm_act(EMBED_DIM, EMBED_DIM))
-        self.neck = nn.Sequential(nn.Conv2d(EMBED_DIM, EMBED_DIM, 1, bias=False), nn.BatchNorm2d(EMBED_DIM))
+        norm = nn.BatchNorm2d(EMBED_DIM)
+        nn.init.constant_(norm.weight, 0.5)
+        self.neck = nn.Sequential(nn.Conv2d(EMBED_DIM, EMBED_DIM, 1, bias=False), norm)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Features at strides 4 to 32, then fused from the coarsest up to stride 8."""
         x8 = self.stride8(self.stride4(self.stem(images.contiguous(memory_format=torch.channels_last))))
+        x8 = x8 + self.place_early(self.position)
         x16 = self.stride16(x8)
         x32 = self.stride32(x16)
         x16 = self.fuse16(x16 + F.interpolate(self.from32(x32), scale_factor=2.0, mode="nearest"))
-        x8 = self.fuse8(x8 + F.interpolate(self.from16(x16), scale_factor=2.0, mode="nearest"))
+        x8 = x8 + F.interpolate(self.from16(x16), scale_factor=2.0, mode="nearest")
+        x8 = self.fuse8(x8 + self.place_late(self.position))
         out: Tensor = self.neck(x8)
         return out
 
@@ -97,14 +123,34 @@ def build_sam_nano() -> Sam:
             iou_head_hidden_dim=128,
         ),
     )
+    # Twice the usual frequencies: at the usual ones neighbouring cells of a 32 x 32 grid look nearly the same.
+    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= 2
+    _attend_by_position(sam.mask_decoder.transformer)
     sam.image_encoder.to(memory_format=torch.channels_last)
     return sam.eval()
+
+
+@torch.no_grad()
+def _attend_by_position(transformer: TwoWayTransformer, gain: float = 2.5) -> None:
+    """Start with tokens and pixels attending to each other where their positions agree.
+
+    Equal projections of queries and keys make the attention a kernel of the positional encodings from the first step;
+    from independent ones, training spends hundreds of steps on empty masks before it finds where the points are.
+    """
+    attentions = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in attentions:
+        attention.k_proj.weight *= gain
+        attention.q_proj.weight.copy_(attention.k_proj.weight)
 
 
 def load_sam_nano(path: Path = WEIGHTS) -> Sam:
     """The nano SAM with trained weights, fp32 on the CPU; BackendError when the file is missing or of another net."""
     if not path.is_file():
-        raise BackendError(f"sam-nano weights not found at {path}: give a path, or train them with segray.demo.nano_train")
+        raise BackendError(
+            f"sam-nano weights not found at {path}: give a path, or train them with segray.demo.nano_train"
+        )
     sam = build_sam_nano()
     tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
     missing, unexpected = sam.load_state_dict(tensors, strict=False)
