@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from segray.config import base, jobs
@@ -91,6 +90,22 @@ def report(
     typer.echo(f"report: {out}")
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("out/demo"),
+    images: Annotated[int, typer.Option(min=1, help="Scenes to draw and label.")] = 40,
+) -> None:
+    """Draw a small world, label it, write a report: the whole way on this machine, nothing downloaded."""
+    from segray import console
+    from segray.jobs.demo import demo as run
+
+    with console.label_progress("labeling") as show:
+        result = run(out, images, typer.echo, show)
+    console.label_summary(result.summary)
+    console.table(("", ""), [("recall of the true objects (AR@1000)", f"{result.recall:.3f}")])
+    typer.echo(f"world:  {result.world}\nreport: {result.report}   open it in a browser")
+
+
 @store_app.command("ls")
 def store_ls(root: Annotated[str, typer.Argument(help="The folder that holds stores.")]) -> None:
     """List stores with their size and cost."""
@@ -145,24 +160,13 @@ def open_store(store_or_config: str) -> Store:
     return prepare(_label_config(Path(store_or_config), None))[1]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Run a command; `arguments` go before those of the command line. Ends the process with the exit status."""
-    line = [*(arguments or ()), *sys.argv[1:]]
     try:
-        status = app(line, standalone_mode=False)
-    except ConfigError as error:
-        typer.echo(f"segray: {error}", err=True)
-        status = WRONG
+        app([*arguments, *sys.argv[1:]])
     except SegrayError as error:
         typer.echo(f"segray: {error}", err=True)
-        status = FAILED
-    except click.ClickException as error:
-        error.show()
-        status = WRONG
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("stopped; what was committed stays, run the same command to go on", err=True)
-        status = 130
-    sys.exit(status)
+        sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
 
 
 if __name__ == "__main__":

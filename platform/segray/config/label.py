@@ -105,3 +105,5 @@ class LabelConfig:
     """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
     seed: int = 0
     """Of the sample."""
+    retry_refused: bool = False
+    """Try images again that the store holds as refused, after an outage or with mended files of the same version."""

@@ -60,14 +60,19 @@ def label(config: LabelConfig, show: Show | None = None) -> Summary:
     """
     stage, store = prepare(config)
     source = open_source(config.source)
-    with store.lease("label"), Plan(store.missing(source.rows())) as plan:
+    with store.lease("label") as lease, Plan(store.missing(source.rows(), retry_errors=config.retry_refused)) as plan:
         known = store.info().images
         if plan.number == 0 and known == 0:
             raise LabelError(f"no images in {config.source.uri}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
-        told = show or (lambda _: None)
+
+        def told(at: Progress) -> None:
+            lease.check()
+            if show is not None:
+                show(at)
+
         summary = _run(config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=told)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
