@@ -9,7 +9,8 @@ import torch
 
 from segray.config import sam as config
 from segray.sam import nano
-from segray.sam.hf import build_hf, load_checkpoint, open_checkpoint
+from segray.sam.hf import build_hf
+from segray.sam.hf_checkpoint import load_checkpoint, open_checkpoint
 from segray.sam.original import ARCHITECTURES, build_original
 from segray.sam.protocol import Sam
 from segray.sam.weights import check_fit, hash_state, load_state

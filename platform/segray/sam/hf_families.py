@@ -67,6 +67,8 @@ class Family:
 
     model_class: ClassVar[str] = "SamModel"
     processor_class: ClassVar[str] = "SamImageProcessor"
+    renamed: ClassVar[dict[str, str]] = {}
+    """Patterns of tensor names in larger checkpoints that hold the model, to its own names."""
     padded: ClassVar[bool] = True
     """Whether an image keeps its shape in the square input, the rest being padding, or is stretched to it."""
     pads_boxes: ClassVar[bool] = False
@@ -238,6 +240,11 @@ class Sam3Family(Sam2Family):
     """SAM 3's promptable tracker (arXiv 2511.16719), whose decoder is SAM 2's."""
 
     model_class = "Sam3TrackerModel"
+    renamed: ClassVar[dict[str, str]] = {
+        r"^detector_model\.vision_encoder\.backbone\.": "vision_encoder.backbone.",
+        r"^tracker_neck\.": "vision_encoder.neck.",
+        r"^tracker_model\.(.+)": r"\1",
+    }
     processor_class = "Sam3ImageProcessor"
 
 

@@ -119,7 +119,31 @@ def sam3_tracker() -> tuple[Any, Any]:
     return transformers.Sam3TrackerModel(transformers.Sam3TrackerConfig(**SAM3)), processor
 
 
-HF_KINDS = {maker.__name__: maker for maker in (sam, sam_hq, sam2, sam2_video, sam3_tracker)}
+def sam3_tracker_video() -> tuple[Any, Any]:
+    config = transformers.Sam3TrackerVideoConfig(**SAM3, **{**MEMORY, "image_size": 56})
+    return transformers.Sam3TrackerVideoModel(config), sam3_tracker()[1]
+
+
+def sam3_video() -> tuple[Any, Any]:
+    """The checkpoint that SAM 3 comes in: a detector and a tracker that share an encoder."""
+    layers = {"hidden_size": 32, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    words = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    detector = {
+        "vision_config": SAM3["vision_config"],
+        "text_config": {"model_type": "clip_text_model", **words, "num_attention_heads": 2, "projection_dim": 32},
+        "detr_encoder_config": layers,
+        "detr_decoder_config": layers,
+        "geometry_encoder_config": layers,
+        "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
+    }
+    tracker = {**SAM3, **MEMORY, "image_size": 56}
+    config = transformers.Sam3VideoConfig(detector_config=detector, tracker_config=tracker)
+    return transformers.Sam3VideoModel(config), sam3_tracker()[1]
+
+
+HF_KINDS = {
+    maker.__name__: maker for maker in (sam, sam_hq, sam2, sam2_video, sam3_tracker, sam3_tracker_video, sam3_video)
+}
 
 
 def roughen(model: torch.nn.Module) -> None:

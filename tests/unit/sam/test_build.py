@@ -123,9 +123,12 @@ def entries(**given: Any) -> Callable[[Path], None]:
             "'bert', which is no promptable SAM; supported model types: sam, ",
         ),
         (("config.json", entries(model_type="sam3")), "no promptable SAM"),
-        (("config.json", entries(model_type="sam_hq")), "the weights lack 25 tensors of a SamHQModel"),
+        (("config.json", entries(model_type="sam_hq")), "the weights lack 25 tensors of its SamHQModel"),
         (("config.json", entries(model_type="sam2")), "do not make a Sam2Model"),
-        (("config.json", entries(mask_decoder_config={"hidden_size": 64})), "do not make a SamModel"),
+        (
+            ("config.json", entries(mask_decoder_config={"hidden_size": 64})),
+            "tensors of its SamModel, or have them in another shape",
+        ),
         (("config.json", entries(mask_decoder_config={"hidden_size": "wide"})), "do not make a SamModel"),
         (("preprocessor_config.json", gone), "no readable preprocessor_config.json"),
         (("preprocessor_config.json", garbage), "preprocessor_config.json is missing or damaged"),
@@ -133,7 +136,7 @@ def entries(**given: Any) -> Callable[[Path], None]:
         (("model.safetensors", pickled), "holds no model.safetensors, and pickled weights are not read"),
         (("model.safetensors", cut), "cannot be read"),
         (("model.safetensors", garbage), "cannot be read"),
-        (("model.safetensors", fewer), "the weights lack 1 tensors of a SamModel"),
+        (("model.safetensors", fewer), "the weights lack 1 tensors of its SamModel"),
     ],
 )
 def test_bad_hf_folders(

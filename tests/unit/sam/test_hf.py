@@ -13,6 +13,7 @@ import transformers
 from segray.config.sam import HfSam as HfSamConfig
 from segray.sam.hf import HfSam, build_hf
 from segray.sam.protocol import Prompts
+from segray.sam.weights import load_state
 
 Folder = Callable[[str], Path]
 Loaded = Callable[[str], HfSam]
@@ -166,6 +167,20 @@ def test_a_prompt_answers_the_same_among_others_of_another_kind(kind: str, hf_sa
         assert torch.allclose(alone.scores, together.scores[one], atol=1e-5)
         expected = sam.logits(alone, torch.arange(3))
         assert torch.allclose(together_logits[3 * row : 3 * row + 3], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sam2_video", "sam3_tracker_video", "sam3_video"])
+def test_video_checkpoints_give_their_image_part(kind: str, hf_folder: Folder, hf_sam: Loaded) -> None:
+    given = load_state(str(hf_folder(kind) / "model.safetensors"))
+    # SAM 3's detector has a neck of its own, which is not the tracker's.
+    given = {
+        name: tensor for name, tensor in given.items() if not name.startswith("detector_model.vision_encoder.neck")
+    }
+    loaded = hf_sam(kind)._family.model.state_dict()
+    for name, tensor in loaded.items():
+        candidates = [other for key, other in given.items() if key.endswith(name.removeprefix("vision_encoder."))]
+        assert any(torch.equal(tensor, other) for other in candidates), name
+    assert len(loaded) > 100
 
 
 def test_images_three_pixels_high_are_taken_as_rows_first(hf_sam: Loaded) -> None:
