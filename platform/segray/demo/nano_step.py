@@ -22,31 +22,47 @@ from segray.demo.nano_data import Batch
 FOCAL_WEIGHT: Final = 5.0
 RELAXED: Final = 0.1
 """Share of the loss that all three masks get, so that none of them is left without a gradient."""
-AFFINITY_WEIGHT: Final = 1.0
-AFFINITY_SAMPLES: Final = 256
+GROUPING_WEIGHT: Final = 1.0
+WINDOW: Final = 16
+"""Side of the square of cells whose pairs are compared, in cells of the embedding."""
 
 
-class AffinityHead(nn.Module):
-    """Pixels of the embedding that belong together lie close in a small space, others apart: a loss for training only.
+class GroupingHead(nn.Module):
+    """What belongs together, asked of the embedding everywhere at once: for training only.
 
     A prompt says something about one object; this says something about all of them, at a fraction of the cost, and the
-    encoder learns several times faster for it.
+    encoder learns faster for it. Cells of one group are to lie close in a small space and others apart, and the borders
+    between groups are to be found at a quarter of the embedding's stride.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(channels, 16, 1)
         self.radius = nn.Parameter(torch.tensor(2.0))
+        self.border = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 16, 1))
 
-    def forward(self, embeddings: Tensor, groups: Tensor, chosen: Tensor) -> Tensor:
-        """Cross-entropy over pairs of the `chosen` (K,) cells; embeddings (B, C, h, w), groups (B, h, w)."""
-        cells = self.project(embeddings).flatten(2)[..., chosen].float().transpose(1, 2)
-        label = groups.flatten(1)[:, chosen]
+    def affinity(self, embeddings: Tensor, groups: Tensor, corner: tuple[int, int]) -> Tensor:
+        """Cross-entropy over all pairs of cells in a window at `corner` (row, column); groups (B, h, w)."""
+        window = (..., slice(corner[0], corner[0] + WINDOW), slice(corner[1], corner[1] + WINDOW))
+        cells = self.project(embeddings)[window].flatten(2).float().transpose(1, 2)
+        label = groups[window].flatten(1)
         together = (label[:, :, None] == label[:, None]).float()
         logits = self.radius - torch.cdist(cells, cells).square()
-        share = together.mean().clamp(0.01, 0.99)
-        weight = torch.where(together > 0, 0.5 / share, 0.5 / (1 - share))
-        return F.binary_cross_entropy_with_logits(logits, together, weight)
+        return _balanced_cross_entropy(logits, together)
+
+    def borders(self, embeddings: Tensor, groups: Tensor) -> Tensor:
+        """Cross-entropy of the borders between groups (B, 8 h, 8 w)."""
+        right = F.pad(groups[:, :, 1:] != groups[:, :, :-1], (0, 1))
+        below = F.pad(groups[:, 1:] != groups[:, :-1], (0, 0, 0, 1))
+        target = F.max_pool2d((right | below).float()[:, None], 2)
+        return _balanced_cross_entropy(F.pixel_shuffle(self.border(embeddings), 4).float(), target)
+
+
+def _balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy in which both answers weigh the same."""
+    share = target.mean().clamp(0.01, 0.99)
+    weight = torch.where(target > 0, 0.5 / share, 0.5 / (1 - share))
+    return F.binary_cross_entropy_with_logits(logits, target, weight)
 
 
 @dataclass(frozen=True)
@@ -113,7 +129,7 @@ def prompt_loss(logits: Tensor, iou: Tensor, targets: Tensor, single_weight: flo
 
 
 def step_losses(
-    sam: Sam, affinity: AffinityHead, batch: Batch, rng: np.random.Generator, second_round: int
+    sam: Sam, head: GroupingHead, batch: Batch, rng: np.random.Generator, second_round: int
 ) -> dict[str, Tensor]:
     """Named losses and figures of a batch; `loss` is the one to minimise, `second_round` prompts per image go twice."""
     images = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float()
@@ -131,18 +147,19 @@ def step_losses(
     logits, iou = decode(sam, embeddings, index[again], second)
     loss_again, best_again = prompt_loss(logits, iou, targets[again], single_weight=1.0)
     share = len(again) / len(full)
-    pairs = _affinity(affinity, embeddings, batch, rng)
-    total = loss + share * loss_again + AFFINITY_WEIGHT * pairs
-    return {"loss": total, "affinity": pairs, "iou": best.mean(), "iou_again": best_again.mean()}
+    pairs, borders = _grouping(head, embeddings, batch, rng)
+    total = loss + share * loss_again + GROUPING_WEIGHT * (pairs + borders)
+    return {"loss": total, "affinity": pairs, "borders": borders, "iou": best.mean(), "iou_again": best_again.mean()}
 
 
-def _affinity(head: AffinityHead, embeddings: Tensor, batch: Batch, rng: np.random.Generator) -> Tensor:
-    """The affinity loss on some cells of the grid, each labelled by the pixel at its centre."""
+def _grouping(head: GroupingHead, embeddings: Tensor, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The affinity loss in a random window, each cell labelled by the pixel at its centre, and the border loss."""
+    groups = torch.from_numpy(batch.groups.astype(np.int64))
     cells = embeddings.shape[-1]
-    stride = batch.groups.shape[1] // cells
-    groups = torch.from_numpy(batch.groups[:, stride // 2 :: stride, stride // 2 :: stride].astype(np.int64))
-    chosen = torch.from_numpy(rng.choice(cells * cells, AFFINITY_SAMPLES, replace=False))
-    return torch.as_tensor(head(embeddings, groups, chosen))
+    stride = groups.shape[-1] // cells
+    corner = (int(rng.integers(cells - WINDOW + 1)), int(rng.integers(cells - WINDOW + 1)))
+    centres = groups[:, stride // 2 :: stride, stride // 2 :: stride]
+    return head.affinity(embeddings, centres, corner), head.borders(embeddings, groups)
 
 
 def _take(prompts: Prompts, chosen: NDArray[np.intp]) -> Prompts:

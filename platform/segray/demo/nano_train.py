@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from segray.demo.nano_data import build_cache, draw_batch
 from segray.demo.nano_eval import held_out, mean_ious
-from segray.demo.nano_step import AffinityHead, step_losses
+from segray.demo.nano_step import GroupingHead, step_losses
 from segray.sam.nano import EMBED_DIM, IMAGE_SIZE, build_sam_nano
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class TrainingNet(nn.Module):
     def __init__(self, sam: Sam) -> None:
         super().__init__()
         self.sam = sam
-        self.affinity = AffinityHead(EMBED_DIM)
+        self.grouping = GroupingHead(EMBED_DIM)
 
 
 def _gradient(weight: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Trainer:
         net.train()
         net.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
-            losses = step_losses(net.sam, net.affinity, batch, np.random.default_rng([*key, 1]), plan.second_round)
+            losses = step_losses(net.sam, net.grouping, batch, np.random.default_rng([*key, 1]), plan.second_round)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         return {name: float(value.detach()) for name, value in losses.items()}
 
