@@ -36,7 +36,7 @@ class OriginalSam:
 
 @config
 class HfSam:
-    """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1."""
+    """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1, SAM 3's tracker."""
 
     kind: Literal["hf"] = "hf"
     model: Annotated[str, pydantic.StringConstraints(min_length=1)]
