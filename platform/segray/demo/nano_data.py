@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,8 @@ def build_cache(path: Path, num_scenes: int, size: int, workers: int) -> None:
     partial = path.with_suffix(".partial")
     cache = np.lib.format.open_memmap(partial, "w+", np.uint8, (num_scenes, size, size, FIELD_BYTES))
     chunks = [range(start, min(start + 64, num_scenes)) for start in range(0, num_scenes, 64)]
-    with ProcessPoolExecutor(workers) as pool:
+    # Spawned, not forked: a fork of a process whose torch or OpenCV has threads can hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for chunk, fields in zip(chunks, pool.map(_render, chunks, [size] * len(chunks)), strict=True):
             cache[chunk.start : chunk.stop] = fields
     cache.flush()

@@ -35,9 +35,11 @@ PROMPTS_AT_ONCE: Final = 8
 
 
 def held_out(family: Family, count: int, repeat: int = 0) -> Iterator[Scene]:
-    """The `repeat`-th set of `count` evaluation scenes of a family."""
+    """The `repeat`-th set of `count` evaluation scenes of a family; the rare scene without objects is left out."""
     for index in range(count):
-        yield scene(family, HELD_OUT_SEED * (repeat + 1) + index, IMAGE_SIZE)
+        found = scene(family, HELD_OUT_SEED * (repeat + 1) + index, IMAGE_SIZE)
+        if found.objects:
+            yield found
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class Plan:
     images_per_step: int = 16
     prompts_per_image: int = 3
     second_round: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float = 4e-4
     weight_decay: float = 0.02
     seed: int = 0
     bf16: bool = True
@@ -91,6 +91,8 @@ class Trainer:
     """Model, its moving average, optimizer and step; `save` and `resume` carry all of it."""
 
     def __init__(self, plan: Plan, out: Path) -> None:
+        torch.set_num_threads(1)  # each shard has its own thread already
+        cv2.setNumThreads(1)
         torch.manual_seed(plan.seed)
         self.plan = plan
         self.out = out
@@ -192,8 +194,6 @@ def train(plan: Plan, out: Path, rhythm: Rhythm) -> Trainer:
     cache_path = out / f"scenes-{plan.num_scenes}.npy"
     build_cache(cache_path, plan.num_scenes, IMAGE_SIZE, rhythm.cache_workers)
     cache = np.load(cache_path, mmap_mode="r")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     trainer = Trainer(plan, out)
     if trainer.resume():
         log.info("going on from step %d", trainer.step)
@@ -263,7 +263,7 @@ def main(
     steps: Annotated[int, typer.Option(help="train to this step")] = 6000,
     cooldown: Annotated[int, typer.Option(help="last steps, over which the learning rate falls to zero")] = 1500,
     scenes: Annotated[int, typer.Option(help="family-A scenes in the cache")] = 4000,
-    learning_rate: Annotated[float, typer.Option(help="peak learning rate of AdamW")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="peak learning rate of AdamW")] = 4e-4,
     seed: Annotated[int, typer.Option(help="of the weights and of every draw")] = 0,
     evaluate_seconds: Annotated[float, typer.Option(help="seconds between evaluations")] = 600.0,
 ) -> None:

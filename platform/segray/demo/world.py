@@ -22,8 +22,8 @@ Mask = NDArray[np.bool_]
 FAMILY_CLASSES: Final[dict[str, tuple[str, ...]]] = {name: tuple(shapes) for name, shapes in FAMILY_SHAPES.items()}
 DIAMETER_RANGE: Final = (14 / 256, 0.75)
 """Smallest and largest extent of an object, as a share of the image side."""
-SHARED_COLOURS: Final = 0.22
-"""How often an object takes some of its colours from the background."""
+SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.22, "b": 0.4}
+"""How often an object takes some of its colours from the background, per family."""
 MIN_VISIBLE_PIXELS: Final = 60
 MIN_VISIBLE_SHARE: Final = 0.25
 """Objects hidden more than this are in the picture but not in the annotation."""
@@ -54,7 +54,7 @@ def scene(family: Family, seed: int, size: int = 256) -> Scene:
     zone_ids, materials, background = _background(rng, family, size)
     painter = Painter(rng, family, background)
     for diameter in _diameters(rng, size):
-        shared = materials[int(rng.integers(len(materials)))].palette if rng.random() < SHARED_COLOURS else None
+        shared = materials[int(rng.integers(len(materials)))].palette if rng.random() < SHARED_COLOURS[family] else None
         painter.add(float(diameter), shared)
     image = _photograph(painter.pixels, rng)
     objects = tuple(found for item in painter.painted if (found := _visible(painter, item)) is not None)

@@ -123,8 +123,6 @@ def build_sam_nano() -> Sam:
             iou_head_hidden_dim=128,
         ),
     )
-    # Twice the usual frequencies: at the usual ones neighbouring cells of a 32 x 32 grid look nearly the same.
-    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= 2
     _attend_by_position(sam.mask_decoder.transformer)
     sam.image_encoder.to(memory_format=torch.channels_last)
     return sam.eval()
