@@ -42,10 +42,10 @@ def check(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
+    loaded = _label_config(config, overrides)
     from segray import console
     from segray.jobs.label import label as run
 
-    loaded = _label_config(config, overrides)
     with console.label_progress("labeling") as show:
         summary = run(loaded, show)
     console.label_summary(summary)

@@ -35,7 +35,7 @@ class Embedding:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
-    """P prompts over the B images of an embedding, flat, in any order."""
+    """P prompts over the B images of an embedding, flat, in any order; either all of them hold a box or none does."""
 
     image_index: torch.Tensor
     """(P,) int64, which image of the embedding."""
