@@ -1,0 +1,1 @@
+"""How good masks are, against the truth. Knows numpy and pycocotools, no models."""
