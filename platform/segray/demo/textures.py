@@ -157,8 +157,8 @@ FIELDS: Final[dict[str, Callable[[int, int, Rng, float], Field]]] = {
     "grainy": _grain, "patchy": _patches, "wooden": _wood,
     "marbled": _marble, "cellular": _cells, "scaly": _scales, "ringed": _rings, "woven": _weave, "veined": _veins,
 }  # fmt: skip
-CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.9), "b": (0.35, 0.9)}
-"""How far apart the colours of one material are; family A has easy materials too, family B only hard ones."""
+CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.04, 0.45), "b": (0.28, 0.7)}
+"""How far apart the colours of one material are; family B is the harder one, so that colour alone does not tell its objects."""
 HUE_SPREAD: Final = 0.4
 FAMILY_TEXTURES: Final[dict[str, tuple[str, ...]]] = {
     "a": ("cloudy", "shaded", "striped", "checked", "dotted", "grainy", "patchy", "wooden"),
