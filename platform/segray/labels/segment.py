@@ -17,6 +17,7 @@ from segray.sam.generator import MaskGenerator
 CODE_VERSION = 1
 """Raise when the same settings begin to give other masks; a golden hash in the tests notices."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentEverything:
     """The label job's stage (see `labels.stage.Stage`)."""
@@ -28,7 +29,9 @@ class SegmentEverything:
     @property
     def content(self) -> Mapping[str, Any]:
         """Settings that decide the masks; those of execution (device, batches, workers) are left out."""
-        sam = {key: value for key, value in plain(self.config.sam).items() if key not in ("device", "compile", "weights")}
+        sam = {
+            key: value for key, value in plain(self.config.sam).items() if key not in ("device", "compile", "weights")
+        }
         return {
             "source": identity(self.config.source),
             "sam": sam | {"weights_hash": self.weights_hash},

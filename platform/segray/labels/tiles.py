@@ -13,6 +13,7 @@ from segray.labels.labeler import Generator, Pixels
 from segray.masks import rle
 from segray.masks.instances import Instances
 
+
 @dataclass(frozen=True)
 class Tile:
     """A rectangle of the image, in pixels, lower right exclusive."""
@@ -67,7 +68,9 @@ class TiledGenerator:
         parts = [self.generator.generate([image[t.y0 : t.y1, t.x0 : t.x1]])[0] for t in tiles]
         if self.tiles.merge == "nms":
             parts = [_drop_cut(part, tile, size_hw) for part, tile in zip(parts, tiles, strict=True)]
-            return Instances.cat([_place(p, t, size_hw) for p, t in zip(parts, tiles, strict=True)]).nms(self.nms_threshold)
+            return Instances.cat([_place(p, t, size_hw) for p, t in zip(parts, tiles, strict=True)]).nms(
+                self.nms_threshold
+            )
         groups = _same_objects(parts, tiles, self.tiles.merge_iou)
         placed = Instances.cat([_place(p, t, size_hw) for p, t in zip(parts, tiles, strict=True)])
         return _joined(placed, groups).nms(self.nms_threshold)
