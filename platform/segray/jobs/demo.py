@@ -36,7 +36,9 @@ def demo(out: Path, images: int, say: Callable[[str], None], show: Show) -> Demo
     """Draw `images` scenes of family B below `out`, label them, compare with the truth, write the report."""
     say(f"drawing {images} scenes that sam-nano has never seen")
     annotations = write_world(out / "world", "b", images, seed=SEED)
-    source = CocoSource(uri=str(out / "world" / "images"), annotations=str(annotations), name="procedural world, family B")
+    source = CocoSource(
+        uri=str(out / "world" / "images"), annotations=str(annotations), name="procedural world, family B"
+    )
     config = LabelConfig(
         job="label",
         source=source,

@@ -1,1 +1,1 @@
-"""Segment Anything: the protocol, its backends, automatic mask generation. Knows torch, no Ray, no files but weights."""
+"""Segment Anything: the protocol, backends, automatic mask generation. Knows torch, no Ray, no files but weights."""
