@@ -17,7 +17,7 @@ def test_decode_agrees_with_the_packages_decoder() -> None:
     coords, labels = torch.rand(3, 2, 2) * 256, torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, -1.0]])
     index = torch.tensor([1, 0, 1])
     logits, iou = decode(sam, embeddings, index, Prompts(coords, labels))
-    for row, image in enumerate(index):
+    for row, image in enumerate(index.tolist()):
         sparse, dense = sam.prompt_encoder(points=(coords[[row]], labels[[row]]), boxes=None, masks=None)
         masks, quality = sam.mask_decoder.predict_masks(
             embeddings[[image]], sam.prompt_encoder.get_dense_pe(), sparse, dense
