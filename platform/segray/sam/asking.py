@@ -22,16 +22,19 @@ class Answers:
     points: npt.NDArray[np.int64]
     """(N,) which of the points."""
 
-    def filter(self, keep: npt.NDArray[np.bool_]) -> "Answers":
-        """The answers that `keep` (N,) names."""
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def filter(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Answers":
+        """The answers that `keep` names, by truth value or by index."""
         logits = self.logits[torch.from_numpy(keep).to(self.logits.device)]
         return Answers(logits=logits, scores=self.scores[keep], points=self.points[keep])
 
 
 def ask(
     sam: Sam, embedding: Embedding, image_index: npt.NDArray[np.int64], points_xy: Points, pred_iou_thresh: float
-) -> Answers | None:
-    """Masks of points (P, 2), each in an image of the embedding, above the threshold (0: all); None without any."""
+) -> Answers:
+    """Masks of points (P, 2), each in an image of the embedding, above the threshold (0: all)."""
     prompts = Prompts(
         image_index=torch.from_numpy(image_index),
         points_xy=torch.from_numpy(points_xy)[:, None],
@@ -40,8 +43,6 @@ def ask(
     decoded = sam.decode(embedding, prompts)
     scores = decoded.scores.flatten()
     keep = torch.nonzero(scores > pred_iou_thresh)[:, 0] if pred_iou_thresh > 0 else torch.arange(len(scores))
-    if len(keep) == 0:
-        return None
-    logits = sam.logits(decoded, keep)
+    logits = sam.logits(decoded, keep) if len(keep) else scores.new_empty(0, 1, 1)
     points = keep.cpu().numpy() // decoded.scores.shape[1]
     return Answers(logits=logits, scores=scores.cpu().numpy()[keep.cpu().numpy()], points=points)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from segment_anything.modeling.transformer import Attention
+from torch import Tensor
 
 from segray.sam.products import add_matmul, linear, matmul
 
@@ -20,16 +21,16 @@ from segray.sam.products import add_matmul, linear, matmul
 class CrossAttention:
     """The weights of a segment-anything `Attention`, cut into heads."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Attention) -> None:
         self.module = module
         self.heads: int = module.num_heads
         self.width: int = module.internal_dim // self.heads
-        self.query_weight = module.q_proj.weight.unflatten(0, (self.heads, self.width))
-        self.query_bias = module.q_proj.bias.unflatten(0, (self.heads, self.width))
-        self.key_weight = module.k_proj.weight.unflatten(0, (self.heads, self.width))
-        self.value_weight = module.v_proj.weight.unflatten(0, (self.heads, self.width))
-        self.value_bias = module.v_proj.bias.unflatten(0, (self.heads, self.width))
-        self.out_weight = module.out_proj.weight.unflatten(1, (self.heads, self.width))
+        self.query_weight = module.q_proj.weight.view(self.heads, self.width, -1)
+        self.query_bias = module.q_proj.bias.view(self.heads, self.width)
+        self.key_weight = module.k_proj.weight.view(self.heads, self.width, -1)
+        self.value_weight = module.v_proj.weight.view(self.heads, self.width, -1)
+        self.value_bias = module.v_proj.bias.view(self.heads, self.width)
+        self.out_weight = module.out_proj.weight.view(-1, self.heads, self.width)
         self.out_bias = module.out_proj.bias / self.heads
         self.own_head = torch.eye(self.heads, device=self.query_bias.device)[:, :, None]
 
@@ -45,7 +46,8 @@ class CrossAttention:
         """What each token adds to an image token that looks at it alone, by head: (G, T * H, C)."""
         values = self._by_head(self.module.v_proj(tokens))
         # A head's weights add up to 1 over the tokens, so each head may carry its share of the bias.
-        return (torch.einsum("gthd,chd->gthc", values, self.out_weight) + self.out_bias).flatten(1, 2)
+        by_head: Tensor = torch.einsum("gthd,chd->gthc", values, self.out_weight) + self.out_bias
+        return by_head.flatten(1, 2)
 
     def joined(self, seen: Tensor) -> Tensor:
         """What each head of a token saw (G, T, H, D), through the output projection: (G, T, C)."""
@@ -62,7 +64,7 @@ class CrossAttention:
         return blocks.diagonal(dim1=2, dim2=3).movedim(-1, 2)
 
     def _by_head(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.width))
+        return x.view(*x.shape[:-1], self.heads, self.width)
 
 
 class ImageSide(Protocol):
@@ -102,10 +104,12 @@ class SharedSide:
         )
 
     def read(self, attention: CrossAttention, placed: Tensor) -> Tensor:
+        """See `ImageSide`."""
         weights = torch.softmax(linear(attention.spread(attention.queries(placed)), self.read_keys), dim=-1)
         return attention.joined(attention.gathered(linear(weights, self.read_values.T), placed.shape[1]))
 
     def write(self, attention: CrossAttention, placed: Tensor, tokens: Tensor) -> Tensor:
+        """See `ImageSide`."""
         logits = linear(attention.spread(attention.keys(placed)), self.write_queries)
         weights = _softmax_over_tokens(logits.view(len(placed), -1, len(self.keys)), placed.shape[1])
         return add_matmul(self.keys.expand(len(placed), -1, -1), weights.mT, attention.added(tokens))
@@ -120,7 +124,14 @@ class OwnSide:
     placed_keys: Tensor
     """(G, N, C) with their positions added."""
 
+    def of(self, prompts: Tensor) -> "OwnSide":
+        """Of some of the prompts, by rising index; of all without a copy."""
+        if len(prompts) == len(self.keys):
+            return self
+        return OwnSide(keys=self.keys[prompts], placed_keys=self.placed_keys[prompts])
+
     def read(self, attention: CrossAttention, placed: Tensor) -> Tensor:
+        """See `ImageSide`."""
         groups, tokens, _ = placed.shape
         folded = torch.einsum("gthd,hdc->gthc", attention.queries(placed), attention.key_weight).flatten(1, 2)
         # The keys' bias would add the same to all image tokens, which the softmax takes away again.
@@ -130,6 +141,7 @@ class OwnSide:
         return attention.joined(values)
 
     def write(self, attention: CrossAttention, placed: Tensor, tokens: Tensor) -> Tensor:
+        """See `ImageSide`."""
         token_keys = attention.keys(placed)
         folded = torch.einsum("gthd,hdc->gthc", token_keys, attention.query_weight).flatten(1, 2)
         offset = torch.einsum("gthd,hd->gth", token_keys, attention.query_bias).flatten(1)[..., None]

@@ -34,6 +34,4 @@ class ExactFinder:
         size_hw = embedding.sizes_hw[number]
         image_index = np.full(len(points), number, dtype=np.int64)
         answers = ask(self.sam, embedding, image_index, points, self.settings.pred_iou_thresh)
-        if answers is None:
-            return Instances.empty(size_hw)
         return survivors(self.sam, answers, points, size_hw, self.settings)[1]

@@ -21,7 +21,7 @@ from segray.sam.mending import mend
 from segray.sam.protocol import Image, Sam
 from segray.sam.suppression import suppress, touches_cut
 
-FINDERS: Final = {"exact": ExactFinder, "fast": FastFinder}
+FINDERS: Final[dict[str, type[ExactFinder | FastFinder]]] = {"exact": ExactFinder, "fast": FastFinder}
 
 
 class MaskGenerator:
@@ -47,7 +47,7 @@ class MaskGenerator:
             masks = self.finder.find(self.sam.embed(pixels), [crop for _, crop in part])
             for (number, crop), of_crop in zip(part, masks, strict=True):
                 found[number].append((crop, self._without_duplicates(of_crop, crop, sizes_hw[number])))
-        return [self._image(of_image, size_hw) for of_image, size_hw in zip(found, sizes_hw, strict=True)]
+        return [self._whole(of_image) for of_image in found]
 
     def _without_duplicates(self, masks: Instances, crop: Crop, image_hw: tuple[int, int]) -> Instances:
         """A crop's masks that its border does not cut, without duplicates, in pixels of the image."""
@@ -55,7 +55,7 @@ class MaskGenerator:
         masks = masks.filter(suppress(masks.boxes_xyxy, masks.scores, self.settings.box_nms_thresh))
         return masks if crop.size_hw == image_hw else _placed(masks, crop, image_hw)
 
-    def _image(self, of_crops: Sequence[tuple[Crop, Instances]], image_hw: tuple[int, int]) -> Instances:
+    def _whole(self, of_crops: Sequence[tuple[Crop, Instances]]) -> Instances:
         """Masks of an image's crops together, without duplicates, mended."""
         settings = self.settings
         masks = Instances.cat([of_crop for _, of_crop in of_crops])

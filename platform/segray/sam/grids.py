@@ -59,4 +59,5 @@ def grid_points(per_side: int, size_hw: tuple[int, int]) -> Points:
     half = 1 / (2 * per_side)
     centres = np.linspace(half, 1 - half, per_side)
     x, y = np.meshgrid(centres, centres)
-    return np.stack([x, y], axis=-1).reshape(-1, 2) * np.array(size_hw)[None, ::-1]
+    points: Points = np.stack([x, y], axis=-1).reshape(-1, 2) * np.array(size_hw)[None, ::-1]
+    return points

@@ -50,4 +50,4 @@ def mended(mask: npt.NDArray[np.bool_], min_area: int) -> tuple[npt.NDArray[np.b
 def _regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Connected regions (neighbours by side or corner): their number at each pixel, from 1, and their areas."""
     _, regions, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return regions, statistics[1:, cv2.CC_STAT_AREA]
+    return np.asarray(regions, np.int32), np.asarray(statistics[1:, cv2.CC_STAT_AREA], np.int32)

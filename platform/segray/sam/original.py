@@ -34,7 +34,7 @@ ARCHITECTURES: Final[dict[str, Callable[[], Model]]] = {
 }
 
 _CACHED_NUMBERS: Final = 2**19
-"""How many numbers of image tokens a part of prompts may have on a CPU (measured: one prompt of vit_*, four of nano)."""
+"""How many numbers the image tokens of a part of prompts may have on a CPU: one prompt of vit_*, four of nano."""
 _CUDA_PROMPTS: Final = 256
 
 
@@ -91,7 +91,8 @@ class OriginalSam:
             state = self._run(sides, prompts.image_index.tolist(), self._sparse(embedding, prompts))
             scores = self._decoder.ious(state)[:, first:last].float()
         tokens = torch.cat([side.keys for side in state.sides]).float() if image_tokens else None
-        return Decoded(scores=scores, prompts=prompts, handle=_Handle(state=state, first_mask=first), image_tokens=tokens)
+        handle = _Handle(state=state, first_mask=first)
+        return Decoded(scores=scores, prompts=prompts, handle=handle, image_tokens=tokens)
 
     @torch.no_grad()
     def logits(self, decoded: Decoded, keep: Tensor) -> Tensor:
@@ -130,7 +131,8 @@ class OriginalSam:
             labels = F.pad(labels, (0, 1), value=PADDING)
         placed = encoder.pe_layer.forward_with_coords(points + 0.5, encoder.input_image_size)
         kinds = torch.cat([encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings)])
-        return placed * (labels != PADDING)[..., None] + kinds[labels.long() + 1]
+        sparse: Tensor = placed * (labels != PADDING)[..., None] + kinds[labels.long() + 1]
+        return sparse
 
     def _to_input(self, embedding: Embedding, prompts: Prompts) -> Tensor:
         """The prompts' points in pixels of the encoder's input."""

@@ -32,19 +32,20 @@ def padded_square(low: int, square: int, unpadded: int, size: int, device: torch
 
 def resample(logits: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """(N, h, w) to (N, H, W), laid out column by column in memory, as run lengths are."""
-    number, low_height, low_width = logits.shape
-    tall = _weighed(logits.reshape(number * low_height, low_width), rows, number)
-    wide = _weighed(tall.mT.reshape(number * low_width, -1), columns, number)
-    return wide.mT
+    return _weighed(_weighed(logits, rows).mT, columns).mT
 
 
-def _weighed(lines: Tensor, taps: Taps, number: int) -> Tensor:
-    """Of N stacks of lines (N * n, L), weighted sums of lines: (N, size, L)."""
-    size = len(taps.index)
-    stack = torch.arange(number, device=lines.device)[:, None, None] * (len(lines) // number)
-    index = (taps.index + stack).flatten(0, 1)
-    weights = taps.weights.repeat(number, 1)
-    return F.embedding_bag(index, lines, mode="sum", per_sample_weights=weights).view(number, size, -1)
+def _weighed(lines: Tensor, taps: Taps) -> Tensor:
+    """Of N stacks of lines (N, n, L), weighted sums of lines: (N, size, L)."""
+    number, of_stack, length = lines.shape
+    starts = torch.arange(number, device=lines.device)[:, None, None] * of_stack
+    sums = F.embedding_bag(
+        (taps.index + starts).flatten(0, 1),
+        lines.reshape(number * of_stack, length),
+        mode="sum",
+        per_sample_weights=taps.weights.repeat(number, 1),
+    )
+    return sums.view(number, len(taps.index), length)
 
 
 def _taps(matrix: Tensor) -> Taps:

@@ -31,8 +31,7 @@ def touches_cut(boxes_xyxy: Boxes, crop: Crop, image_hw: tuple[int, int]) -> npt
     placed = _inclusive(boxes_xyxy) + np.array([crop.x0, crop.y0, crop.x0, crop.y0], dtype=np.float32)
     near_crop = np.abs(placed - np.array([crop.x0, crop.y0, crop.x1, crop.y1], dtype=np.float32)) <= NEAR
     near_image = np.abs(placed - np.array([0, 0, image_hw[1], image_hw[0]], dtype=np.float32)) <= NEAR
-    touching: npt.NDArray[np.bool_] = (near_crop & ~near_image).any(axis=1)
-    return touching
+    return np.asarray(np.any(near_crop & ~near_image, axis=1))
 
 
 def _inclusive(boxes_xyxy: Boxes) -> Boxes:

@@ -27,8 +27,8 @@ def survivors(
 ) -> tuple[npt.NDArray[np.int64], Instances]:
     """The stable ones among the answers to points (P, 2) of one image or crop of that size: their rows, the masks."""
     counts: list[rle.Counts] = []
-    rows: list[npt.NDArray[np.int64]] = []
-    stabilities: list[npt.NDArray[np.float32]] = []
+    rows = [np.zeros(0, dtype=np.int64)]
+    stabilities = [np.zeros(0, dtype=np.float32)]
     for start, columns in _full_size(sam, answers.logits, size_hw):
         stability = stabilities_of(columns, sam.mask_threshold, settings.stability_score_offset)
         stable = is_stable(stability, settings.stability_score_thresh)

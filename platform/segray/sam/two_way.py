@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import MaskDecoder
+from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -93,10 +94,9 @@ class TwoWayDecoder:
             if len(rows) == 0:
                 continue
             wanted, which = torch.unique(prompts[rows] - part.start, return_inverse=True)
-            if len(wanted) < part.stop - part.start:
-                side = OwnSide(keys=side.keys[wanted], placed_keys=side.placed_keys[wanted])
-            weights = self._mask_weights(side, state.queries[part][wanted], state.tokens[part][wanted])
-            out[rows] = self._upscaled(side.keys, weights, which, mask_tokens[rows]).float()
+            kept = side.of(wanted)
+            weights = self._mask_weights(kept, state.queries[part][wanted], state.tokens[part][wanted])
+            out[rows] = self._upscaled(kept.keys, weights, which, mask_tokens[rows]).float()
         return out
 
     def _own_side(self, keys: Tensor) -> OwnSide:
@@ -135,18 +135,17 @@ class TwoWayDecoder:
         return grown
 
 
-def _attend_to_each_other(block: nn.Module, queries: Tensor, tokens: Tensor, *, first: bool) -> Tensor:
+def _attend_to_each_other(block: TwoWayAttentionBlock, queries: Tensor, tokens: Tensor, *, first: bool) -> Tensor:
     """The tokens' self-attention; in the first block there are no positions and no shortcut yet."""
-    if first:
-        out: Tensor = block.norm1(block.self_attn(q=queries, k=queries, v=queries))
-        return out
-    placed = queries + tokens
-    out = block.norm1(queries + block.self_attn(q=placed, k=placed, v=queries))
-    return out
+    placed = queries if first else queries + tokens
+    seen = block.self_attn(q=placed, k=placed, v=queries)
+    attended: Tensor = block.norm1(seen if first else queries + seen)
+    return attended
 
 
 def _as_linear(grow: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
     """A transposed convolution (stride 2, kernel 2) as one matrix product: weight (4 * out, in), bias (4 * out,)."""
+    assert grow.bias is not None
     return grow.weight.permute(2, 3, 1, 0).flatten(0, 2), grow.bias.repeat(4)
 
 
