@@ -1,7 +1,8 @@
 """Work in batches that shrink when memory runs out, instead of dying. Knows no model."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,22 @@ Result = TypeVar("Result")
 
 _CPU_REFUSAL = "DefaultCPUAllocator: can't allocate memory"
 """How torch says on a CPU what torch.OutOfMemoryError says on CUDA."""
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Whether this is torch saying that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or _CPU_REFUSAL in str(error)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Torch's ways of saying that memory ran out, as the one Python has."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_full(error):
+            raise
+        raise MemoryError(str(error)) from error
 
 
 class Batches:
@@ -39,8 +56,7 @@ class Batches:
         return results
 
     def _shrink(self, tried: int, error: RuntimeError) -> None:
-        full = isinstance(error, torch.OutOfMemoryError) or _CPU_REFUSAL in str(error)
-        if not full or tried == 1:
+        if not is_full(error) or tried == 1:
             raise error
         self.size = tried // 2
         log.warning("out of memory with %d prompts at once: going on with %d", tried, self.size)

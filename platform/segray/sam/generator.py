@@ -14,6 +14,7 @@ import numpy.typing as npt
 from segray.config.sam import MaskGeneration
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.sam.batches import memory_errors
 from segray.sam.exact import ExactFinder
 from segray.sam.fast import FastFinder
 from segray.sam.grids import Crop, crops_of
@@ -33,10 +34,14 @@ class MaskGenerator:
         self.settings = settings
         self.finder = FINDERS[settings.mode](sam, settings, points_per_batch or sam.prompts_at_once)
 
+    @memory_errors()
     def generate(self, images: Sequence[Image]) -> list[Instances]:
         """The masks of each image (H, W, 3), best first; with crop layers, those of smaller crops first.
 
         The encoder gets as many crops at once as there are images.
+
+        Raises:
+            MemoryError: so many images at once, or one prompt of one, do not fit.
         """
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
         work = [(number, crop) for number, size in enumerate(sizes_hw) for crop in crops_of(size, self.settings)]
