@@ -43,7 +43,7 @@ def demo(out: Path, images: int, say: Callable[[str], None], show: Show) -> Demo
         job="label",
         source=source,
         stores=str(out / "stores"),
-        masks=MaskGeneration(mode="fast", pred_iou_thresh=0.7, stability_score_thresh=0.85),
+        masks=MaskGeneration(mode="fast", points_per_side=16, pred_iou_thresh=0.3, stability_score_thresh=0.5),
         workers=Workers(actors=1, torch_threads=2, images_per_part=8),
     )
     say("labeling them: Ray starts, one actor loads sam-nano")
