@@ -59,7 +59,7 @@ def scenes(number: int) -> list[np.ndarray]:
 
 
 def parameters(model: Sam, images: list[np.ndarray], **more: Any) -> dict[str, Any]:
-    """Thresholds above 0 for these weights and images: half the masks pass the first filter, most of them the second."""
+    """Thresholds above 0 for these weights and images: half the masks pass the first filter, most the second."""
     sam, grid = wrapped(model), 6
     points = [torch.from_numpy(grid_points(grid, image.shape[:2]))[:, None] for image in images]
     index = torch.arange(len(images)).repeat_interleave(grid**2)
