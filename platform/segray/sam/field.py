@@ -17,7 +17,7 @@ SAME: Final = 0.8
 """IoU of thumbnails from which two masks are one."""
 STRIDES: Final = (4, 2, 1)
 """The grid points of each level: every fourth of a row and column, every second, all."""
-PATIENCE: Final = 1.0
+PATIENCE: Final = 2.0
 """Points without news until a mask is exhausted, times the square root of the number of grid points inside it."""
 NOBODY: Final = 0
 """Stands for the mask at places without one."""
@@ -39,7 +39,6 @@ class Field:
         # Neighbours would be asked together, before the first answer could spare the second.
         self._pending = np.random.default_rng(0).permutation(len(points_xy))
         self._masks = np.zeros((1, height, width), dtype=np.bool_)
-        self._scores = np.full(1, -np.inf, dtype=np.float32)
         self._patience = np.full(1, np.inf)
         self._smallest = np.full((height, width), NOBODY)
         self._smallest_area = np.full((height, width), np.inf)
@@ -54,22 +53,14 @@ class Field:
         self._pending = self._pending[~(due & seen)]
         return taken
 
-    def repeats(self, points: Ints, thumbnails: Bools, scores: npt.NDArray[np.float32]) -> Bools:
-        """Which masks (N, *thumbnail_hw), answers to these points, are known with at least that score."""
-        known = [self._same(point, thumbnail) for point, thumbnail in zip(points, thumbnails, strict=True)]
-        return np.array([scores[row] <= self._scores[which] for row, which in enumerate(known)], dtype=np.bool_)
-
-    def learn(self, asked: Ints, points: Ints, thumbnails: Bools, scores: npt.NDArray[np.float32]) -> None:
+    def learn(self, asked: Ints, points: Ints, thumbnails: Bools) -> None:
         """Take note of points asked and of the masks (N, *thumbnail_hw) that came back, answers to `points` (N,)."""
         owners = self._owners(asked)
         told: set[int] = set()
-        for point, thumbnail, score in zip(points.tolist(), thumbnails, scores, strict=True):
-            which = self._same(point, thumbnail)
-            if which == NOBODY:
-                self._add(thumbnail, score)
+        for point, thumbnail in zip(points.tolist(), thumbnails, strict=True):
+            if not self._knows(point, thumbnail):
+                self._add(thumbnail)
                 told.add(point)
-            else:
-                self._scores[which] = max(self._scores[which], score)
         for point, owner in zip(asked.tolist(), owners, strict=True):
             if point not in told:
                 self._patience[owner] -= 1
@@ -79,19 +70,16 @@ class Field:
         owners: Ints = self._smallest[self._y[points], self._x[points]]
         return owners
 
-    def _same(self, point: int, thumbnail: Bools) -> int:
-        """The mask at this point that is the same, or NOBODY."""
-        there = np.flatnonzero(self._masks[:, self._y[point], self._x[point]])
-        shared = (self._masks[there] & thumbnail).sum((1, 2))
-        either = (self._masks[there] | thumbnail).sum((1, 2))
-        same = there[shared >= SAME * either]
-        return int(same[0]) if len(same) else NOBODY
+    def _knows(self, point: int, thumbnail: Bools) -> bool:
+        """Whether a mask at this point is the same."""
+        there = self._masks[self._masks[:, self._y[point], self._x[point]]]
+        shared, either = (there & thumbnail).sum((1, 2)), (there | thumbnail).sum((1, 2))
+        return bool((shared >= SAME * either).any())
 
-    def _add(self, thumbnail: Bools, score: np.float32) -> None:
+    def _add(self, thumbnail: Bools) -> None:
         area = int(thumbnail.sum())
         inside = area / thumbnail.size * len(self.points_xy)
         self._masks = np.concatenate([self._masks, thumbnail[None]])
-        self._scores = np.append(self._scores, score)
         self._patience = np.append(self._patience, max(1.0, round(PATIENCE * inside**0.5)))
         smaller = thumbnail & (area < self._smallest_area)
         self._smallest[smaller] = len(self._masks) - 1

@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from segray.config.sam import MaskGeneration
+from segray.demo import world
 from segray.masks import rle
 from segray.sam.field import SAME, STRIDES, Field, levels_of
 from segray.sam.generator import MaskGenerator
 from segray.sam.grids import grid_points
+from segray.sam.nano import load_sam_nano
+from segray.sam.original import OriginalSam
 from segray.sam.testing import PaintedSam
 
 
@@ -44,31 +48,32 @@ def test_a_mask_that_brings_no_more_news_is_left_alone_the_larger_the_later() ->
         field = Field(grid_points(32, (128, 128)), (128, 128))
         mask = square(field, side)
         inside = np.flatnonzero(mask[0][tuple(field.points_xy.T[::-1].astype(int))])
-        field.learn(inside[:1], inside[:1], mask, np.ones(1))
+        field.learn(inside[:1], inside[:1], mask)
         asked[side] = 0
         for level in range(len(STRIDES)):
             while len(points := field.take(level, 1)):
                 asked[side] += points[0] in inside
-                field.learn(points, points[:0], mask[:0], np.ones(0))
+                field.learn(points, points[:0], mask[:0])
     assert 0 < asked[12] < asked[48] < 48**2 / 16 / 2
 
 
-def test_a_copy_of_a_known_mask_is_no_news_unless_it_is_better() -> None:
+def test_a_mask_much_like_a_known_one_is_no_news() -> None:
     field = Field(grid_points(32, (128, 128)), (128, 128))
-    mask, near = square(field, 40), square(field, 41)
-    other = square(field, 20)
-    assert SAME > 20**2 / 40**2
+    mask, alike, other = square(field, 40), square(field, 41), square(field, 20)
+    assert (20 / 40) ** 2 < SAME < (40 / 41) ** 2
     inside = np.flatnonzero(other[0][tuple(field.points_xy.T[::-1].astype(int))])[:1]
-    assert not field.repeats(inside, mask, np.array([0.5])).any()
-    field.learn(inside, inside, mask, np.array([0.5]))
-    for known, score, wanted in [(mask, 0.5, True), (near, 0.4, True), (near, 0.6, False), (other, 0.4, False)]:
-        assert field.repeats(inside, known, np.array([score])).tolist() == [wanted]
+    known = [len(field._masks)]
+    for thumbnail in (mask, mask, alike, other):
+        field.learn(inside, inside, thumbnail)
+        known.append(len(field._masks))
+    assert np.diff(known).tolist() == [1, 0, 0, 1]
 
 
 def scene(seed: int, size: int = 160) -> np.ndarray:
-    """Overlapping boxes of many sizes, some with a part."""
+    """Overlapping boxes of many sizes, some with a part, on a background that is an object too."""
     rng = np.random.default_rng(seed)
     image = np.zeros((size, size, 3), dtype=np.uint8)
+    image[..., 0] = 13
     for number in range(1, 13):
         height, width = (rng.integers(12, 70, 2)).tolist()
         y, x = rng.integers(0, size - height), rng.integers(0, size - width)
@@ -95,3 +100,14 @@ def test_finds_nearly_what_exact_finds_with_far_fewer_prompts() -> None:
     ]
     assert len(np.concatenate(matched)) > 40
     assert np.concatenate(matched).mean() > 0.9
+
+
+@pytest.mark.parametrize("batch", [3, 7, 64])
+def test_masks_depend_on_no_batch_and_no_neighbour(batch: int) -> None:
+    sam = OriginalSam(load_sam_nano(), name="nano", weights_hash="", device=torch.device("cpu"))
+    images = [world.scene("b", seed, 160).image for seed in (1, 2, 3)]
+    chosen = MaskGeneration(mode="fast", points_per_side=10, pred_iou_thresh=0.1, stability_score_thresh=0.2)
+    alone = [MaskGenerator(sam, chosen, 16).generate([image])[0] for image in images]
+    together = MaskGenerator(sam, chosen, batch).generate(images)
+    assert all(len(one) > 3 for one in alone)
+    assert [list(one.counts) for one in together] == [list(one.counts) for one in alone]
