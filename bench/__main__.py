@@ -10,7 +10,8 @@ def main() -> None:
     """Run them; the first that fails ends it."""
     for name in BENCHMARKS:
         print(f"== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", name, *sys.argv[1:]], check=True)
+        quick = ["--quick"] if "--quick" in sys.argv else []
+        subprocess.run([sys.executable, "-m", name, *quick], check=True)
 
 
 if __name__ == "__main__":

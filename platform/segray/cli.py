@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segray.config import base, jobs
-from segray.config.label import LabelConfig
 from segray.errors import ConfigError, SegrayError
 
 if TYPE_CHECKING:
@@ -42,16 +41,20 @@ def check(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
-    loaded = _label_config(config, overrides)
+    loaded = jobs.load(config, overrides or ())
     from segray import console
     from segray.jobs.label import label as run
 
     with console.label_progress("labeling") as show:
         summary = run(loaded, show)
     console.label_summary(summary)
-    if summary.refused_share > loaded.limits.max_refused:
-        share, bound = summary.refused_share, loaded.limits.max_refused
-        typer.echo(f"{share:.1%} of the images were refused, above limits.max_refused {bound:.1%}", err=True)
+    share, bound = summary.store_refused_share, loaded.limits.max_refused
+    if share > bound:
+        typer.echo(
+            f"{share:.1%} of the store's images are refused, above limits.max_refused {bound:.1%}: `segray report`"
+            " shows which and why, retry_refused=true tries them again",
+            err=True,
+        )
         raise typer.Exit(REFUSED)
     if summary.outcome == "budget":
         typer.echo("stopped by cost.budget; raise it and run the same command to go on", err=True)
@@ -134,19 +137,25 @@ def store_rm(
     """Remove a store, or one image from it or from all stores of a folder."""
     from segray.data.store import Store, catalog
 
+    if everywhere and image is None:
+        raise typer.BadParameter("--everywhere removes one image from all stores: name it with --image")
     what = f"image {image} from {store}" if image else f"the store {store}"
     if not yes and not typer.confirm(f"Remove {what}?"):
         raise typer.Exit(FAILED)
     if image is None:
         open_store(store).delete()
         return
-    opened = [Store.open(info.uri) for info in catalog(store)] if everywhere else [open_store(store)]
-    removed = sum(one.remove_image(image) for one in opened)
+    found = catalog(store) if everywhere else [open_store(store).info()]
+    removed, failed = 0, [f"{info.uri}: {info.problem}" for info in found if info.problem]
+    for uri in [info.uri for info in found if not info.problem]:
+        try:
+            removed += Store.open(uri).remove_image(image)
+        except SegrayError as error:
+            failed.append(str(error))
     typer.echo(f"removed {removed} rows")
-
-
-def _label_config(path: Path, overrides: Sequence[str] | None) -> LabelConfig:
-    return jobs.load(path, overrides or ())
+    if failed or not removed:
+        typer.echo("\n".join(failed) or f"no store holds an image called {image!r}", err=True)
+        raise typer.Exit(FAILED)
 
 
 def open_store(store_or_config: str) -> Store:
@@ -155,9 +164,9 @@ def open_store(store_or_config: str) -> Store:
 
     if not store_or_config.endswith(".toml"):
         return Store.open(store_or_config)
-    from segray.jobs.label import prepare
+    from segray.jobs.label import find_store
 
-    return prepare(_label_config(Path(store_or_config), None))[1]
+    return find_store(jobs.load(Path(store_or_config)))
 
 
 def main(arguments: Sequence[str] = ()) -> None:

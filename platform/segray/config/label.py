@@ -107,3 +107,12 @@ class LabelConfig:
     """Of the sample."""
     retry_refused: bool = False
     """Try images again that the store holds as refused, after an outage or with mended files of the same version."""
+
+    @pydantic.model_validator(mode="after")
+    def _gpus_reserved(self) -> "LabelConfig":
+        wants = [name for name in ("compile",) if getattr(self.sam, name)]
+        wants += ["device"] if self.sam.device == "cuda" else []
+        wants += ["dtype"] if self.sam.dtype != "float32" else []
+        if wants and not self.workers.gpus:
+            raise ValueError(f"sam.{' and sam.'.join(wants)} need a GPU: set workers.gpus, the share one actor gets")
+        return self

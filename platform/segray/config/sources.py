@@ -76,8 +76,3 @@ class LabelStudioSource:
 Source = Annotated[
     FolderSource | CocoSource | VocSource | ManifestSource | LabelStudioSource, pydantic.Field(discriminator="kind")
 ]
-
-
-def identity(source: FolderSource | CocoSource | VocSource | ManifestSource | LabelStudioSource) -> str:
-    """What tells data sets apart in a store's fingerprint."""
-    return source.name or source.uri.rstrip("/")

@@ -5,11 +5,13 @@ Knows scenes and COCO's JSON. Does not know who reads it.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segray.demo.shapes import Family
@@ -33,7 +35,7 @@ def write_world(folder: Path, family: Family, num_images: int, seed: int = 0, si
     for number in range(num_images):
         found = scene(family, seed + number, size)
         file_name = f"{family}-{seed + number:07d}.jpg"
-        Image.fromarray(found.image).save(images_folder / file_name, quality=JPEG_QUALITY)
+        _save(found.image, images_folder / file_name)
         images.append({"id": number + 1, "file_name": file_name, "width": size, "height": size})
         annotations.extend(_annotations(found, number + 1, len(annotations) + 1, category_ids))
     path = folder / "instances.json"
@@ -44,6 +46,14 @@ def write_world(folder: Path, family: Family, num_images: int, seed: int = 0, si
     }  # fmt: skip
     path.write_text(json.dumps(document))
     return path
+
+
+def _save(image: NDArray[np.uint8], path: Path) -> None:
+    """Write a JPEG, unless the same one is there: a file that is not touched is not labeled again."""
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "jpeg", quality=JPEG_QUALITY)
+    if not path.is_file() or path.read_bytes() != encoded.getvalue():
+        path.write_bytes(encoded.getvalue())
 
 
 def _annotations(

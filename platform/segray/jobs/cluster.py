@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import ray
 
+from segray.errors import LabelError
+
 
 @contextmanager
 def connected() -> Iterator[None]:
@@ -21,7 +23,10 @@ def connected() -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address)
+        try:
+            ray.init(address=address)
+        except ConnectionError as error:
+            raise LabelError(f"no Ray at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS to work here") from error
     else:
         ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
     try:

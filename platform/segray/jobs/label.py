@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from segray.config.base import fingerprint
 from segray.config.label import LabelConfig
 from segray.data import files
 from segray.data.sources import open_source
-from segray.data.store import Store
+from segray.data.store import Store, StoreInfo
 from segray.errors import LabelError
 from segray.jobs.cluster import connected
 from segray.jobs.outputs import RUNS
 from segray.labels import runner
 from segray.labels.plan import Plan
 from segray.labels.segment import SegmentEverything
-from segray.labels.summary import Summary, Tally, summarize
+from segray.labels.summary import Summary, Tally, price, summarize
 from segray.sam.build import describe
 
 
@@ -39,6 +40,25 @@ class Progress:
 Show = Callable[[Progress], None]
 
 
+def stage_of(config: LabelConfig) -> SegmentEverything:
+    """The stage that a config describes.
+
+    Raises:
+        BackendError: the weights are missing or of another architecture.
+    """
+    return SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
+
+
+def find_store(config: LabelConfig) -> Store:
+    """The store that a config's job has left.
+
+    Raises:
+        StoreError: it has left none yet.
+    """
+    stage = stage_of(config)
+    return Store.open(files.join(config.stores, f"{stage.name}-{fingerprint(stage.content)}"))
+
+
 def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
     """The stage and its store, before any cluster work.
 
@@ -46,9 +66,9 @@ def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
         BackendError: the weights are missing or of another architecture.
         StoreError: the stores folder cannot be used.
     """
-    stage = SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
-    price = (config.workers.gpus or 1) * config.cost.per_gpu_hour / 3600 if config.cost.per_gpu_hour else None
-    return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=price)
+    stage = stage_of(config)
+    per_second = price(1, config.workers, config.cost) or None
+    return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=per_second)
 
 
 def label(config: LabelConfig, show: Show | None = None) -> Summary:
@@ -58,11 +78,11 @@ def label(config: LabelConfig, show: Show | None = None) -> Summary:
         SourceError, BackendError, StoreError: before any cluster work.
         LabelError: there is nothing to label, or the cluster failed.
     """
-    stage, store = prepare(config)
     source = open_source(config.source)
+    stage, store = prepare(config)
     with store.lease("label") as lease, Plan(store.missing(source.rows(), retry_errors=config.retry_refused)) as plan:
-        known = store.info().images
-        if plan.number == 0 and known == 0:
+        before = store.info()
+        if plan.number == 0 and before.images == 0:
             raise LabelError(f"no images in {config.source.uri}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
@@ -73,7 +93,7 @@ def label(config: LabelConfig, show: Show | None = None) -> Summary:
             if show is not None:
                 show(at)
 
-        summary = _run(config, stage, store, parts, known=known, pending=plan.number, todo=todo, show=told)
+        summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=told)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary
@@ -85,35 +105,47 @@ def _run(
     store: Store,
     parts: Iterator[pa.Table],
     *,
-    known: int,
+    before: StoreInfo,
     pending: int,
     todo: int,
     show: Show,
 ) -> Summary:
     """Runs the stage, counting, showing, and stopping at the budget."""
-    began, startup_s, tally = time.monotonic(), 0.0, Tally()
+    began, startup_s, elapsed_s, tally = time.monotonic(), 0.0, 0.0, Tally()
     outcome = "sample" if config.sample else "complete"
-    if todo:
+    if todo and _over_budget(config, before.seconds):
+        outcome = "budget"
+    elif todo:
         with connected(), closing(runner.run(stage, store, parts, config.workers)) as committed:
             for part in committed:
                 elapsed_s = time.monotonic() - began
                 startup_s = startup_s or max(0.0, elapsed_s - part.seconds)
                 tally.add(part)
                 show(_progress(tally, todo, elapsed_s, startup_s))
-                if config.cost.budget is not None and tally.spent(config.workers, config.cost) >= config.cost.budget:
+                if _over_budget(config, before.seconds + tally.seconds):
                     outcome = "budget"
                     break
     return summarize(
         tally,
         store=store.uri,
         outcome=outcome if tally.images < pending else "complete",
-        known=known,
+        known=before.images,
         remaining=pending - tally.images,
         startup_s=startup_s,
-        wall_s=time.monotonic() - began,
+        wall_s=elapsed_s,
+        store_refused_share=_refused_share(store.info()),
         workers=config.workers,
         cost=config.cost,
     )
+
+
+def _over_budget(config: LabelConfig, actor_s: float) -> bool:
+    """Whether all work on this store so far has cost what it may; a killed run's part is counted too."""
+    return config.cost.budget is not None and price(actor_s, config.workers, config.cost) >= config.cost.budget
+
+
+def _refused_share(info: StoreInfo) -> float:
+    return sum(info.refused.values()) / info.images if info.images else 0.0
 
 
 def _progress(tally: Tally, todo: int, elapsed_s: float, startup_s: float) -> Progress:

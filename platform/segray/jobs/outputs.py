@@ -88,22 +88,25 @@ def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: 
     Raises:
         SourceError: a corrections file cannot be read.
     """
-    price = store.manifest.price_per_second
+    price, summary = store.manifest.price_per_second, last_run(store)
+    # The store's price is of one actor; the report's of one GPU.
+    gpus_per_actor = summary.get("gpu_s_per_image", 0) / (summary.get("actor_s_per_image") or 1) or 1
     write_report(
         corrected_rows(store, open_corrections(corrections)),
         out,
-        last_run(store),
+        summary,
         _pixels,
         title=str(store.manifest.content.get("source", store.uri)),
         settings=store.manifest.content,
-        per_hour=price * 3600 if price else None,
+        per_hour=price * 3600 / gpus_per_actor if price else None,
         sample=sample,
     )
 
 
 def last_run(store: Store) -> dict[str, Any]:
     """The summary of the store's last run; empty where none ended."""
-    found = sorted(entry.uri for entry in files.list_files(files.join(store.uri, RUNS), (".json",)))
+    folder = files.join(store.uri, RUNS)
+    found = sorted(entry.uri for entry in files.list_files(folder, (".json",))) if files.exists(folder) else []
     return dict(json.loads(files.read_bytes(found[-1]))) if found else {}
 
 

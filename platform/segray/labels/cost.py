@@ -27,7 +27,7 @@ class CostTable:
 def cost_table(images: int, seconds: float, summary: Mapping[str, Any], per_hour: float | None) -> CostTable | None:
     """The table for `images` images that took actors `seconds` in all; None where nothing was measured.
 
-    A summary that knows GPU-seconds turns actors' hours into GPU-hours.
+    A summary that knows GPU-seconds turns actors' hours into GPU-hours; `per_hour` is the price of one of those hours.
     """
     if not images or not seconds:
         return None

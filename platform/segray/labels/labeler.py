@@ -81,6 +81,8 @@ class Labeler:
             pixels, sha256 = images.load(row.uri, self.max_pixels)
         except ImageError as error:
             return _Decoded(row, refused=error)
+        except MemoryError as error:
+            return _Decoded(row, refused=ImageError("out-of-memory", f"while decoding: {error}"))
         return _Decoded(row, pixels, sha256)
 
     def _label(self, batch: Sequence[_Decoded]) -> list[dict[str, Any]]:

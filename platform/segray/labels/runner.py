@@ -11,16 +11,19 @@ from typing import cast
 import pyarrow as pa
 import ray
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 
 from segray.config.label import Workers
 from segray.data.rows import image_rows
 from segray.data.store import Store
-from segray.errors import LabelError
+from segray.errors import LabelError, SegrayError
 from segray.labels.stage import Stage
 from segray.labels.summary import Part
 
 WAVE = 20_000
 """Parts given to Ray Data at once: their rows lie in the object store while they wait."""
+PART_RETRIES = 10
+"""How often a part is done again after its actor died: machines get lost, but an image may also kill its actors."""
 PARTS_PER_ACTOR = 16
 """A small job is cut finer than the config asks, into about this many parts per actor, so that all have work."""
 
@@ -84,15 +87,26 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
             memory=workers.memory_gib * 2**30 if workers.memory_gib else None,
+            max_task_retries=PART_RETRIES,
         )
         try:
             for counts in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in cast(pa.Table, counts).to_pylist():
                     yield Part(**row | {"refused": Counter(row["refused"])})
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
+            why = _ours(error) or error
             raise LabelError(
-                f"the label job stopped; what was committed stays, run it again to go on: {error}"
+                f"the label job stopped; what was committed stays, run it again to go on: {why}"
             ) from error
+
+
+def _ours(error: BaseException | None) -> SegrayError | None:
+    """The error of ours that lies under Ray's, if there is one."""
+    while error is not None:
+        if isinstance(error, SegrayError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 def _pool(workers: Workers) -> ray.data.ActorPoolStrategy:

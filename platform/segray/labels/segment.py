@@ -1,18 +1,20 @@
 """The stage that segments everything: images through SAM's automatic mask generation. Knows no Ray."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from segray.config.base import plain
 from segray.config.label import LabelConfig
-from segray.config.sources import identity
+from segray.data import files
+from segray.errors import BackendError
 from segray.labels.labeler import Generator, Labeler
 from segray.labels.tiles import TiledGenerator
 from segray.sam.build import build
 from segray.sam.generator import MaskGenerator
+from segray.sam.protocol import Sam
 
 CODE_VERSION = 1
 """Raise when the same settings begin to give other masks; a golden hash in the tests notices."""
@@ -29,11 +31,13 @@ class SegmentEverything:
     @property
     def content(self) -> Mapping[str, Any]:
         """Settings that decide the masks; those of execution (device, batches, workers) are left out."""
-        sam = {
-            key: value for key, value in plain(self.config.sam).items() if key not in ("device", "compile", "weights")
-        }
+        # The weights' hash says which model it is, wherever it lies (of a hub model, its config too).
+        elsewhere = {"device", "compile", "weights"} | (
+            {"model", "revision"} if self.config.sam.kind == "hf" else set()
+        )
+        sam = {key: value for key, value in plain(self.config.sam).items() if key not in elsewhere}
         return {
-            "source": identity(self.config.source),
+            "source": self.config.source.name or files.absolute(self.config.source.uri),
             "sam": sam | {"weights_hash": self.weights_hash},
             "masks": plain(self.config.masks),
             "tiles": plain(self.config.tiles) if self.config.tiles else None,
@@ -45,7 +49,7 @@ class SegmentEverything:
         """Load SAM here, with the threads the config asks for."""
         workers = self.config.workers
         torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
-        generator: Generator = MaskGenerator(build(self.config.sam), self.config.masks, workers.points_per_batch)
+        generator: Generator = MaskGenerator(self._sam(), self.config.masks, workers.points_per_batch)
         if self.config.tiles:
             generator = TiledGenerator(generator, self.config.tiles, self.config.masks.box_nms_thresh)
         return Labeler(
@@ -54,3 +58,17 @@ class SegmentEverything:
             images_per_batch=workers.images_per_batch,
             decode_threads=workers.decode_threads,
         )
+
+    def _sam(self) -> Sam:
+        """The model that the driver saw, on the device that the actor was given."""
+        settings = self.config.sam
+        if settings.device == "auto" and not self.config.workers.gpus:
+            # Ray does not hide GPUs from actors that reserve none.
+            settings = replace(settings, device="cpu")
+        sam = build(settings)
+        if sam.weights_hash != self.weights_hash:
+            raise BackendError(
+                f"{sam.name}: other weights on this node than where the job was started ({sam.weights_hash[:12]}, "
+                f"{self.weights_hash[:12]}): give one URI or revision that all nodes reach"
+            )
+        return sam

@@ -41,9 +41,10 @@ class Tally:
         self.seconds += part.seconds
         self.squares += part.squares
 
-    def spent(self, workers: Workers, cost: Cost) -> float:
-        """Price of the actors' working time so far: GPU share times time, whole actors where no GPU is used."""
-        return self.seconds / 3600 * (workers.gpus or 1) * (cost.per_gpu_hour or 0)
+
+def price(actor_s: float, workers: Workers, cost: Cost) -> float:
+    """What actors' working time costs: GPU share times time, whole actors where no GPU is used; 0 without a price."""
+    return actor_s / 3600 * (workers.gpus or 1) * (cost.per_gpu_hour or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +83,13 @@ class Summary:
     gpu_s_per_image: float
     cost: float | None
     cost_per_1000: float | None
+    store_refused_share: float
+    """Refused images of all that the store holds, whoever labeled them."""
     forecast: Forecast | None = None
-
-    @property
-    def refused_share(self) -> float:
-        """Of this run's images."""
-        return sum(self.refused.values()) / self.images if self.images else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """For a file."""
-        return asdict(self) | {"refused_share": self.refused_share}
+        return asdict(self)
 
 
 def summarize(
@@ -103,12 +101,13 @@ def summarize(
     remaining: int,
     startup_s: float,
     wall_s: float,
+    store_refused_share: float,
     workers: Workers,
     cost: Cost,
 ) -> Summary:
     """The tally at the end; a sampled run also says what the remaining images would take."""
     per_image = tally.seconds / tally.images if tally.images else 0.0
-    spent = tally.spent(workers, cost) if cost.per_gpu_hour else None
+    spent = price(tally.seconds, workers, cost) if cost.per_gpu_hour else None
     steady = wall_s - startup_s
     return Summary(
         store=store,
@@ -123,6 +122,7 @@ def summarize(
         actor_s_per_image=per_image,
         gpu_s_per_image=per_image * workers.gpus,
         cost=spent,
+        store_refused_share=store_refused_share,
         cost_per_1000=spent / tally.images * 1000 if spent is not None and tally.images else None,
         forecast=_forecast(tally, remaining, workers, cost) if outcome == "sample" and tally.images else None,
     )

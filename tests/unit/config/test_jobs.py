@@ -35,6 +35,7 @@ def test_every_config_of_the_project_loads(path):
         ('[sam]\nkind = "original"\nmodel = "vit_h"', "needs weights"),
         ("[workers]\nmin_actors = 3", "min_actors 3 is above max_actors 1"),
         ("[cost]\nbudget = 2", "needs cost.per_gpu_hour"),
+        ('[sam]\nkind = "original"\ndevice = "cuda"\ndtype = "bfloat16"', "sam.device and sam.dtype need a GPU"),
         ("[tiles]\nsize = 100\noverlap = 50", "overlap 50 must be under half of size 100"),
     ],
 )

@@ -25,6 +25,7 @@ def end(total, *, outcome="complete", remaining=0, workers=None, cost=None):
         remaining=remaining,
         startup_s=10.0,
         wall_s=30.0,
+        store_refused_share=0.0,
         workers=workers or Workers(),
         cost=cost or Cost(),
     )
@@ -34,7 +35,6 @@ def test_parts_add_up():
     summary = end(tally(part(refused={"empty": 1}), part(refused={"empty": 2, "truncated": 1})))
     assert (summary.images, summary.masks, summary.known) == (20, 100, 3)
     assert summary.refused == {"empty": 3, "truncated": 1}
-    assert summary.refused_share == pytest.approx(4 / 20)
     assert summary.images_per_s == pytest.approx(20 / 20)
     assert summary.actor_s_per_image == pytest.approx(2.0)
 
@@ -69,4 +69,4 @@ def test_only_a_sample_forecasts(outcome):
 
 def test_a_run_without_images():
     summary = end(tally())
-    assert (summary.images_per_s, summary.actor_s_per_image, summary.refused_share) == (0, 0, 0)
+    assert (summary.images_per_s, summary.actor_s_per_image) == (0, 0)
