@@ -58,7 +58,11 @@ def label_job(stage: SleepingStage, rows: list[ImageRow], workers: Workers) -> d
     ready = workers.pool_max - 1
     first, last = marks[ready][0], marks[-1][0]
     later = sum(number for _, number in marks[ready + 1 :])
-    return {"steady_s_per_image": (last - first) / later, "first_part_s": marks[0][0] - began, "wall_s": last - began}
+    return {
+        "steady_s_per_image": (last - first) / later,
+        "startup_s": marks[0][0] - began - marks[0][1] * stage.seconds,
+        "wall_s": last - began,
+    }
 
 
 def overhead(number: int, seconds: float, rounds: int) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def overhead(number: int, seconds: float, rounds: int) -> dict[str, Any]:
             bare = bare_loop(stage, rows)
             job = label_job(stage, rows, Workers(actors=1, images_per_part=4))
             ratios.append(job["steady_s_per_image"] / bare)
-            startups.append(job["first_part_s"] - 4 * seconds)
+            startups.append(job["startup_s"])
     return {
         "images": number,
         "seconds_per_image": seconds,

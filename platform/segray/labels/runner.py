@@ -22,8 +22,6 @@ from segray.labels.summary import Part
 
 WAVE = 20_000
 """Parts given to Ray Data at once: their rows lie in the object store while they wait."""
-PART_RETRIES = 10
-"""How often a part is done again after its actor died: machines get lost, but an image may also kill its actors."""
 PARTS_PER_ACTOR = 16
 """A small job is cut finer than the config asks, into about this many parts per actor, so that all have work."""
 
@@ -87,7 +85,6 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
             memory=workers.memory_gib * 2**30 if workers.memory_gib else None,
-            max_task_retries=PART_RETRIES,
         )
         try:
             for counts in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
