@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segray.config import base, jobs
+from segray.config.label import LabelConfig
 from segray.errors import ConfigError, SegrayError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
-    loaded = jobs.load(config, overrides or ())
+    loaded = jobs.load_as(LabelConfig, config, overrides or ())
     from segray import console
     from segray.jobs.label import label as run
 
@@ -166,7 +167,7 @@ def open_store(store_or_config: str) -> Store:
         return Store.open(store_or_config)
     from segray.jobs.label import find_store
 
-    return find_store(jobs.load(Path(store_or_config)))
+    return find_store(jobs.load_as(LabelConfig, Path(store_or_config)))
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -51,3 +51,7 @@ class ExportError(SegrayError):
 
 class LabelError(SegrayError):
     """A label job could not finish as asked (too many refused images, nothing to label)."""
+
+
+class TrainError(SegrayError):
+    """A training cannot start or go on: data that does not fit, a loss that is no number, another architecture."""

@@ -1,16 +1,20 @@
 """The jobs a config file can describe, by its `job` key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from segray.config import base
 from segray.config.label import LabelConfig
+from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 
-JOBS = {"label": LabelConfig}
+T = TypeVar("T")
+Job = LabelConfig | TrainConfig
+JOBS: Mapping[str, type[Job]] = {"label": LabelConfig, "train": TrainConfig}
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> LabelConfig:
+def load(path: Path, overrides: Sequence[str] = ()) -> Job:
     """The config in a file, of whatever job it describes.
 
     Raises:
@@ -18,6 +22,19 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LabelConfig:
     """
     tables = base.read(path, overrides)
     job = tables.get("job")
-    if job not in JOBS:
+    if not isinstance(job, str) or job not in JOBS:
         raise ConfigError(f"{path}: 1 problem", (f"job: got {job!r}, allowed: {', '.join(map(repr, JOBS))}",))
     return base.build(JOBS[job], tables, str(path))
+
+
+def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """As `load`, of one job.
+
+    Raises:
+        ConfigError: also where the file describes another.
+    """
+    loaded = load(path, overrides)
+    if not isinstance(loaded, cls):
+        own = next(name for name, known in JOBS.items() if known is cls)
+        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs a {own} job")
+    return loaded

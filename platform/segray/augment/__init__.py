@@ -1,0 +1,1 @@
+"""Views of images and what mixing does to them, keyed per image."""

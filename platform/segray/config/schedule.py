@@ -1,0 +1,40 @@
+"""One run of training: how long, how fast, on how much at once."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.sam import Unit
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+Amount = Annotated[float, pydantic.Field(ge=0)]
+Positive = Annotated[float, pydantic.Field(gt=0)]
+
+
+@config
+class Schedule:
+    """Steps, batches and the optimizer (AdamW); defaults of methods.md section 2 where the papers say."""
+
+    steps: Count = 90_000
+    """Updates (Cityscapes; COCO up to 368,750)."""
+    labeled_batch: Count = 16
+    """Labeled images per step, over all workers."""
+    unlabeled_batch: Count = 16
+    """Unlabeled images per step, over all workers; unused by runs without them."""
+    accumulate: Count = 1
+    """Pieces into which a worker cuts its part of a step to save memory; the loss stays the same."""
+    learning_rate: Positive = 1e-4
+    """Peak rate."""
+    backbone_factor: Amount = 0.1
+    """The backbone's rate as a share of it."""
+    weight_decay: Amount = 0.05
+    """AdamW's; none on norms, biases and embeddings."""
+    clip_norm: Positive = 0.01
+    """L2 norm to which the gradient of the whole student is clipped."""
+    warmup: Unit = 0.0
+    """Share of the run in which the rate rises linearly."""
+    decay: Literal["poly", "step", "constant"] = "poly"
+    """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
+    amp: Literal["bfloat16", "off"] = "bfloat16"
+    """Autocast type of the student on CUDA; CPUs compute in float32."""

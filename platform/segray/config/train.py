@@ -1,0 +1,111 @@
+"""The train job: which method, on which data, with which student, on what machines."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.recipes import Recipe
+from segray.config.sam import Device
+from segray.config.sources import Source, Uri
+from segray.config.students import Mask2Former, Student
+from segray.config.views import WeakView
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+Amount = Annotated[float, pydantic.Field(ge=0)]
+
+
+@config
+class TrainingData:
+    """What is learned from and what is measured on."""
+
+    labeled: Source
+    """Images with masks and classes; its class list is the student's."""
+    unlabeled: Source | None = None
+    """Images whose masks, if there are any, are not looked at in training. Papers: all training images."""
+    validation: Source | None = None
+    """Images with masks, for the evaluation during and after training."""
+    hidden: Source | None = None
+    """The unlabeled images' true masks, only to measure pseudo-labels with; matched by image id."""
+
+
+@config
+class TrainWorkers:
+    """How training is spread. None of it changes a loss beyond rounding."""
+
+    count: Annotated[int, pydantic.Field(ge=0)] = 1
+    """Data-parallel workers; 0: in this process, without Ray."""
+    min_count: Count | None = None
+    """Fewest workers to go on with when nodes go (elastic); none: always `count`."""
+    gpus: Amount = 0
+    """GPUs per worker; 0 trains on CPUs with gloo, more with nccl."""
+    cpus: Annotated[float, pydantic.Field(gt=0)] = 1
+    """CPUs reserved per worker."""
+    torch_threads: Count | None = None
+    """Threads torch computes with; none: as many as CPUs reserved."""
+    loaders: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Processes per worker that decode and crop ahead; 0: threads of its own."""
+    max_failures: Annotated[int, pydantic.Field(ge=-1)] = 0
+    """Restarts from the last checkpoint after a worker fails; -1 without end."""
+    max_preemption_failures: Annotated[int, pydantic.Field(ge=-1)] = -1
+    """The same for nodes that are taken away."""
+    preemption_grace_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    """Seconds before a node goes in which a checkpoint is written; none: what the cloud announces."""
+
+    @pydantic.model_validator(mode="after")
+    def _elastic_range(self) -> "TrainWorkers":
+        if self.min_count is not None and self.min_count > self.count:
+            raise ValueError(f"min_count {self.min_count} is above count {self.count}")
+        return self
+
+
+@config
+class Rhythm:
+    """How often what is done beside training; changes no loss."""
+
+    log_every: Count = 20
+    """Steps per line of metrics."""
+    evaluate_every: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Steps between evaluations on the validation images; 0: only at the end."""
+    evaluate_images: Count | None = None
+    """Images of an evaluation before the last one; none: all."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints; what a kill can cost at most."""
+
+
+@config
+class Tracking:
+    """Where metrics go beside the run's own metrics.jsonl."""
+
+    wandb: Literal["off", "offline", "online"] = "off"
+    """offline writes files for `wandb sync` and needs no account."""
+    project: str = "segray"
+    """The project's name there."""
+
+
+@config
+class TrainConfig:
+    """Train a student: `segray train CONFIG`."""
+
+    job: Literal["train"]
+    """What kind of job this file describes."""
+    recipe: Recipe
+    """The method."""
+    data: TrainingData
+    """What is learned from."""
+    runs: Uri
+    """The folder that holds runs; each of this job's is a folder in it, named by what decides its content."""
+    student: Student = Mask2Former()
+    """The network."""
+    view: WeakView = WeakView()
+    """What training sees of an image."""
+    seed: int = 0
+    """Of everything drawn."""
+    device: Device = "auto"
+    """Where a worker computes; auto takes CUDA where it has reserved a GPU."""
+    workers: TrainWorkers = TrainWorkers()
+    """How training is spread."""
+    rhythm: Rhythm = Rhythm()
+    """How often it is measured and saved."""
+    tracking: Tracking = Tracking()
+    """Where metrics go."""

@@ -1,0 +1,56 @@
+"""What training sees of an image."""
+
+from typing import Annotated
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.sam import Unit
+
+Amount = Annotated[float, pydantic.Field(ge=0)]
+
+
+@config
+class WeakView:
+    """Geometry, shared by all views of an image: resize, crop or pad onto the canvas, flip (methods.md 2 and 3.4)."""
+
+    canvas_hw: tuple[int, int] = (128, 128)
+    """Rows and columns of every image of a batch, pixels, multiples of 32. Papers: Cityscapes 512 x 1024, COCO 1024^2."""
+    min_scale: Annotated[float, pydantic.Field(gt=0)] = 0.5
+    """Smallest resize; 1 makes the image just fit into the canvas. Papers: Cityscapes 0.5 of full size, COCO 0.1."""
+    max_scale: Annotated[float, pydantic.Field(gt=0)] = 2.0
+    """Largest resize; drawn uniformly between the two. Papers: 2.0 in both."""
+    flip: Unit = 0.5
+    """How often it is mirrored left to right."""
+    min_visible: Unit = 0.0
+    """Objects of which less than this share is on the canvas are no targets."""
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> "WeakView":
+        if self.min_scale > self.max_scale:
+            raise ValueError(f"min_scale {self.min_scale} is above max_scale {self.max_scale}")
+        if any(side < 32 or side % 32 for side in self.canvas_hw):
+            raise ValueError(f"canvas_hw {list(self.canvas_hw)}: both must be multiples of 32")
+        return self
+
+
+@config
+class StrongView:
+    """Colour, on top of the weak view (methods.md 3.4; UniMatch's only differ in numbers, 5.2)."""
+
+    jitter: Unit = 0.8
+    """How often colours are jittered."""
+    brightness: Amount = 0.4
+    """Factor drawn from 1 - b to 1 + b."""
+    contrast: Amount = 0.4
+    """As brightness."""
+    saturation: Amount = 0.4
+    """As brightness."""
+    hue: Annotated[float, pydantic.Field(ge=0, le=0.5)] = 0.1
+    """Shift drawn from -h to h turns of the colour wheel."""
+    grey: Unit = 0.2
+    """How often it goes grey."""
+    blur: Unit = 0.5
+    """How often it is blurred."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Range of the Gaussian's standard deviation, pixels."""

@@ -1,0 +1,1 @@
+"""Students: the networks that are trained and deployed."""
