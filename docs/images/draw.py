@@ -10,7 +10,7 @@ from PIL import Image
 from segray.data import images
 from segray.data.rows import labeled_rows
 from segray.data.store import Store
-from segray.labels import overlay
+from segray.pages import overlay
 
 COLUMNS = 6
 OUT = Path(__file__).with_name("masks.jpg")

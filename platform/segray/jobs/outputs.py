@@ -18,8 +18,8 @@ from segray.data.exports.yolo import export_yolo
 from segray.data.rows import ImageRow, LabeledRow, labeled_rows
 from segray.data.store import Store
 from segray.errors import ExportError
-from segray.labels.overlay import Pixels
 from segray.labels.report import write_report
+from segray.pages.overlay import Pixels
 
 RUNS = "runs"
 """Folder of run summaries inside a store."""

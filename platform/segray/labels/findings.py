@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from segray.data.rows import LabeledRow
-from segray.labels.charts import Counted
 from segray.masks.instances import Instances
+from segray.pages.charts import Counted
 
 EXAMPLES_PER_REASON = 20
 """Refused images that are kept, of each reason; all are counted."""

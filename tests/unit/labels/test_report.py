@@ -14,8 +14,9 @@ import pytest
 from segray.data.rows import ImageRow, LabeledRow
 from segray.errors import ImageError
 from segray.labels.cost import cost_table
-from segray.labels.report import duration, figure, flattened, visible, write_report
+from segray.labels.report import write_report
 from segray.masks.instances import Instances
+from segray.pages.page import visible
 
 SIZE_HW = (300, 640)
 CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -240,33 +241,3 @@ def test_costs(summary: dict[str, float], per_hour: float | None, unit: str, hou
 def test_without_images_or_time_there_is_no_cost() -> None:
     assert cost_table(0, 0.0, {}, 1.0) is None
     assert cost_table(5, 0.0, {}, 1.0) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0421, "0.0421 s"),
-        (12, "12 s"),
-        (59.97, "60 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (3599.9, "1 h"),
-        (18600, "5 h 10 min"),
-        (1051200, "12 d 4 h"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (0.000123456, "0.000123"), (1.5, "1.50"), (12.345, "12.3"), (1234.5, "1,234"), (float("inf"), "inf")],
-)
-def test_figures(value: float, text: str) -> None:
-    assert figure(value) == text
-
-
-def test_settings_become_dotted_keys() -> None:
-    nested = {"a": {"b": {"c": 1}, "d": None}, "e": [1, 2]}
-    assert list(flattened(nested)) == [("a.b.c", "1"), ("a.d", "none"), ("e", "[1, 2]")]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segray.labels import overlay
 from segray.masks.instances import Instances
+from segray.pages import overlay
 
 GREY = np.full((40, 60, 3), 100, dtype=np.uint8)
 

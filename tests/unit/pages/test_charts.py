@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segray.labels.charts import Axis, Counted, chart
+from segray.pages.charts import Axis, Counted, chart
 
 PLAIN = Axis(label="x", tell=lambda value: f"{value:g}")
 WHOLE = Axis(label="x", tell=lambda value: f"{value:g}", whole=True)
