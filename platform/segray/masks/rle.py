@@ -36,6 +36,15 @@ def decode(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Bools:
     return np.ascontiguousarray(dense.transpose(2, 0, 1)).astype(np.bool_, copy=False)
 
 
+def decode_columns(counts: Counts, size_hw: tuple[int, int], start: int, stop: int) -> Bools:
+    """Columns `start` to `stop` of one mask, dense (H, stop - start); the other columns cost nothing but their runs."""
+    height = size_hw[0]
+    runs = to_runs(counts)
+    edges = np.clip(np.concatenate([[0], np.cumsum(runs)]), start * height, stop * height)
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, np.diff(edges)).reshape(stop - start, height).T
+
+
 def areas(counts: Sequence[Counts], size_hw: tuple[int, int]) -> Ints:
     """Pixels inside each mask, shape (N,)."""
     if len(counts) == 0:

@@ -1,10 +1,15 @@
-"""`View`: which part of an image a canvas shows, and an image's masks as that canvas shows them."""
+"""`View`: which part of an image a canvas shows, and an image's masks as that canvas shows them.
+
+A canvas pixel shows the image pixel in which its centre falls; an image is resized by the same centres
+(`augment.geometry`), so that masks stay on their pixels. Knows no pixels.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from segray.masks import rle
 from segray.masks.instances import Instances
 
 
@@ -35,6 +40,48 @@ class View:
     def masks(self, instances: Instances) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
         """The image's masks on the canvas (N, H, W), and which of its instances they are (N,).
 
-        Instances of which nothing is on the canvas are left out. Only what the window touches is decoded.
+        Instances of which nothing is on the canvas are left out. Only what the window touches is decoded: of each mask
+        the columns of its box that are seen, one mask at a time.
+
+        Raises:
+            ValueError: instances of an image of another size.
         """
-        raise NotImplementedError
+        if instances.size_hw != self.image_hw:
+            raise ValueError(f"instances of size {instances.size_hw} in a view of an image of size {self.image_hw}")
+        rows, columns = self._seen()
+        upper, lower = _between(rows, instances.boxes_xyxy[:, 1], instances.boxes_xyxy[:, 3])
+        left, right = _between(columns, instances.boxes_xyxy[:, 0], instances.boxes_xyxy[:, 2])
+        touched = np.flatnonzero((upper < lower) & (left < right))
+        canvas = np.zeros((len(touched), *self.canvas_hw), dtype=np.bool_)
+        for out, index in zip(canvas, touched, strict=True):
+            own_rows, own_columns = rows[upper[index] : lower[index]], columns[left[index] : right[index]]
+            first = int(own_columns[0])
+            part = rle.decode_columns(instances.counts[index], self.image_hw, first, int(own_columns[-1]) + 1)
+            out[upper[index] : lower[index], left[index] : right[index]] = part[np.ix_(own_rows, own_columns - first)]
+        if self.flipped:
+            width = self.valid_hw[1]
+            canvas[:, :, :width] = canvas[:, :, :width][:, :, ::-1].copy()
+        kept = canvas.any(axis=(1, 2))
+        return canvas[kept], touched[kept]
+
+    def _seen(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The image's rows and columns that the window shows, both rising: those of a mirrored view are turned back."""
+        (height, width), (y0, x0) = self.valid_hw, self.origin_yx
+        x0 = self.resized_hw[1] - x0 - width if self.flipped else x0
+        return (
+            _centres(y0, height, self.resized_hw[0], self.image_hw[0]),
+            _centres(x0, width, self.resized_hw[1], self.image_hw[1]),
+        )
+
+
+def _centres(start: int, number: int, resized: int, size: int) -> npt.NDArray[np.int64]:
+    """The pixels of a side of `size` in which the centres of `number` resized ones fall, from `start` on."""
+    # Whole numbers: a centre that lies on a border must fall to the same side everywhere.
+    return (2 * (start + np.arange(number)) + 1) * size // (2 * resized)
+
+
+def _between(
+    rising: npt.NDArray[np.int64], low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which slice of `rising` lies in each [low, high)."""
+    return np.searchsorted(rising, low), np.searchsorted(rising, high)

@@ -91,3 +91,11 @@ def test_areas_of_any_number_of_masks(number: int):
     masks = np.zeros((number, 4, 5), dtype=bool)
     masks[:, 1:3, 2] = True
     assert rle.areas(rle.encode(masks), (4, 5)).tolist() == [2] * number
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize(("start", "stop"), [(0, 48), (0, 1), (47, 48), (5, 31), (7, 7)])
+def test_columns_are_those_of_the_whole_mask(share, start, stop):
+    mask = noise((64, 48), share, 1)
+    found = rle.decode_columns(rle.encode(mask)[0], (64, 48), start, stop)
+    assert np.array_equal(found, mask[0, :, start:stop])
