@@ -16,9 +16,10 @@ from segray.config.sam import MaskGeneration
 from segray.demo.world import scene
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.nets.trunk import WEIGHTS
 from segray.sam.generator import MaskGenerator
 from segray.sam.grids import grid_points
-from segray.sam.nano import WEIGHTS, build_sam_nano, load_sam_nano
+from segray.sam.nano import build_sam_nano, load_sam_nano
 from segray.sam.original import OriginalSam
 from segray.sam.protocol import Prompts
 from segray.sam.survivors import stabilities_of

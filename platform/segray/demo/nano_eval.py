@@ -25,7 +25,8 @@ from segray.demo.baseline import METHODS, baseline_iou
 from segray.demo.nano_step import Prompts, decode
 from segray.demo.shapes import Family
 from segray.demo.world import Scene, scene
-from segray.sam.nano import IMAGE_SIZE, WEIGHTS, load_sam_nano
+from segray.nets.trunk import WEIGHTS
+from segray.sam.nano import IMAGE_SIZE, load_sam_nano
 
 log = logging.getLogger(__name__)
 

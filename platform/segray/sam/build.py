@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from segray.config import sam as config
-from segray.sam import nano
+from segray.nets.trunk import WEIGHTS
+from segray.nets.weights import check_fit, hash_state, load_state
 from segray.sam.hf import build_hf
 from segray.sam.hf_checkpoint import load_checkpoint, open_checkpoint
 from segray.sam.original import ARCHITECTURES, build_original
 from segray.sam.protocol import Sam
-from segray.sam.weights import check_fit, hash_state, load_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def describe(settings: config.Sam) -> SamCard:
 
 
 def _describe_original(settings: config.OriginalSam) -> SamCard:
-    location = settings.weights or str(nano.WEIGHTS)
+    location = settings.weights or str(WEIGHTS)
     state = load_state(location)
     with torch.device("meta"):
         architecture = ARCHITECTURES[settings.model]()

@@ -19,8 +19,8 @@ from huggingface_hub.errors import HFValidationError, StrictDataclassError
 
 from segray.config.sam import HfSam as HfSamConfig
 from segray.errors import BackendError
+from segray.nets.weights import State, hash_state, load_state
 from segray.sam.hf_families import FAMILIES, Family
-from segray.sam.weights import State, hash_state, load_state
 
 _WEIGHTS: Final = "model.safetensors"
 _DESCRIPTIONS: Final = ("config.json", "preprocessor_config.json", "processor_config.json")

@@ -1,13 +1,12 @@
 """The nano SAM: segment-anything's prompt encoder and mask decoder, narrow, over a small convolutional encoder.
 
-Knows the architecture and where its shipped weights lie. Does not know how they were trained (segray.demo.nano_train)
-nor the Sam protocol (the `original` backend wraps what is built here as it wraps a ViT). A convolutional encoder with a
-top-down fusion is used because 3x3 convolutions are several times faster than attention's matrix products on a CPU.
+Knows the architecture, whose encoder grows from `segray.nets.trunk`. Does not know how it was trained
+(segray.demo.nano_train) nor the Sam protocol (the `original` backend wraps what is built here as it wraps a ViT). A
+convolutional encoder with a top-down fusion is used because 3x3 convolutions are several times faster than attention's matrix products on a CPU.
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -18,71 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segray.errors import BackendError
+from segray.nets.trunk import POSITION_CHANNELS, WEIGHTS, Trunk, conv_norm_act, sinusoids
 
 IMAGE_SIZE: Final = 256
 """Side of the encoder's square input, pixels."""
 STRIDE: Final = 8
 """Pixels per cell of the image embedding; mask logits are four times finer."""
 EMBED_DIM: Final = 128
-POSITION_CHANNELS: Final = 32
-WEIGHTS: Final = Path(str(files("segray"))) / "demo" / "weights" / "sam-nano.safetensors"
-"""The weights that ship with the package: fp16 safetensors, used as fp32."""
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut; the shape stays (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            *conv_norm_act(channels, channels),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The block's output, after the activation."""
-        return F.relu(x + self.body(x))
-
-
-def conv_norm_act(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
-    """3x3 convolution, batch norm, ReLU."""
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
-
-
-def stage(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:
-    """Halve the resolution, then `num_blocks` residual blocks."""
-    blocks = [ResidualBlock(out_channels) for _ in range(num_blocks)]
-    return nn.Sequential(*conv_norm_act(in_channels, out_channels, stride=2), *blocks)
-
-
-def _sinusoids(cells: int) -> Tensor:
-    """Sines and cosines of x and y at rising frequencies, (1, POSITION_CHANNELS, cells, cells)."""
-    place = (torch.arange(cells) + 0.5) / cells
-    frequency = 0.5 * 2 ** (torch.arange(POSITION_CHANNELS // 4) / 2)
-    phase = torch.pi * place[None] * frequency[:, None]
-    x = torch.cat([phase.sin(), phase.cos()])[:, None].expand(-1, cells, -1)
-    return torch.cat([x, x.transpose(1, 2)])[None].contiguous()
-
-
-class NanoEncoder(nn.Module):
-    """Normalised image (B, 3, 256, 256) -> embedding (B, EMBED_DIM, 32, 32); `img_size` is what Sam asks of it.
-
-    Convolutions do not know where they are; as in a ViT, the embedding must, or pixels of one texture in two places
-    look alike to the decoder.
-    """
+class NanoEncoder(Trunk):
+    """Normalised image (B, 3, 256, 256) -> embedding (B, EMBED_DIM, 32, 32); `img_size` is what Sam asks of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.img_size = IMAGE_SIZE
-        self.stem = nn.Sequential(*conv_norm_act(3, 32, stride=2))
-        self.stride4 = stage(32, 64, 2)
-        self.stride8 = stage(64, 128, 2)
-        self.stride16 = stage(128, 160, 2)
-        self.stride32 = stage(160, 192, 1)
-        self.register_buffer("position", _sinusoids(IMAGE_SIZE // STRIDE), persistent=False)
-        self.place_early = nn.Conv2d(POSITION_CHANNELS, 128, 1)
         self.place_late = nn.Conv2d(POSITION_CHANNELS, EMBED_DIM, 1)
         self.from32 = nn.Conv2d(192, 160, 1)
         self.from16 = nn.Conv2d(160, EMBED_DIM, 1)
@@ -93,14 +42,11 @@ class NanoEncoder(nn.Module):
         self.neck = nn.Sequential(nn.Conv2d(EMBED_DIM, EMBED_DIM, 1, bias=False), norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features at strides 4 to 32, then fused from the coarsest up to stride 8."""
-        x8 = self.stride8(self.stride4(self.stem(images.contiguous(memory_format=torch.channels_last))))
-        x8 = x8 + self.place_early(self.position)
-        x16 = self.stride16(x8)
-        x32 = self.stride32(x16)
+        """The trunk's features, fused from the coarsest up to stride 8."""
+        _, x8, x16, x32 = self.pyramid(images)
         x16 = self.fuse16(x16 + F.interpolate(self.from32(x32), scale_factor=2.0, mode="nearest"))
         x8 = x8 + F.interpolate(self.from16(x16), scale_factor=2.0, mode="nearest")
-        x8 = self.fuse8(x8 + self.place_late(self.position))
+        x8 = self.fuse8(x8 + self.place_late(sinusoids(x8.shape[2], x8.shape[3], x8.device)))
         out: Tensor = self.neck(x8)
         return out
 

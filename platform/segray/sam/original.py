@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from segray.config.sam import Dtype
 from segray.config.sam import OriginalSam as OriginalSamConfig
+from segray.nets.trunk import WEIGHTS
+from segray.nets.weights import hash_state, load_into, load_state
 from segray.sam import nano
 from segray.sam.attention import SharedSide
 from segray.sam.device import autocast, place
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, Decoded, Embedding, Image, Prompts
 from segray.sam.resample import padded_square, resample
 from segray.sam.two_way import State, TwoWayDecoder
-from segray.sam.weights import hash_state, load_into, load_state
 
 ARCHITECTURES: Final[dict[str, Callable[[], Model]]] = {
     "nano": nano.build_sam_nano,
@@ -159,7 +160,7 @@ def build_original(config: OriginalSamConfig) -> OriginalSam:
         BackendError: weights missing, unreadable or of another architecture, or a device that is not there.
     """
     device = place(config.device, config.dtype, compiled=config.compile)
-    location = config.weights or str(nano.WEIGHTS)
+    location = config.weights or str(WEIGHTS)
     state = load_state(location)
     model = ARCHITECTURES[config.model]()
     load_into(model, state, f"weights {location!r} for model {config.model!r}")

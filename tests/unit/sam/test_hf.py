@@ -11,9 +11,9 @@ import torch
 import transformers
 
 from segray.config.sam import HfSam as HfSamConfig
+from segray.nets.weights import load_state
 from segray.sam.hf import HfSam, build_hf
 from segray.sam.protocol import Prompts
-from segray.sam.weights import load_state
 
 Folder = Callable[[str], Path]
 Loaded = Callable[[str], HfSam]

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
 from segray.errors import BackendError
-from segray.sam.nano import EMBED_DIM, IMAGE_SIZE, WEIGHTS, build_sam_nano, load_sam_nano
+from segray.nets.trunk import WEIGHTS
+from segray.sam.nano import EMBED_DIM, IMAGE_SIZE, build_sam_nano, load_sam_nano
 
 
 def test_it_is_small_and_its_weights_ship() -> None:

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from segray.config.sam import OriginalSam as OriginalSamConfig
 from segray.errors import BackendError
+from segray.nets.weights import hash_state
 from segray.sam import products
 from segray.sam.nano import build_sam_nano
 from segray.sam.original import OriginalSam, build_original
 from segray.sam.protocol import BACKGROUND, BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Prompts
-from segray.sam.weights import hash_state
 
 SIZES = [(48, 64), (90, 41), (200, 200)]
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from segray.errors import BackendError
-from segray.sam.weights import check_fit, hash_state, load_into, load_state
+from segray.nets.weights import check_fit, hash_state, load_into, load_state
 
 STATE = {
     "b.weight": torch.arange(6.0).reshape(2, 3).T.contiguous(),
