@@ -1,0 +1,39 @@
+"""From settings to a refiner. Knows which there are; builds the Sam only for the one that asks it."""
+
+import dataclasses
+
+import torch
+
+from segray.config.recipes import CachedRefinement, PointRefinement, Refinement
+from segray.config.sam import Sam
+from segray.refine.by_points import PointRefiner
+from segray.refine.cached import CachedRefiner, Lookup
+from segray.refine.refiner import NoRefiner, Refiner
+from segray.sam.build import build
+
+
+def build_refiner(settings: Refinement | None, sam: Sam, device: torch.device, lookup: Lookup) -> Refiner:
+    """The refiner a recipe asks for.
+
+    Args:
+        settings: none keeps the teacher's masks.
+        sam: the model that points prompt; its device, where `auto`, becomes `device`.
+        device: where the training runs.
+        lookup: automatic masks by image id, for cached refinement.
+
+    Raises:
+        BackendError: the Sam's weights are missing or do not fit, or its device is not there.
+    """
+    match settings:
+        case None:
+            return NoRefiner()
+        case PointRefinement():
+            return PointRefiner(build(_beside(sam, device)), settings)
+        case CachedRefinement():
+            return CachedRefiner(lookup, settings)
+
+
+def _beside(sam: Sam, device: torch.device) -> Sam:
+    if sam.device != "auto":
+        return sam
+    return dataclasses.replace(sam, device="cuda" if device.type == "cuda" else "cpu")
