@@ -1,0 +1,172 @@
+"""COCO mask AP (methods.md 9.1) of one class list, gathered image by image, on as many workers as there are.
+
+Knows instances and faster-coco-eval's matching; knows no models and no files.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from faster_coco_eval.core.coco import COCO
+from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+from segray.masks.instances import Instances
+
+CROWD = "gt:crowd"
+"""Provenance of a region of many objects: what is found inside it is neither right nor wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApResult:
+    """Average precision in [0, 1]; NaN where there is nothing to be found."""
+
+    ap: float
+    """Mean over classes and IoU 0.50:0.05:0.95."""
+    ap50: float
+    """At IoU 0.5."""
+    ap75: float
+    """At IoU 0.75."""
+    ap_small: float
+    """Of objects up to 32 x 32 pixels of the image as it is."""
+    ap_medium: float
+    """Of those up to 96 x 96."""
+    ap_large: float
+    """Of larger ones."""
+    per_class: dict[str, float]
+    """AP by class name; NaN, and not in the mean, where the class has no object."""
+    num_images: int
+    """Images measured on."""
+    num_true: int
+    """Objects in them, crowds not counted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file of metrics: what is not a number is null."""
+        known = {name: _or_none(value) for name, value in asdict(self).items() if name != "per_class"}
+        return known | {"per_class": {name: _or_none(value) for name, value in self.per_class.items()}}
+
+
+class AveragePrecision:
+    """What was found and what is true, as run lengths, until the result is asked for. Pickles; merges in any order."""
+
+    def __init__(self, classes: Sequence[str], max_dets: int = 100) -> None:
+        """`classes` are names by class id; the best `max_dets` of an image and class take part."""
+        self.classes = tuple(classes)
+        self.max_dets = max_dets
+        self._images: dict[str, tuple[Instances, Instances]] = {}
+
+    def add(self, image_id: str, found: Instances, true: Instances) -> None:
+        """One image. True instances of provenance "gt:crowd" are crowds.
+
+        Raises:
+            ValueError: the image was added before, or classes are not of the list.
+        """
+        if image_id in self._images:
+            raise ValueError(f"image {image_id!r} was added before")
+        for name, instances in (("found", found), ("true", true)):
+            if len(instances) and not 0 <= instances.classes.min() <= instances.classes.max() < len(self.classes):
+                raise ValueError(
+                    f"image {image_id!r}: {name} class ids {sorted(set(instances.classes.tolist()))} are not all of "
+                    f"the {len(self.classes)} classes"
+                )
+        self._images[image_id] = (found.filter(_best(found, self.max_dets)), true)
+
+    def merge(self, other: "AveragePrecision") -> None:
+        """Take in what another worker has.
+
+        Raises:
+            ValueError: it counts otherwise, or an image is in both.
+        """
+        if (other.classes, other.max_dets) != (self.classes, self.max_dets):
+            raise ValueError(f"{other.classes}, {other.max_dets} cannot be merged into {self.classes}, {self.max_dets}")
+        both = self._images.keys() & other._images.keys()
+        if both:
+            raise ValueError(f"images in both parts: {sorted(both)[:5]}")
+        self._images |= other._images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def result(self) -> ApResult:
+        """AP over all images so far. Equal scores rank by image id, so workers do not show in it."""
+        images = [self._images[image_id] for image_id in sorted(self._images)]
+        true = [one for number, (_, true) in enumerate(images) for one in _annotations(number, true)]
+        found = [one for number, (found, _) in enumerate(images) for one in _annotations(number, found)]
+        precision = self._precision([true.size_hw for _, true in images], found, true)
+        per_class = [_mean(precision[:, :, index, 0]) for index in range(len(self.classes))]
+        return ApResult(
+            ap=_mean(precision[:, :, :, 0]),
+            ap50=_mean(precision[0, :, :, 0]),
+            ap75=_mean(precision[5, :, :, 0]),
+            ap_small=_mean(precision[:, :, :, 1]),
+            ap_medium=_mean(precision[:, :, :, 2]),
+            ap_large=_mean(precision[:, :, :, 3]),
+            per_class=dict(zip(self.classes, per_class, strict=True)),
+            num_images=len(images),
+            num_true=sum(not one["iscrowd"] for one in true),
+        )
+
+    def _precision(
+        self, sizes_hw: Sequence[tuple[int, int]], found: list[dict[str, Any]], true: list[dict[str, Any]]
+    ) -> npt.NDArray[np.float64]:
+        """(IoU 10, recall 101, class, area range 4); -1 where there is nothing to be found.
+
+        Read from the array, since the library's summary gives some figures for 100 detections only.
+        """
+        if not true:
+            return np.full((10, 101, len(self.classes), 4), -1.0)
+        frame = {
+            "images": [{"id": n, "height": height, "width": width} for n, (height, width) in enumerate(sizes_hw)],
+            "categories": [{"id": index, "name": name} for index, name in enumerate(self.classes)],
+        }
+        matching = COCOeval_faster(
+            COCO(frame | {"annotations": _numbered(true)}),
+            COCO(frame | {"annotations": _numbered(found)}),
+            "segm",
+            rle_iou_max_workers=1,
+        )
+        matching.params.maxDets = [self.max_dets]
+        matching.evaluate()
+        matching.accumulate()
+        return np.asarray(matching.eval["precision"])[..., 0]
+
+
+def _best(found: Instances, most: int) -> npt.NDArray[np.int64]:
+    """The rows of the best `most` of each class, best first; ties keep their order."""
+    order = np.argsort(-found.scores, kind="stable")
+    ranks = np.empty(len(order), dtype=np.int64)
+    for index in np.unique(found.classes):
+        own = found.classes[order] == index
+        ranks[own] = np.arange(own.sum())
+    return order[ranks < most]
+
+
+def _annotations(image: int, instances: Instances) -> list[dict[str, Any]]:
+    size = [int(side) for side in instances.size_hw]
+    return [
+        {
+            "image_id": image,
+            "category_id": int(instances.classes[row]),
+            "segmentation": {"size": size, "counts": instances.counts[row].decode("ascii")},
+            "area": float(instances.areas[row]),
+            "iscrowd": int(instances.provenance[row] == CROWD),
+            "score": float(instances.scores[row]),
+        }
+        for row in range(len(instances))
+    ]
+
+
+def _numbered(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # From 1: an id of 0 means "matched by none" to COCO's code.
+    return [{"id": number} | one for number, one in enumerate(annotations, 1)]
+
+
+def _mean(precision: npt.NDArray[np.float64]) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,81 @@
+"""A student on images with known masks: what it finds, gathered for AP. Knows a `predict` callable, no model class.
+
+Several workers each take every world-th image; their parts merge to what one worker would have.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segray.data.ahead import in_order
+from segray.evaluate.average_precision import AveragePrecision
+from segray.masks.instances import Instances
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+Predict = Callable[[Sequence[Pixels]], Sequence[Instances]]
+"""Instances of each image at its own size: `Student.predict`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """An image and the truth about it."""
+
+    image_id: str
+    pixels: Pixels
+    true: Instances
+    """Crowds among them have provenance "gt:crowd"."""
+
+
+class Examples(Protocol):
+    """Images to be measured on, opened one at a time; from several threads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
+def gather(
+    predict: Predict,
+    examples: Examples,
+    *,
+    classes: Sequence[str],
+    max_dets: int,
+    limit: int | None = None,
+    rank: int = 0,
+    world: int = 1,
+    batch: int = 4,
+    seen: Callable[[Example, Instances], None] | None = None,
+) -> AveragePrecision:
+    """What the student finds in this worker's share of the images.
+
+    Args:
+        predict: the student.
+        examples: the images, the same on every worker.
+        classes: names by class id.
+        max_dets: the best of an image and class that take part.
+        limit: images in all, spread evenly over the examples; none: every image.
+        rank: this worker.
+        world: workers.
+        batch: images per call of `predict`, which are held at once with a few that are opened ahead.
+        seen: called with each image and what was found, in order.
+    """
+    gathered = AveragePrecision(classes, max_dets)
+    opened = in_order(examples.__getitem__, chosen(len(examples), limit)[rank::world])
+    while chunk := list(islice(opened, batch)):
+        for example, found in zip(chunk, predict([one.pixels for one in chunk]), strict=True):
+            gathered.add(example.image_id, found, example.true)
+            if seen is not None:
+                seen(example, found)
+    return gathered
+
+
+def chosen(number: int, limit: int | None) -> list[int]:
+    """Which of `number` images stand for all: `limit` of them, evenly spread; the same ones every time."""
+    if limit is None or limit >= number:
+        return list(range(number))
+    return [index * number // limit for index in range(limit)]

@@ -1,0 +1,64 @@
+"""A student measured: every image once however many workers, in batches, with its images shown on the way."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from segray.evaluate.average_precision import AveragePrecision
+from segray.evaluate.students import Example, chosen, gather
+from segray.masks.instances import Instances
+
+
+def bright(images: Sequence[np.ndarray]) -> list[Instances]:
+    """A student that takes what is bright for one object, rather sure of it."""
+    return [Instances.from_masks(image.max(2)[None] > 128, provenance="student", classes=[0]) for image in images]
+
+
+def examples(number: int) -> list[Example]:
+    """A bright square each; every third image's truth is another one."""
+    made = []
+    for index in range(number):
+        mask = np.zeros((1, 40, 40), dtype=bool)
+        mask[0, index : index + 10, 3:20] = True
+        pixels = np.where(mask[0][:, :, None], 200, 20).astype(np.uint8).repeat(3, axis=2)
+        true = np.roll(mask, 20, axis=2) if index % 3 == 2 else mask
+        made.append(
+            Example(
+                image_id=f"{index}.png", pixels=pixels, true=Instances.from_masks(true, provenance="gt", classes=[0])
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_every_image_once_on_any_number_of_workers(world: int) -> None:
+    merged = AveragePrecision(("thing",), 10)
+    for rank in range(world):
+        merged.merge(gather(bright, examples(9), classes=("thing",), max_dets=10, rank=rank, world=world, batch=2))
+    result = merged.result()
+    assert result.num_images == 9
+    # 6 of 9 right, all equally sure: ranked by image, every third is wrong.
+    assert result.ap == result.ap50
+    assert 0.4 < result.ap < 0.7
+
+
+def test_images_are_shown_in_order() -> None:
+    shown: list[tuple[str, int]] = []
+    gather(
+        bright,
+        examples(7),
+        classes=("thing",),
+        max_dets=10,
+        limit=4,
+        seen=lambda example, found: shown.append((example.image_id, len(found))),
+    )
+    assert shown == [("0.png", 1), ("1.png", 1), ("3.png", 1), ("5.png", 1)]
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "expected"),
+    [(3, None, [0, 1, 2]), (3, 5, [0, 1, 2]), (10, 2, [0, 5]), (10, 3, [0, 3, 6]), (0, 3, [])],
+)
+def test_a_limit_takes_images_evenly(number: int, limit: int | None, expected: list[int]) -> None:
+    assert chosen(number, limit) == expected
