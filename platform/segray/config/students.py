@@ -13,11 +13,12 @@ Positive = Annotated[float, pydantic.Field(gt=0)]
 
 @config
 class NanoBackbone:
-    """The convolutional encoder of sam-nano (strides 4 to 32, frozen batch norm): trains on two CPU cores."""
+    """The convolutional encoder of sam-nano (strides 4 to 32): trains on two CPU cores."""
 
     kind: Literal["nano"] = "nano"
     pretrained: bool = True
-    """Start from what sam-nano learned on family A of the procedural worlds, as real backbones start from ImageNet."""
+    """Start from what sam-nano learned on family A of the procedural worlds, as real backbones start from ImageNet, with
+    frozen batch norm; else from random weights, with group norm."""
 
 
 @config
@@ -26,9 +27,10 @@ class HfBackbone:
 
     kind: Literal["hf"] = "hf"
     architecture: Literal["resnet-18", "resnet-50", "swin-tiny", "swin-base", "swin-large"] = "resnet-50"
-    """The architecture; its batch norm is frozen (Wu and He 2018 warn of small batches; detectron2's default)."""
+    """The architecture; no norm of it looks at the batch (small ones mislead it, and losses would depend on workers)."""
     weights: str | None = None
-    """Local folder or hub id of a pretrained model of that architecture; none: random."""
+    """Local folder or hub id of a pretrained model of that architecture, whose batch norm is then frozen (detectron2's
+    default); none: random, with group norm."""
     revision: str | None = None
     """Commit or tag of a hub model."""
 
@@ -89,6 +91,15 @@ class Mask2Former:
     """Share of points kept for being the most uncertain."""
     predict: Predict = Predict()
     """How its output becomes instances."""
+
+    @pydantic.model_validator(mode="after")
+    def _widths_divide(self) -> "Mask2Former":
+        if self.hidden_dim % 32 or self.hidden_dim % self.num_heads:
+            raise ValueError(
+                f"hidden_dim {self.hidden_dim} must be a multiple of 32 (groups of its norms) and of num_heads"
+                f" {self.num_heads}"
+            )
+        return self
 
 
 Student = Mask2Former

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from segray.config import students as config
 from segray.losses.criterion import Criterion
 from segray.masks.instances import Instances
 
@@ -32,6 +33,8 @@ class QueryOutput:
 class Student(nn.Module, ABC):
     """An instance student. Normalises its input itself: pixels go in as they come from a file."""
 
+    settings: config.Student
+    """What it was built from."""
     classes: tuple[str, ...]
     """Class names by class id."""
     criterion: Criterion

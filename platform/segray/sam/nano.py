@@ -2,7 +2,8 @@
 
 Knows the architecture, whose encoder grows from `segray.nets.trunk`. Does not know how it was trained
 (segray.demo.nano_train) nor the Sam protocol (the `original` backend wraps what is built here as it wraps a ViT). A
-convolutional encoder with a top-down fusion is used because 3x3 convolutions are several times faster than attention's matrix products on a CPU.
+convolutional encoder with a top-down fusion is used because 3x3 convolutions are several times faster than attention's
+matrix products on a CPU.
 """
 
 from __future__ import annotations

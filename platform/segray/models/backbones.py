@@ -1,0 +1,121 @@
+"""Backbones: normalised images to features at strides 4, 8, 16 and 32, the nano trunk's or one of transformers.
+
+Knows where their weights come from. A backbone with weights has its batch norm frozen, one without has group norm.
+Knows nothing of what reads the features.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
+from transformers.utils import logging as transformers_logging
+
+from segray.config.students import HfBackbone, NanoBackbone
+from segray.errors import BackendError
+from segray.models import norms
+from segray.nets.trunk import CHANNELS, WEIGHTS, Trunk
+from segray.nets.weights import load_into, load_state
+
+_STAGES: Final = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def _resnet(**settings: Any) -> ResNetConfig:
+    return ResNetConfig(out_features=_STAGES, **settings)
+
+
+def _swin(width: int, depth: int, window: int) -> SwinConfig:
+    heads = [width // 32 * 2**stage for stage in range(4)]
+    depths = [2, 2, depth, 2]
+    # Stochastic depth would draw from the global generator; everything random here is keyed.
+    return SwinConfig(
+        embed_dim=width, depths=depths, num_heads=heads, window_size=window, drop_path_rate=0.0, out_features=_STAGES
+    )
+
+
+_HF: Final[dict[str, tuple[Any, Any]]] = {
+    "resnet-18": (
+        ResNetBackbone,
+        _resnet(layer_type="basic", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2]),
+    ),
+    "resnet-50": (ResNetBackbone, _resnet()),
+    "swin-tiny": (SwinBackbone, _swin(96, 6, 7)),
+    "swin-base": (SwinBackbone, _swin(128, 18, 12)),
+    "swin-large": (SwinBackbone, _swin(192, 18, 12)),
+}
+"""Class and architecture of what is downloadable under these names (the larger Swins are those made for 384 px)."""
+
+
+class Backbone(nn.Module):
+    """Normalised images (B, 3, H, W), sides multiples of 32 -> four feature maps, finest first."""
+
+    channels: tuple[int, ...]
+    """Of each map."""
+
+
+class _Nano(Backbone):
+    def __init__(self, config: NanoBackbone, *, load: bool) -> None:
+        super().__init__()
+        self.channels = CHANNELS
+        self.trunk = Trunk()
+        if load and config.pretrained:
+            prefix = "image_encoder."
+            state = {k.removeprefix(prefix): v for k, v in load_state(str(WEIGHTS)).items() if k.startswith(prefix)}
+            own = {name: state[name] for name in self.trunk.state_dict() if name in state}
+            load_into(self.trunk, own, f"the shipped weights {WEIGHTS.name}")
+        norms.freeze(self.trunk) if config.pretrained else norms.group(self.trunk)
+        self.trunk.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.trunk.pyramid(images)
+
+
+class _Hf(Backbone):
+    def __init__(self, config: HfBackbone, *, load: bool) -> None:
+        super().__init__()
+        kind, architecture = _HF[config.architecture]
+        self.net = _fetch(config, kind, architecture) if load and config.weights else kind(architecture)
+        self.channels = tuple(self.net.channels)
+        norms.freeze(self.net) if config.weights else norms.group(self.net)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.net(images).feature_maps)
+
+
+def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone:
+    """The backbone of a config; `load` False leaves out its pretrained weights, for others to be put in.
+
+    Raises:
+        BackendError: the weights cannot be had, or are of another architecture.
+    """
+    return _Nano(config, load=load) if isinstance(config, NanoBackbone) else _Hf(config, load=load)
+
+
+def _fetch(config: HfBackbone, kind: Any, architecture: Any) -> Any:
+    """The architecture with weights from a folder or the hub."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        net, report = kind.from_pretrained(
+            config.weights,
+            config=architecture,
+            revision=config.revision or "main",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BackendError(
+            f"backbone weights {config.weights!r} cannot be had ({str(error).splitlines()[0][:200]}): give a local "
+            "folder or hub id of a transformers model, or leave out `weights` to start from random ones"
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    # A backbone norms each stage's output for itself; a classifier, which these weights come from, only the last.
+    missing = sorted(name for name in report["missing_keys"] if "hidden_states_norms" not in name)
+    wrong = missing + sorted(str(name) for name in report["mismatched_keys"])
+    if wrong:
+        raise BackendError(
+            f"backbone weights {config.weights!r} are not a {config.architecture}: {len(wrong)} tensors missing or of "
+            f"another shape ({', '.join(wrong[:3])}); give the architecture that they were made for"
+        )
+    return net

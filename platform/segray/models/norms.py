@@ -1,0 +1,35 @@
+"""Batch norm exchanged for norms that do not look at the batch, so that a loss depends on no number of workers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+CHANNELS_PER_GROUP = 16
+"""Wu and He 2018 (arXiv 1803.08494, table 3): as good as 32 groups, and defined for any width."""
+
+
+def freeze(module: nn.Module) -> None:
+    """Batch norms below `module` keep their statistics and affine parameters for good, as buffers."""
+
+    def frozen(norm: nn.BatchNorm2d) -> nn.Module:
+        fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
+        fixed.load_state_dict(norm.state_dict())
+        return fixed.to(norm.weight.device)
+
+    _exchange(module, frozen)
+
+
+def group(module: nn.Module) -> None:
+    """Batch norms below `module` become fresh group norms: what a trunk that starts from nothing can learn with."""
+    _exchange(module, lambda norm: nn.GroupNorm(max(1, norm.num_features // CHANNELS_PER_GROUP), norm.num_features))
+
+
+def _exchange(module: nn.Module, by: Callable[[nn.BatchNorm2d], nn.Module]) -> None:
+    with torch.no_grad():
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, by(child))
+            else:
+                _exchange(child, by)

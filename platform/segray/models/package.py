@@ -1,0 +1,106 @@
+"""A student as a folder that says what it is: `student.json` and `student.safetensors`.
+
+Enough to evaluate and serve it anywhere segray is: no training state, no pretrained weights. Knows nothing of runs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+
+from segray.config.base import build, plain
+from segray.config.students import Student as StudentConfig
+from segray.data import files
+from segray.errors import BackendError, ConfigError, SourceError
+from segray.models.build import build_student
+from segray.models.queries import MEAN_RGB, MULTIPLE, PADDING_RGB, STD_RGB
+from segray.models.student import Student
+from segray.nets.weights import load_into
+
+FORMAT: Final = 1
+"""Of `student.json`; raised when its meaning changes."""
+_CARD: Final = "student.json"
+_WEIGHTS: Final = "student.safetensors"
+
+
+def save_student(student: Student, folder: str, *, info: Mapping[str, Any]) -> None:
+    """Write the folder, a path or URI. The card comes last and names the weights' hash: a torn folder does not load.
+
+    `info` is kept as it is given (what trained it: fingerprint, step, scores); scalars, lists and mappings.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+    weights = safetensors.torch.save(state)
+    card = {
+        "format": FORMAT,
+        "student": plain(student.settings),
+        "classes": list(student.classes),
+        "preprocessing": {
+            "colour": "RGB, 0..255",
+            "mean": MEAN_RGB,
+            "std": STD_RGB,
+            "longer_side": student.settings.predict.side,
+            "padding": "right and below",
+            "padding_rgb": PADDING_RGB,
+            "multiple": MULTIPLE,
+        },
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "info": dict(info),
+    }
+    files.write_bytes_atomic(files.join(folder, _WEIGHTS), weights)
+    files.write_bytes_atomic(files.join(folder, _CARD), json.dumps(card, indent=2, allow_nan=False).encode())
+
+
+def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
+    """The student of a folder, in eval mode.
+
+    Raises:
+        BackendError: no such folder, not a student's, damaged, or of an architecture that this version does not know.
+    """
+    card = read_card(folder)
+    weights = _read(folder, _WEIGHTS)
+    if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
+        raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; export it again")
+    try:
+        settings = build(StudentConfig, card["student"], f"{folder}: {_CARD}")
+    except ConfigError as error:
+        raise BackendError(
+            f"{error}\nThis version knows no such student; load it with the version that wrote it, or export it again"
+        ) from error
+    student = build_student(settings, tuple(card["classes"]), seed=None)
+    load_into(student, safetensors.torch.load(weights), f"the weights in {folder}")
+    return student.to(device).eval()
+
+
+def read_card(folder: str) -> dict[str, Any]:
+    """What `student.json` says: format, student, classes, preprocessing, weights_sha256, info.
+
+    Raises:
+        BackendError: not there, not readable, or of another format.
+    """
+    try:
+        card = json.loads(_read(folder, _CARD))
+    except ValueError as error:
+        raise BackendError(f"{folder}: {_CARD} is damaged ({error}); export the student again") from error
+    given = card.get("format") if isinstance(card, dict) else None
+    if given != FORMAT:
+        raise BackendError(
+            f"{folder}: {_CARD} has format {given!r}, this version reads {FORMAT}; load it with the version that wrote "
+            "it, or export it again"
+        )
+    missing = [key for key in ("student", "classes", "weights_sha256") if key not in card]
+    if missing:
+        raise BackendError(f"{folder}: {_CARD} lacks {', '.join(missing)}; export the student again")
+    return dict(card)
+
+
+def _read(folder: str, name: str) -> bytes:
+    try:
+        return files.read_bytes(files.join(folder, name))
+    except SourceError as error:
+        raise BackendError(
+            f"{folder} is no student: {name} cannot be read ({error}); give a folder that `segray train` or "
+            "`segray export` wrote"
+        ) from error

@@ -1,0 +1,166 @@
+"""What students that answer with queries share: how their images go in and how their logits become `Instances`.
+
+Cheng et al. 2022 (arXiv 2112.01527), instance inference of the released code: the best (query, class) pairs, mask where
+the logit is positive at the image's own size, score = class probability x mean mask probability inside the mask. Knows
+no network. Memory is bounded: few images and few full-size masks are dense at a time, whatever the number of either.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segray.config import students as config
+from segray.masks import rle
+from segray.masks.instances import Instances
+from segray.masks.tiles import cut, join
+from segray.masks.view import View
+from segray.models.student import Pixels, QueryOutput, Student
+
+MEAN_RGB: Final = (123.675, 116.28, 103.53)
+"""ImageNet's, of pixels in 0..255."""
+STD_RGB: Final = (58.395, 57.12, 57.375)
+PADDING_RGB: Final = (124, 116, 104)
+"""What a canvas is padded with, as in training: about zero to the network."""
+MULTIPLE: Final = 32
+"""Sides of a canvas are multiples of this: the coarsest stride."""
+_IMAGES_AT_ONCE: Final = 8
+_PIXELS_AT_ONCE: Final = 1 << 24
+"""Of full-size masks, float32: 64 MB and its like for the probabilities."""
+
+
+class QueryStudent(Student):
+    """A student whose forward gives `QueryOutput`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: config.Student, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.classes = classes
+        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD_RGB).view(3, 1, 1), persistent=False)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Pixels in 0..255 (uint8 or float) as networks trained on ImageNet take them."""
+        return (images.to(self.mean.dtype) - self.mean) / self.std
+
+    def predict(self, images: Sequence[Pixels]) -> list[Instances]:
+        """See `Student.predict`. An image's instances do not depend on which others come with it."""
+        tiles = self.settings.predict.tiles
+        with _inference(self):
+            if tiles is None:
+                return self._whole(images)
+            return [self._tiled(one) if max(one.shape[:2]) > tiles.size else self._whole([one])[0] for one in images]
+
+    def _tiled(self, image: Pixels) -> Instances:
+        """Instances of a large image; parts that its tiles cut are joined class by class."""
+        tiles = self.settings.predict.tiles
+        assert tiles is not None
+        size_hw = (image.shape[0], image.shape[1])
+        pieces = cut(size_hw, tiles)
+        parts = self._whole([image[t.y0 : t.y1, t.x0 : t.x1] for t in pieces])
+        found = [Instances.empty(size_hw)]
+        for class_id in range(len(self.classes)):
+            of_class = [part.filter(part.classes == class_id) for part in parts]
+            joined = join(of_class, pieces, size_hw, tiles)
+            found.append(joined.nms(tiles.merge_iou) if tiles.merge == "nms" else joined)
+        everything = Instances.cat(found)
+        return everything.filter(np.argsort(-everything.scores, kind="stable")[: self.settings.predict.top_k])
+
+    def _whole(self, images: Sequence[Pixels]) -> list[Instances]:
+        """Instances of images, those that fill canvases of one size together."""
+        views = [_view((image.shape[0], image.shape[1]), self.settings.predict.side) for image in images]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, view in enumerate(views):
+            groups.setdefault(view.canvas_hw, []).append(index)
+        found: dict[int, Instances] = {}
+        for group in groups.values():
+            for start in range(0, len(group), _IMAGES_AT_ONCE):
+                few = group[start : start + _IMAGES_AT_ONCE]
+                parts = self._few([images[index] for index in few], [views[index] for index in few])
+                found.update(zip(few, parts, strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def _few(self, images: Sequence[Pixels], views: Sequence[View]) -> list[Instances]:
+        """Instances of images whose canvases have one size."""
+        canvases = torch.stack([_canvas(image, view) for image, view in zip(images, views, strict=True)])
+        output: QueryOutput = self(canvases.to(self.mean.device))
+        logits = zip(output.class_logits[-1].float(), output.mask_logits[-1].float(), views, strict=True)
+        return [instances(classes, masks, view, self.settings.predict) for classes, masks, view in logits]
+
+
+def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: config.Predict) -> Instances:
+    """The instances of one image, best first.
+
+    Args:
+        class_logits: (Q, K + 1), the last class "no object".
+        mask_logits: (Q, h, w) over the canvas.
+        view: how the whole image lies in the upper left of its canvas.
+        settings: how many are kept, and from which score.
+    """
+    num_classes = class_logits.shape[1] - 1
+    chances = class_logits.softmax(-1)[:, :-1].flatten()
+    best, pairs = chances.topk(min(settings.top_k, len(chances)))
+    queries, rows = (pairs // num_classes).unique(return_inverse=True)
+    counts, certainties = _at_full_size(mask_logits[queries], view)
+    scores = (best * certainties[rows]).cpu().numpy()
+    found = Instances.from_rle(
+        [counts[row] for row in rows.tolist()],
+        view.image_hw,
+        provenance="student",
+        scores=scores,
+        classes=(pairs % num_classes).cpu().numpy(),
+    )
+    order = np.argsort(-scores, kind="stable")
+    return found.filter(order[(found.areas[order] > 0) & (scores[order] >= settings.score_threshold)])
+
+
+def _at_full_size(logits: Tensor, view: View) -> tuple[list[rle.Counts], Tensor]:
+    """Masks at the image's size, and each one's mean probability inside itself (0 where empty)."""
+    rows, columns = view.valid_hw
+    at_once = max(1, _PIXELS_AT_ONCE // max(prod(view.image_hw), prod(view.canvas_hw)))
+    counts: list[rle.Counts] = []
+    certainties = []
+    for few in logits.split(at_once):
+        on_canvas = F.interpolate(few[None], size=view.canvas_hw, mode="bilinear")[..., :rows, :columns]
+        full = F.interpolate(on_canvas, size=view.image_hw, mode="bilinear")[0]
+        inside = full > 0
+        counts += rle.encode(inside.cpu().numpy())
+        certainties.append((full.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1))
+    return counts, torch.cat(certainties)
+
+
+def _view(image_hw: tuple[int, int], side: int) -> View:
+    """The whole image with its longer side `side`, on the smallest canvas that holds it."""
+    scale = side / max(image_hw)
+    height, width = (max(1, round(length * scale)) for length in image_hw)
+    canvas_hw = -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+    return View(image_hw=image_hw, resized_hw=(height, width), origin_yx=(0, 0), flipped=False, canvas_hw=canvas_hw)
+
+
+def _canvas(image: Pixels, view: View) -> Tensor:
+    """(3, H, W) uint8: the image resized into the upper left of its canvas."""
+    rows, columns = view.valid_hw
+    canvas = torch.tensor(PADDING_RGB, dtype=torch.uint8).view(3, 1, 1).repeat(1, *view.canvas_hw)
+    pixels = torch.tensor(image).permute(2, 0, 1)[None]
+    canvas[:, :rows, :columns] = F.interpolate(pixels, size=(rows, columns), mode="bilinear", antialias=True)[0]
+    return canvas
+
+
+@contextmanager
+def _inference(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients, then as it was."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
