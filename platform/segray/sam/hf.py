@@ -50,6 +50,13 @@ class HfSam:
         with torch.no_grad():
             self._position = family.model.get_image_wide_positional_embeddings()
 
+    def fill_hw(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """As the protocol says."""
+        if not self._family.padded:
+            return 1.0, 1.0
+        height, width = self._fit(size_hw)
+        return height / self._processor.pad_size.height, width / self._processor.pad_size.width
+
     @torch.no_grad()
     def embed(self, images: Sequence[Image]) -> Embedding:
         """As the protocol says."""

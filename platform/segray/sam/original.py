@@ -72,6 +72,12 @@ class OriginalSam:
         self._run = torch.compile(self._decoder.run) if compiled else self._decoder.run
         self._encode = torch.compile(self.model.image_encoder) if compiled else self.model.image_encoder
 
+    def fill_hw(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """See `Sam.fill_hw`."""
+        square = self.model.image_encoder.img_size
+        height, width = input_size_hw(size_hw, square)
+        return height / square, width / square
+
     @torch.no_grad()
     def embed(self, images: Sequence[Image]) -> Embedding:
         """See `Sam.embed`."""

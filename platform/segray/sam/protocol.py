@@ -76,6 +76,13 @@ class Sam(Protocol):
     prompts_at_once: int
     """How many prompts a call of `decode` runs best with; callers may give fewer or more."""
 
+    def fill_hw(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """Shares of the rows and columns of the model's square input, so of its image tokens, that an image fills.
+
+        What is left, below and on the right, is padding; models that stretch images have none.
+        """
+        ...
+
     def embed(self, images: Sequence[Image]) -> Embedding:
         """Encode images of any sizes in one batch."""
         ...

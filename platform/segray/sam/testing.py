@@ -33,6 +33,11 @@ class PaintedSam:
     asked: list[int] = field(default_factory=list)
     """Prompts in each call so far."""
 
+    def fill_hw(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """All of it."""
+        del size_hw
+        return 1.0, 1.0
+
     def embed(self, images: Sequence[Image]) -> Embedding:
         """Keeps the paint."""
         sizes = tuple((image.shape[0], image.shape[1]) for image in images)

@@ -97,7 +97,7 @@ def test_count_is_masks_and_weights_of_queries(criterion, numbers, masks, weight
 def test_without_any_mask_all_logits_still_have_gradients(criterion):
     output, targets = make_output(2), make_targets([0, 0], SIZES[:2])
     losses = criterion(output, targets, keys=KEYS[:2], count=criterion.count(targets))
-    assert float(losses["mask"]) == float(losses["dice"]) == 0
+    assert losses["mask"].item() == losses["dice"].item() == 0
     gradients = total_and_gradients(losses, output)[1]
     assert all(bool(one.any()) for one in gradients[:3])
     assert not any(bool(one.any()) for one in gradients[3:])

@@ -118,6 +118,14 @@ def test_shapes_types_and_no_gradients(sam: Sam, multimask: bool) -> None:
     assert sam.prompts_at_once >= 1
 
 
+@pytest.mark.parametrize("size_hw", SIZES)
+def test_an_image_fills_what_upscale_shows_of_the_square(sam: Sam, size_hw: tuple[int, int]) -> None:
+    place = (torch.arange(64) + 0.5) / 64
+    downward = sam.upscale(place[None, :, None].expand(1, 64, 64).contiguous(), size_hw)
+    rightward = sam.upscale(place[None, None].expand(1, 64, 64).contiguous(), size_hw)
+    assert (downward.max(), rightward.max()) == pytest.approx(sam.fill_hw(size_hw), abs=0.02)
+
+
 def test_image_tokens_come_on_request(sam: Sam) -> None:
     decoded = sam.decode(sam.embed(images()), prompts(5), image_tokens=True)
     assert decoded.image_tokens is not None
