@@ -17,8 +17,8 @@ class NanoBackbone:
 
     kind: Literal["nano"] = "nano"
     pretrained: bool = True
-    """Start from what sam-nano learned on family A of the procedural worlds, as real backbones start from ImageNet, with
-    frozen batch norm; else from random weights, with group norm."""
+    """Start from what sam-nano learned on family A of the procedural worlds, as real backbones start from ImageNet,
+    with frozen batch norm; else from random weights, with group norm."""
 
 
 @config
@@ -27,7 +27,7 @@ class HfBackbone:
 
     kind: Literal["hf"] = "hf"
     architecture: Literal["resnet-18", "resnet-50", "swin-tiny", "swin-base", "swin-large"] = "resnet-50"
-    """The architecture; no norm of it looks at the batch (small ones mislead it, and losses would depend on workers)."""
+    """The architecture; no norm of it looks at the batch (losses would depend on the number of workers)."""
     weights: str | None = None
     """Local folder or hub id of a pretrained model of that architecture, whose batch norm is then frozen (detectron2's
     default); none: random, with group norm."""

@@ -49,8 +49,8 @@ class TrainWorkers:
     """Restarts from the last checkpoint after a worker fails; -1 without end."""
     max_preemption_failures: Annotated[int, pydantic.Field(ge=-1)] = -1
     """The same for nodes that are taken away."""
-    preemption_grace_s: Annotated[float, pydantic.Field(gt=0)] | None = None
-    """Seconds before a node goes in which a checkpoint is written; none: what the cloud announces."""
+    preemption_grace_s: Amount = 0
+    """Seconds that the other workers may go on after a node is gone, to finish a checkpoint."""
 
     @pydantic.model_validator(mode="after")
     def _elastic_range(self) -> "TrainWorkers":
@@ -70,7 +70,16 @@ class Rhythm:
     evaluate_images: Count | None = None
     """Images of an evaluation before the last one; none: all."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints; what a kill can cost at most."""
+    """Steps between checkpoints, a multiple of log_every; what a kill can cost at most."""
+
+    @pydantic.model_validator(mode="after")
+    def _lines_whole(self) -> "Rhythm":
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}: a line of"
+                " metrics is a mean over its steps, and a resumed run starts with a new line"
+            )
+        return self
 
 
 @config

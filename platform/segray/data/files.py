@@ -8,8 +8,10 @@ S3 uses the AWS_* environment; another server is AWS_ENDPOINT_URL, or `?endpoint
 URI's end.
 """
 
+import hashlib
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,6 +154,21 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         _put(system, temporary, data)
         system.move(temporary, path)
+
+
+def local_copy(uri: str) -> Path:
+    """The file as one that this machine can map: itself where it is local, else a copy made once per version.
+
+    Raises:
+        SourceError: it cannot be read, or no copy can be written.
+    """
+    if scheme(uri) in ("", "file"):
+        return Path(_local_path(uri))
+    name = hashlib.sha256(f"{uri} {version(uri)}".encode()).hexdigest()[:24]
+    copy = Path(tempfile.gettempdir()) / f"segray-{os.getuid()}" / name
+    if not copy.exists():
+        write_bytes_atomic(str(copy), read_bytes(uri))
+    return copy
 
 
 def exists(uri: str) -> bool:

@@ -1,0 +1,170 @@
+"""How instance methods are measured: AP of the student and of its teachers, and how good the pseudo-labels are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from segray import draws
+from segray.augment.batch import Batch
+from segray.augment.geometry import sample
+from segray.config.train import TrainConfig
+from segray.config.views import WeakView
+from segray.data import images
+from segray.data.training_rows import TrainingRows
+from segray.evaluate.average_precision import AveragePrecision, ApResult
+from segray.evaluate.pseudo_labels import LabelQuality, Quality
+from segray.evaluate.students import Example, chosen, gather
+from segray.masks.instances import Instances
+from segray.models.student import Student
+from segray.train.objective import Objective
+from segray.train.plan import Context, EvaluationRows, Panel
+
+MAX_PIXELS = 1 << 28
+
+
+@runtime_checkable
+class LabelsImages(Protocol):
+    """An objective whose teacher labels images."""
+
+    def label(self, batch: Batch) -> Sequence[tuple[Instances, Instances]]:
+        """Instances of each canvas, as the teacher has them and as refined."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shard:
+    """One worker's part of an evaluation."""
+
+    ap: Mapping[str, AveragePrecision]
+    """By what comes before the figures' names: "" for the student."""
+    quality: Quality | None
+
+
+class RowExamples:
+    """Training rows as images to be measured on."""
+
+    def __init__(self, rows: TrainingRows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Example:
+        row = self.rows.row(index)
+        pixels, _ = images.load(row.uri, MAX_PIXELS)
+        true = row.instances if row.instances is not None else Instances.empty(pixels.shape[:2])
+        return Example(image_id=row.image_id, pixels=pixels, true=true)
+
+
+class InstanceEvaluator:
+    """AP on the validation images; pseudo-labels against the true masks of unlabeled images."""
+
+    metric = "ap"
+
+    def __init__(self, config: TrainConfig, classes: Sequence[str], rows: EvaluationRows) -> None:
+        self.classes, self.rows = tuple(classes), rows
+        self.limit = config.rhythm.evaluate_images
+        self.max_dets = config.student.predict.top_k
+        self.view = WeakView(canvas_hw=config.view.canvas_hw, min_scale=1, max_scale=1, flip=0)
+
+    def shard(self, objective: Objective[Any], *, rank: int, world: int, final: bool) -> Shard:
+        """The student's AP; at the end on all images, and its teachers' too."""
+        ap = {}
+        if self.rows.validation is not None:
+            students = {"": objective.student}
+            if final:
+                students |= {f"{n}_": one for n, one in objective.teachers().items() if isinstance(one, Student)}
+            examples = RowExamples(self.rows.validation)
+            for prefix, student in students.items():
+                ap[prefix] = gather(
+                    student.predict,
+                    examples,
+                    classes=self.classes,
+                    max_dets=self.max_dets,
+                    limit=None if final else self.limit,
+                    rank=rank,
+                    world=world,
+                )
+        return Shard(ap=ap, quality=self._quality(objective, rank, world))
+
+    def result(self, shards: Sequence[Shard]) -> Mapping[str, float]:
+        """Flat figures: `ap`, `ap50`, ..., `ap/<class>`, `labels_before/precision`, `labels_after/matched_iou`, ..."""
+        found: dict[str, float] = {}
+        for prefix, own in shards[0].ap.items():
+            whole = AveragePrecision(own.classes, own.max_dets)
+            for shard in shards:
+                whole.merge(shard.ap[prefix])
+            found |= {f"{prefix}{name}": value for name, value in _ap_figures(whole.result()).items()}
+        if shards[0].quality is not None:
+            quality = Quality()
+            for shard in shards:
+                assert shard.quality is not None
+                quality.merge(shard.quality)
+            for when, labels in (("before", quality.before()), ("after", quality.after())):
+                found |= {f"labels_{when}/{one.name}": float(getattr(labels, one.name)) for one in fields(LabelQuality)}
+        return found
+
+    def panels(self, objective: Objective[Any], number: int) -> list[Panel]:
+        """Images with the truth, the teacher's labels where there are any, and what the student finds."""
+        hidden = self.rows.hidden if isinstance(objective, LabelsImages) else None
+        rows = hidden or self.rows.validation
+        if rows is None:
+            return []
+        return [self._panel(objective, rows, index) for index in chosen(len(rows), number)]
+
+    def _panel(self, objective: Objective[Any], rows: TrainingRows, index: int) -> Panel:
+        batch, true = self._canvas(rows, index, objective)
+        pixels = batch.images[0].permute(1, 2, 0).cpu().numpy()
+        columns = [("truth", true)]
+        if isinstance(objective, LabelsImages):
+            before, after = objective.label(batch)[0]
+            columns += [("teacher", before), ("refined", after)]
+        columns.append(("student", _shown(objective.student.predict([pixels])[0])))
+        return Panel(image_id=batch.image_ids[0], pixels=pixels, columns=tuple(columns))
+
+    def _quality(self, objective: Objective[Any], rank: int, world: int) -> Quality | None:
+        rows = self.rows.hidden
+        if rows is None or not isinstance(objective, LabelsImages):
+            return None
+        quality = Quality()
+        for index in chosen(len(rows), self.limit)[rank::world]:
+            batch, true = self._canvas(rows, index, objective)
+            quality.add(*objective.label(batch)[0], true)
+        return quality
+
+    def _canvas(self, rows: TrainingRows, index: int, objective: Objective[Any]) -> tuple[Batch, Instances]:
+        """An image just fitting its canvas, as a batch of one, and the truth about it there."""
+        example = RowExamples(rows)[index]
+        batch = sample(rows.row(index), example.pixels, self.view, draws.key("evaluation", index))
+        targets = batch.targets[0]
+        true = Instances.from_masks(targets.masks.numpy(), provenance="gt", classes=targets.classes.numpy())
+        return batch.to(_device(objective)), true
+
+
+def instance_evaluator(context: Context, rows: EvaluationRows) -> InstanceEvaluator | None:
+    """What measures a run, where there is anything to measure on."""
+    if rows.validation is None and rows.hidden is None:
+        return None
+    return InstanceEvaluator(context.config, context.classes, rows)
+
+
+def _ap_figures(result: ApResult) -> dict[str, float]:
+    whole = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    return {
+        **{name: float(getattr(result, name)) for name in whole},
+        **{f"ap/{name}": value for name, value in result.per_class.items()},
+    }
+
+
+def _shown(found: Instances, least: float = 0.3) -> Instances:
+    """What is worth drawing."""
+    return found.filter(found.scores >= least)
+
+
+def _device(objective: Objective[Any]) -> torch.device:
+    return next(objective.student.parameters()).device
+
+
+__all__ = ["InstanceEvaluator", "LabelsImages", "instance_evaluator"]

@@ -1,0 +1,102 @@
+"""Checkpoints: what a run needs to go on as if it had never stopped.
+
+That is weights, optimizer and the step: every random draw is keyed by the step, so there is no state of generators or
+samplers. A checkpoint counts once its `state.json` is there, which is written last. Knows nothing of methods.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from segray.data import files
+from segray.errors import SourceError, TrainError
+
+FOLDER, STATE, OPTIMIZER = "checkpoints", "state.json", "optimizer.pt"
+KEEP = 2
+"""Checkpoints that stay: should the newest be damaged, the one before is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A whole checkpoint."""
+
+    uri: str
+    step: int
+    """Updates done."""
+    seconds: float
+    """Training time so far, over all sittings."""
+    best: Mapping[str, float] | None
+    """Metrics of the best evaluation so far."""
+
+
+def save(
+    run: str,
+    *,
+    step: int,
+    seconds: float,
+    best: Mapping[str, float] | None,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint into the run's folder, and let older ones go.
+
+    Raises:
+        SourceError: the folder cannot be written; older checkpoints are untouched.
+    """
+    folder = files.join(run, FOLDER, f"step-{step:08d}")
+    for name, module in modules.items():
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+        files.write_bytes_atomic(files.join(folder, f"{name}.safetensors"), save_tensors(tensors))
+    stream = io.BytesIO()
+    torch.save(optimizer.state_dict(), stream)
+    files.write_bytes_atomic(files.join(folder, OPTIMIZER), stream.getvalue())
+    state = {"step": step, "seconds": seconds, "best": best, "modules": sorted(modules)}
+    files.write_bytes_atomic(files.join(folder, STATE), json.dumps(state).encode())
+    for old in find(run)[KEEP:]:
+        _remove(old.uri)
+
+
+def find(run: str) -> list[Saved]:
+    """The run's whole checkpoints, newest first."""
+    folder = files.join(run, FOLDER)
+    if not files.exists(folder):
+        return []
+    states = [entry.uri for entry in files.list_files(folder, (STATE,))]
+    return sorted((_read(uri) for uri in states), key=lambda saved: -saved.step)
+
+
+def load(
+    saved: Saved, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device
+) -> None:
+    """Put a checkpoint's weights where they belong.
+
+    Raises:
+        TrainError: it holds other modules, or weights of another architecture.
+    """
+    for name, module in modules.items():
+        try:
+            tensors = load_tensors(files.read_bytes(files.join(saved.uri, f"{name}.safetensors")))
+            module.load_state_dict(tensors)
+        except (SourceError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainError(f"{saved.uri}: {name} does not fit ({reason}); start over with --fresh") from error
+    state = torch.load(io.BytesIO(files.read_bytes(files.join(saved.uri, OPTIMIZER))), device, weights_only=True)
+    optimizer.load_state_dict(state)
+
+
+def _read(uri: str) -> Saved:
+    state = json.loads(files.read_bytes(uri))
+    return Saved(uri=files.parent(uri), step=state["step"], seconds=state["seconds"], best=state["best"])
+
+
+def _remove(uri: str) -> None:
+    """The state first: what is half removed must not count."""
+    system, path = files.filesystem(uri)
+    system.delete_file(f"{path}/{STATE}")
+    system.delete_dir(path)

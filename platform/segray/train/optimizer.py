@@ -1,0 +1,62 @@
+"""AdamW with the papers' groups, and the rate at each step (methods.md section 2)."""
+
+import torch
+from torch import nn
+
+from segray.config.schedule import Schedule
+from segray.models.student import Student
+
+POLY_POWER = 0.9
+STEP_DROPS = (327_778 / 368_750, 355_092 / 368_750)
+"""Shares of the run after which the rate falls to a tenth (COCO)."""
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+
+
+def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.AdamW:
+    """AdamW over what of the student is trained; each group's `factor` is its share of the learning rate."""
+    backbone = {id(parameter) for parameter in student.backbone_parameters()}
+    plain = _not_decayed(student)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            factor = schedule.backbone_factor if id(parameter) in backbone else 1.0
+            decay = 0.0 if id(parameter) in plain else schedule.weight_decay
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "factor": factor}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=schedule.learning_rate,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> float:
+    """Set every group's rate for the update after `step` updates; returns the whole rate."""
+    rate = schedule.learning_rate * rate_factor(schedule, step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
+
+
+def rate_factor(schedule: Schedule, step: int) -> float:
+    """The rate of the update after `step` updates, as a share of the peak."""
+    done = step / schedule.steps
+    warm = min(1.0, (step + 1) / max(schedule.warmup * schedule.steps, 1))
+    match schedule.decay:
+        case "poly":
+            return float(warm * (1 - done) ** POLY_POWER)
+        case "step":
+            return float(warm * 0.1 ** sum(done >= drop for drop in STEP_DROPS))
+        case "constant":
+            return float(warm)
+
+
+def _not_decayed(student: nn.Module) -> set[int]:
+    """Parameters of norms and embeddings, and biases, by identity."""
+    found = set()
+    for module in student.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if isinstance(module, (*_NORMS, nn.Embedding)) or name == "bias" or parameter.ndim <= 1:
+                found.add(id(parameter))
+    return found

@@ -1,0 +1,90 @@
+"""A run on Ray Train: as many workers as the config says, each running the same session. The only module here with Ray."""
+
+import time
+from collections.abc import Mapping
+
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from segray.config.train import TrainWorkers
+from segray.data import files
+from segray.errors import SegrayError, TrainError
+from segray.train.group import Group
+from segray.train.session import RunJob, run_worker
+
+
+def run_on_ray(job: RunJob) -> None:
+    """Train on the connected cluster until the run is finished; restarts as the config allows.
+
+    Raises:
+        TrainError: a worker failed, with what it said.
+    """
+    workers = job.config.workers
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=(workers.min_count, workers.count) if workers.min_count else workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker={"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
+        ),
+        run_config=RunConfig(
+            # Checkpoints are the run's own, so Ray's name for the attempt must only be a new one.
+            name=f"{job.folder.name}-{time.time_ns()}",
+            storage_path=files.absolute(files.join(job.folder.uri, "ray")),
+            failure_config=_failures(workers),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise _told(error) from error
+
+
+def _failures(workers: TrainWorkers) -> FailureConfig:
+    return FailureConfig(
+        max_failures=workers.max_failures,
+        max_preemption_failures=workers.max_preemption_failures,
+        preemption_grace_s=workers.preemption_grace_s,
+        relax_collectives_on_preemption=workers.preemption_grace_s > 0,
+    )
+
+
+def _worker(config: dict[str, RunJob]) -> None:
+    """What Ray Train runs on each worker."""
+    context = ray.train.get_context()
+    job = config["job"]
+    device = torch.device("cuda") if job.config.workers.gpus else torch.device("cpu")
+    if device.type == "cuda":
+        device = ray.train.torch.get_device()
+    run_worker(
+        job,
+        Group(
+            device=device,
+            rank=context.get_world_rank(),
+            world=context.get_world_size(),
+            leaving=lambda: ray.train.get_preemption_info() is not None,
+            report=_report,
+        ),
+    )
+
+
+def _report(values: Mapping[str, float]) -> None:
+    ray.train.report(dict(values))
+
+
+def _told(error: TrainingFailedError) -> SegrayError:
+    """What a worker raised on purpose, or the first failure's last line."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    for failure in failures:
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, SegrayError):
+                return cause
+            cause = getattr(cause, "cause", None) or cause.__cause__
+    first = str(failures[0] if failures else error).strip().splitlines()
+    return TrainError(f"a training worker failed: {first[-1] if first else 'no message'}")
