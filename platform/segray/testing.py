@@ -3,6 +3,7 @@
 A stand-in takes the place of what is costly (a model on a device) and leaves the rest real.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segray.config.sources import CocoSource
 from segray.labels.labeler import Labeler
+from segray.masks import rle
 from segray.masks.instances import Instances
 
 
@@ -62,3 +65,29 @@ def write_images(folder: Path, number: int, *, side: int = 64, seed: int = 0, fi
         coarse = np.random.default_rng([seed, index]).integers(0, 255, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(path)
     return paths
+
+
+def write_coco(
+    folder: Path, number: int, *, side: int = 64, classes: Sequence[str] = ("disc", "square"), seed: int = 0
+) -> CocoSource:
+    """Images with 0, 1, 2, 3, 0, ... rectangles in them, of the classes in turn, and the COCO file that says so."""
+    paths = write_images(folder / "images", number, side=side, seed=seed)
+    rng = np.random.default_rng(seed)
+    annotations: list[dict[str, Any]] = []
+    for index in range(number):
+        for _ in range(index % 4):
+            (y0, x0), (rows, columns) = rng.integers(0, side // 2, 2), rng.integers(side // 8, side // 2, 2)
+            mask = np.zeros((1, side, side), dtype=np.bool_)
+            mask[0, y0 : y0 + rows, x0 : x0 + columns] = True
+            counts = {"size": [side, side], "counts": rle.encode(mask)[0].decode()}
+            about = {"id": len(annotations), "image_id": index, "category_id": len(annotations) % len(classes)}
+            annotations.append({**about, "segmentation": counts, "area": int(mask.sum()), "iscrowd": 0})
+    document = {
+        "images": [
+            {"id": index, "file_name": path.name, "height": side, "width": side} for index, path in enumerate(paths)
+        ],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(classes)],
+        "annotations": annotations,
+    }
+    (folder / "instances.json").write_text(json.dumps(document))
+    return CocoSource(uri=str(folder / "images"), annotations=str(folder / "instances.json"))
