@@ -227,6 +227,19 @@ def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
                 yield FileEntry(uri=join(uri, below), path=below, size=size, version=stamp or MISSING)
 
 
+def list_folders(uri: str) -> list[str]:
+    """Names of a folder's direct subfolders, sorted, without those that begin with a dot; none where it is missing.
+
+    Raises:
+        SourceError: nobody can tell.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        folders = (info.base_name for info in found if info.type == fs.FileType.Directory)
+        return sorted(name for name in folders if not name.startswith("."))
+
+
 _LOCAL = fs.LocalFileSystem()
 
 

@@ -5,7 +5,7 @@ Knows instances and faster-coco-eval's matching; knows no models and no files.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from segray.masks.instances import Instances
 
 CROWD = "gt:crowd"
 """Provenance of a region of many objects: what is found inside it is neither right nor wrong."""
+
+
+WHOLE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+"""Figures over all classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +46,11 @@ class ApResult:
     num_true: int
     """Objects in them, crowds not counted."""
 
-    def to_json(self) -> dict[str, Any]:
-        """For a file of metrics: what is not a number is null."""
-        known = {name: _or_none(value) for name, value in asdict(self).items() if name != "per_class"}
-        return known | {"per_class": {name: _or_none(value) for name, value in self.per_class.items()}}
+    def figures(self) -> dict[str, float]:
+        """By name, classes as `ap/<class>`, for a run's metrics; without what there was nothing to measure on."""
+        named = {name: getattr(self, name) for name in WHOLE}
+        named |= {f"ap/{name}": value for name, value in self.per_class.items()}
+        return {name: value for name, value in named.items() if not math.isnan(value)}
 
 
 class AveragePrecision:
@@ -166,7 +171,3 @@ def _numbered(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _mean(precision: npt.NDArray[np.float64]) -> float:
     known = precision[precision > -1]
     return float(known.mean()) if known.size else math.nan
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

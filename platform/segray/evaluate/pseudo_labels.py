@@ -1,7 +1,7 @@
 """How good pseudo-labels are, before and after their refinement, against truth that training did not see.
 
-Knows instances only. Labels are measured by what a student learns from them: are they there, of the right class, and how
-well do their outlines fit.
+Knows instances only. Labels are measured by what a student learns from them: are they there, of the right class, and
+how well do their outlines fit.
 """
 
 import math
@@ -114,9 +114,15 @@ class Quality:
         """Of the refined labels."""
         return self._after.result()
 
-    def to_json(self) -> dict[str, Any]:
-        """For a file of metrics: what is not a number is null."""
-        return {"images": self.images, "before": _json(self.before()), "after": _json(self.after())}
+    def figures(self) -> dict[str, float]:
+        """By name, as `labels_before/precision`, for a run's metrics; without what there was nothing to measure on."""
+        sets = (("before", self.before()), ("after", self.after()))
+        named = {
+            f"labels_{when}/{one.name}": float(getattr(labels, one.name))
+            for when, labels in sets
+            for one in fields(labels)
+        }
+        return {name: value for name, value in named.items() if not math.isnan(value)}
 
 
 def _in_crowd(labels: Instances, objects: Instances, crowds: Instances) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -129,8 +135,3 @@ def _in_crowd(labels: Instances, objects: Instances, crowds: Instances) -> np.nd
 
 def _ratio(part: float, whole: int) -> float:
     return part / whole if whole else math.nan
-
-
-def _json(quality: LabelQuality) -> dict[str, float | None]:
-    values = {one.name: getattr(quality, one.name) for one in fields(quality)}
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

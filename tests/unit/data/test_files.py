@@ -179,3 +179,12 @@ def test_an_etag_is_the_version_where_a_listing_has_one() -> None:
     fsspec.register_implementation("tagged", Tagged, clobber=True)
     files.write_bytes_atomic("tagged://t/x.bin", b"1")
     assert files.version("tagged://t/x.bin") == "abc"
+
+
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_subfolders_are_listed_by_name(tmp_path: Path, kind: str) -> None:
+    root = str(tmp_path / "runs") if kind == "disk" else f"memory://{tmp_path}/runs"
+    assert files.list_folders(root) == []
+    for name in ("b/x.json", "a/deep/y.json", ".hidden/z.json", "file.json"):
+        files.write_bytes_atomic(files.join(root, name), b"{}")
+    assert files.list_folders(root) == ["a", "b"]

@@ -92,7 +92,10 @@ def test_parts_of_workers_add_up() -> None:
     assert merged.after() == whole.after()
 
 
-def test_nothing_counted_is_null_in_json() -> None:
-    told = Quality().to_json()
-    assert told["images"] == 0
-    assert told["before"]["precision"] is None
+def test_figures_have_names_and_values() -> None:
+    quality = Quality()
+    assert quality.figures()["labels_before/labels"] == 0
+    assert "labels_before/precision" not in quality.figures()
+    quality.add(stripes((0, 8, 0)), TRUE, TRUE)
+    assert quality.figures()["labels_before/matched_iou"] == pytest.approx(0.8)
+    assert quality.figures()["labels_after/recall"] == 1
