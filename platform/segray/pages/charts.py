@@ -96,7 +96,7 @@ def chart(counted: Counted, *, title: str, axis: Axis, of: str) -> Chart:
     heights = [0] * (last - first + 1)
     for index, count in counted.bins.items():
         heights[index // fine - first] += count
-    y_step = max(1, int(_nice(max(heights) / 3)))
+    y_step = max(1, int(nice(max(heights) / 3)))
     ceiling = y_step * math.ceil(max(heights) / y_step)
     edges = [(first + place) * fine * counted.step for place in range(len(heights) + 1)]
     share = 100 / len(heights)
@@ -137,7 +137,7 @@ def short(number: float) -> str:
 def _bins(counted: Counted, axis: Axis) -> tuple[int, int, int]:
     """Fine bins to a bar, and the first and last bar; with some room where the values are all alike."""
     lowest, highest = min(counted.bins), max(counted.bins)
-    fine = max(1, round(_nice((highest - lowest + 1) / MAX_BARS)))
+    fine = max(1, round(nice((highest - lowest + 1) / MAX_BARS)))
     if axis.decades:
         fine = min(fine, round(MAX_DECADES_PER_BAR / counted.step))
     first, last = lowest // fine, highest // fine
@@ -151,7 +151,7 @@ def _bins(counted: Counted, axis: Axis) -> tuple[int, int, int]:
 def _x_marks(edges: list[float], axis: Axis) -> list[Mark]:
     low, high = edges[0], edges[-1]
     alone = axis.whole and edges[1] - edges[0] == 1
-    step = 1.0 if axis.decades else _nice((high - low) / 6)
+    step = 1.0 if axis.decades else nice((high - low) / 6)
     if axis.whole:
         step = max(1.0, step)
     values = [index * step for index in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)]
@@ -166,7 +166,7 @@ def _range(low: float, high: float, axis: Axis) -> str:
     return f"{axis.tell(low)} to {axis.tell(high)}"
 
 
-def _nice(least: float) -> float:
+def nice(least: float) -> float:
     """The smallest of ..., 0.1, 0.2, 0.5, 1, 2, 5, 10, ... that is not below."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

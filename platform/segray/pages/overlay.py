@@ -60,13 +60,13 @@ def draw(
     instances: Instances,
     *,
     max_side: int | None = None,
-    by: Literal["mask", "class"] = "mask",
+    by: Literal["mask", "class"] | Pixels = "mask",
     fill: float = FILL,
 ) -> Pixels:
     """The image with its masks: each filled and outlined, small ones over large ones.
 
-    Colours go by mask, or by class (a mask without one then has grey). Where `max_side` is given the result is shrunk
-    to it first; masks too small for it keep one pixel. One dense mask is held at a time.
+    Colours go by mask, or by class (a mask without one then has grey), or are given, (N, 3). Where `max_side` is given
+    the result is shrunk to it first; masks too small for it keep one pixel. One dense mask is held at a time.
 
     Raises:
         ValueError: the masks are of another size than the image.
@@ -113,8 +113,30 @@ def legend(names: Sequence[str], tones: Pixels, width: int, *, text_px: int = 16
     return np.asarray(strip, dtype=np.uint8)
 
 
-def _palette(instances: Instances, order: npt.NDArray[np.int64], by: Literal["mask", "class"]) -> Pixels:
+def enlarged(image: Pixels, instances: Instances, least_side: int) -> tuple[Pixels, Instances]:
+    """Image and masks so large that the longer side has `least_side` pixels, outlines smoothed; never shrunk."""
+    height, width = image.shape[:2]
+    scale = least_side / max(height, width)
+    if scale <= 1:
+        return image, instances
+    size = (round(width * scale), round(height * scale))
+    masks = [cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_CUBIC) > 127 for mask in instances.masks()]
+    larger = Instances.from_rle(
+        rle.encode(np.array(masks, dtype=bool).reshape(-1, size[1], size[0])),
+        (size[1], size[0]),
+        provenance=instances.provenance.tolist(),
+        scores=instances.scores,
+        classes=instances.classes,
+    )
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8), larger
+
+
+def _palette(
+    instances: Instances, order: npt.NDArray[np.int64], by: Literal["mask", "class"] | Pixels
+) -> npt.NDArray[np.uint8]:
     """(N, 3) the colour of each mask. By mask, masks next to each other in size differ most."""
+    if isinstance(by, np.ndarray):
+        return by
     if by == "class":
         known = colours(int(instances.classes.max(initial=0)) + 1)
         grey = np.full(3, 150, dtype=np.uint8)

@@ -83,3 +83,21 @@ def test_the_legend_breaks_lines_and_shows_every_colour() -> None:
     assert strip.shape[0] > overlay.legend(["class 0"], tones[:1], 300).shape[0]
     for tone in tones:
         assert np.all(strip == tone, axis=2).sum() >= 200
+
+
+def test_given_colours_are_taken() -> None:
+    tones = np.array([[250, 0, 0], [0, 250, 0]], dtype=np.uint8)
+    drawn = overlay.draw(GREY, instances((0, 0, 20, 40), (30, 0, 50, 40)), by=tones, fill=1.0).astype(int)
+    assert drawn[20, 10, 0] > 100 > drawn[20, 10, 1]
+    assert drawn[20, 40, 1] > 100 > drawn[20, 40, 0]
+
+
+def test_enlarged_masks_lie_where_they_lay() -> None:
+    image, larger = overlay.enlarged(GREY, instances((15, 10, 45, 30), classes=[2]), 180)
+    assert image.shape == (120, 180, 3)
+    np.testing.assert_allclose(larger.boxes_xyxy, [[45, 30, 135, 90]], atol=1)
+    assert larger.classes.tolist() == [2]
+    same, kept = overlay.enlarged(GREY, instances((15, 10, 45, 30)), 60)
+    assert same is GREY
+    assert kept.size_hw == (40, 60)
+    assert len(overlay.enlarged(GREY, instances(), 180)[1]) == 0
