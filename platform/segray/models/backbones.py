@@ -76,6 +76,9 @@ class _Hf(Backbone):
         kind, architecture = _HF[config.architecture]
         self.net = _fetch(config, kind, architecture) if load and config.weights else kind(architecture)
         self.channels = tuple(self.net.channels)
+        if isinstance(self.net, SwinBackbone):
+            # A classifier's last norm, whose output no feature map holds: DDP would wait for its gradient.
+            self.net.swin.layernorm = nn.Identity()
         norms.freeze(self.net) if config.weights else norms.group(self.net)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
