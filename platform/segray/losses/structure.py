@@ -36,8 +36,7 @@ class FeatureOutput(Protocol):
 
 def rows(features: Tensor, cells: Tensor) -> Tensor:
     """Cosines (B, Q, h * w) between the features (B, C, h, w) of cells (B, Q) and those of all cells."""
-    # The norm's floor keeps the gradient of a feature that is zero within bounds.
-    directions = F.normalize(features.flatten(2), dim=1, eps=1e-6)
+    directions = F.normalize(features.flatten(2), dim=1)
     chosen = directions.gather(2, cells[:, None].expand(-1, directions.shape[1], -1))
     return chosen.mT @ directions
 

@@ -56,10 +56,10 @@ def sam_structure(sam: Sam, images: Tensor, points: Tensor) -> list[Structure]:
     parts = Batches(sam.prompts_at_once).map(number * queries, cosines)
     similarities = _on_canvas(torch.cat(parts), fill_hw).to(images.device)
     grid_hw = (similarities.shape[1], similarities.shape[2])
-    cells = _cells(shares, grid_hw).to(images.device)
+    cells = _cells(shares, grid_hw).to(images.device).view(number, queries)
     return [
-        Structure(grid_hw=grid_hw, cells=own, similarities=alike.flatten(1))
-        for own, alike in zip(cells.split(queries), similarities.split(queries), strict=True)
+        Structure(grid_hw=grid_hw, cells=own, similarities=alike)
+        for own, alike in zip(cells, similarities.view(number, queries, -1), strict=True)
     ]
 
 
@@ -71,7 +71,8 @@ def _cosines(sam: Sam, embedding: Embedding, prompts: Prompts, shares: Tensor) -
     side = math.isqrt(tokens.shape[1])
     own = tokens[torch.arange(len(tokens), device=tokens.device), _cells(shares, (side, side))]
     norms = tokens.norm(dim=2) * own.norm(dim=1, keepdim=True)
-    return ((tokens @ own[:, :, None])[:, :, 0] / norms.clamp(min=1e-6)).view(-1, side, side)
+    cosines: Tensor = (tokens @ own[:, :, None])[:, :, 0] / norms.clamp(min=1e-6)
+    return cosines.view(-1, side, side)
 
 
 def _on_canvas(maps: Tensor, fill_hw: tuple[float, float]) -> Tensor:

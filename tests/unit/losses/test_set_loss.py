@@ -85,6 +85,15 @@ def test_draws_are_of_the_key_and_of_nothing_else(criterion):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_each_supervised_output_has_draws_of_its_own(criterion):
+    once, targets = make_output(1, outputs=1), make_targets([3], SIZES[:1])
+    twice = Output(class_logits=once.class_logits * 2, mask_logits=once.mask_logits * 2)
+    arguments: dict[str, Any] = {"keys": [1], "count": criterion.count(targets)}
+    single, double = criterion(once, targets, **arguments), criterion(twice, targets, **arguments)
+    assert double["mask"].item() == pytest.approx(2 * single["mask"].item(), rel=0.5)
+    assert double["mask"].item() != pytest.approx(2 * single["mask"].item(), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("numbers", "masks", "weights"),
     [((0,), 0, 0.1 * QUERIES), ((2, 5), 7, 2 + 0.3 + 5), ((9, 0), 9, 5 + 0.5)],
@@ -130,11 +139,13 @@ def test_logits_that_are_no_numbers_make_the_loss_none_too(criterion, where, bad
     assert not bool(sum(losses.values()).isfinite())
 
 
-def test_under_autocast_the_loss_is_computed_in_float32(criterion):
-    targets = make_targets([2, 3], SIZES[:2])
-    half = make_output(2).images([0, 1])
-    half = Output(**{name: tuple(x.bfloat16() for x in value) for name, value in vars(half).items()})
-    whole = Output(**{name: tuple(x.float() for x in value) for name, value in vars(half).items()})
+def test_under_autocast_matching_and_loss_are_computed_in_float32(criterion):
+    targets = make_targets([4, 5], SIZES[:2])
+    # Logits so small that the costs of all pairs are the same to bfloat16's three digits.
+    half, whole = (
+        Output(**{name: tuple((0.01 * x).bfloat16().to(dtype) for x in value) for name, value in vars(logits).items()})
+        for logits, dtype in ((make_output(2), torch.bfloat16), (make_output(2), torch.float32))
+    )
     arguments: dict[str, Any] = {"keys": KEYS[:2], "count": criterion.count(targets)}
     wanted = criterion(whole, targets, **arguments)
     with torch.autocast("cpu", torch.bfloat16):
