@@ -54,4 +54,5 @@ def _jitter(settings: StrongView, rng: np.random.Generator) -> list[Change]:
 def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
     """Gaussian, cut at three deviations."""
     side = 2 * int(np.ceil(3 * sigma)) + 1
-    return functional.gaussian_blur(image, [side, side], [sigma, sigma])
+    blurred: torch.Tensor = functional.gaussian_blur(image, [side, side], [sigma, sigma])
+    return blurred

@@ -121,6 +121,11 @@ class TrainingRows:
         chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._chunks[chunk].row(index - int(self._starts[chunk]))
 
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Of all rows, in their order."""
+        return tuple(self._index)
+
     def find(self, image_id: str) -> int | None:
         """The index of an image; None where there is no such."""
         return self._index.get(image_id)

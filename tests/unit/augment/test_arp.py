@@ -158,3 +158,20 @@ def test_small_host_masks_stay_and_small_guests_do_not_come():
     for host in range(3):
         assert 100 * host + 1 in labels[host].classes
         assert sum(int(name) % 100 == 1 for name in labels[host].classes) == 1
+
+
+def test_later_masks_keep_what_overlaps():
+    """The host's own overlap goes to its later mask; a pasted one takes from both."""
+    images, _ = scenes(3)
+    masks = torch.zeros((2, *SIDE), dtype=torch.bool)
+    masks[0, 0:6, 0:10] = True
+    masks[1, 4:10, 0:10] = True
+    guest = torch.zeros((1, *SIDE), dtype=torch.bool)
+    guest[0, 0:20, 0:2] = True
+    targets = [Targets(classes=torch.tensor([0, 1]), masks=masks)] + 2 * [
+        Targets(classes=torch.tensor([2]), masks=guest)
+    ]
+    found = (mix(images, targets, Arp(mode="static", min_area=0), keys(3, seed)) for seed in range(20))
+    label = next(labels[0] for _, labels, pasted in found if pasted[0])
+    assert label.classes.tolist() == [0, 1, 2]
+    assert label.masks.sum((1, 2)).tolist() == [4 * 8, 6 * 8, 40]

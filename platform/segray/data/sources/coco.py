@@ -33,15 +33,13 @@ class CocoImages:
             SourceError: not COCO; one line per problem.
         """
         self._folder, self._uri = config.uri, config.annotations
-        document = read_json(self._uri)
-        refuse(self._uri, _shape_problems(document))
+        document = read_document(self._uri)
         categories = sorted(document.get("categories", []), key=lambda category: category["id"])
         self.classes: tuple[str, ...] = tuple(dict.fromkeys(category["name"] for category in categories))
         self._class_ids = {category["id"]: self.classes.index(category["name"]) for category in categories}
         self._images = {image["file_name"]: image for image in document["images"]}
         self._annotations: dict[str, list[dict[str, Any]]] = {}
         names = {image["id"]: image["file_name"] for image in document["images"]}
-        refuse(self._uri, _annotation_problems(document, names, self._class_ids))
         for annotation in document.get("annotations", []):
             self._annotations.setdefault(names[annotation["image_id"]], []).append(annotation)
 
@@ -79,6 +77,18 @@ class CocoImages:
         except (ValueError, TypeError) as error:
             where = f"{self._uri}: annotation {annotation.get('id')!r} of image {image_id!r}"
             raise SourceError(f"{where}: {error}") from error
+
+
+def read_document(uri: str) -> dict[str, Any]:
+    """A COCO file's content, checked as far as images, categories and annotations belong together.
+
+    Raises:
+        SourceError: not COCO; one line per problem.
+    """
+    document = read_json(uri)
+    refuse(uri, _shape_problems(document))
+    refuse(uri, _annotation_problems(document))
+    return dict(document)
 
 
 def _counts(segmentation: object, size_hw: tuple[int, int]) -> rle.Counts:
@@ -144,20 +154,23 @@ def _entry_problems(key: str, entries: Sequence[object], name: str, unique: tupl
     return problems
 
 
-def _annotation_problems(
-    document: Mapping[str, Any], names: Mapping[int, str], class_ids: Mapping[int, int]
-) -> list[str]:
+def _annotation_problems(document: Mapping[str, Any]) -> list[str]:
     """Annotations of no image or no category."""
+    known = {"image_id": _ids(document["images"]), "category_id": _ids(document.get("categories", []))}
     problems = []
     for index, annotation in enumerate(document.get("annotations", [])):
         if not isinstance(annotation, dict):
             problems.append(f"annotations[{index}]: must be an object, got {_kind(annotation)}")
             continue
-        for key, known in (("image_id", names), ("category_id", class_ids)):
+        for key, ids in known.items():
             value = annotation.get(key)
-            if not isinstance(value, int) or value not in known:
+            if not isinstance(value, int) or value not in ids:
                 problems.append(f"annotations[{index}].{key} is {value!r}, which the file does not list")
     return problems
+
+
+def _ids(entries: Sequence[Mapping[str, Any]]) -> set[int]:
+    return {entry["id"] for entry in entries}
 
 
 def _kind(value: object) -> str:
