@@ -4,6 +4,7 @@ Knows where their weights come from. A backbone with weights has its batch norm 
 Knows nothing of what reads the features.
 """
 
+import logging
 from typing import Any, Final
 
 import torch
@@ -17,19 +18,18 @@ from segray.models import norms
 from segray.nets.trunk import CHANNELS, WEIGHTS, Trunk
 from segray.nets.weights import load_into, load_state
 
-_STAGES: Final = ["stage1", "stage2", "stage3", "stage4"]
+_STAGES: Final[dict[str, Any]] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
 
 
-def _resnet(**settings: Any) -> ResNetConfig:
-    return ResNetConfig(out_features=_STAGES, **settings)
+def _resnet(**settings: Any) -> Any:
+    return ResNetConfig(**settings, **_STAGES)
 
 
-def _swin(width: int, depth: int, window: int) -> SwinConfig:
+def _swin(width: int, depth: int, window: int) -> Any:
     heads = [width // 32 * 2**stage for stage in range(4)]
-    depths = [2, 2, depth, 2]
     # Stochastic depth would draw from the global generator; everything random here is keyed.
     return SwinConfig(
-        embed_dim=width, depths=depths, num_heads=heads, window_size=window, drop_path_rate=0.0, out_features=_STAGES
+        embed_dim=width, depths=[2, 2, depth, 2], num_heads=heads, window_size=window, drop_path_rate=0.0, **_STAGES
     )
 
 
@@ -74,9 +74,9 @@ class _Hf(Backbone):
     def __init__(self, config: HfBackbone, *, load: bool) -> None:
         super().__init__()
         kind, architecture = _HF[config.architecture]
-        self.net = _fetch(config, kind, architecture) if load and config.weights else kind(architecture)
+        self.net: Any = _fetch(config, kind, architecture) if load and config.weights else kind(architecture)
         self.channels = tuple(self.net.channels)
-        if isinstance(self.net, SwinBackbone):
+        if kind is SwinBackbone:
             # A classifier's last norm, whose output no feature map holds: DDP would wait for its gradient.
             self.net.swin.layernorm = nn.Identity()
         norms.freeze(self.net) if config.weights else norms.group(self.net)
@@ -97,7 +97,7 @@ def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone
 def _fetch(config: HfBackbone, kind: Any, architecture: Any) -> Any:
     """The architecture with weights from a folder or the hub."""
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity(logging.ERROR)
     try:
         net, report = kind.from_pretrained(
             config.weights,

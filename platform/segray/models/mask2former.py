@@ -51,7 +51,7 @@ class Mask2FormerStudent(QueryStudent):
         return self.backbone.parameters()
 
 
-class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[misc]  # transformers ships no types
+class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[no-untyped-call]  # transformers types half of itself
     """Everything after the backbone, composed here so that the backbone need not be one that transformers knows."""
 
     def __init__(self, config: Mask2FormerConfig, channels: tuple[int, ...], num_classes: int) -> None:
@@ -59,7 +59,7 @@ class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[misc]  # transforme
         self.pixels = Mask2FormerPixelDecoder(config, feature_channels=list(channels))
         self.queries = Mask2FormerTransformerModule(config.feature_size, config)
         self.classifier = nn.Linear(config.hidden_dim, num_classes + 1)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, features: tuple[Tensor, ...]) -> QueryOutput:
         # Sampling positions need more than half precision (methods.md section 2).

@@ -14,9 +14,10 @@ def freeze(module: nn.Module) -> None:
     """Batch norms below `module` keep their statistics and affine parameters for good, as buffers."""
 
     def frozen(norm: nn.BatchNorm2d) -> nn.Module:
-        fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
+        fixed: nn.Module = FrozenBatchNorm2d(norm.num_features, norm.eps)
         fixed.load_state_dict(norm.state_dict())
-        return fixed.to(norm.weight.device)
+        fixed.to(norm.weight.device)
+        return fixed
 
     _exchange(module, frozen)
 

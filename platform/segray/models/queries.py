@@ -108,7 +108,7 @@ def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: c
     num_classes = class_logits.shape[1] - 1
     chances = class_logits.softmax(-1)[:, :-1].flatten()
     best, pairs = chances.topk(min(settings.top_k, len(chances)))
-    queries, rows = (pairs // num_classes).unique(return_inverse=True)
+    queries, rows = torch.unique(pairs // num_classes, return_inverse=True)
     counts, certainties = _at_full_size(mask_logits[queries], view)
     scores = (best * certainties[rows]).cpu().numpy()
     found = Instances.from_rle(
@@ -128,7 +128,7 @@ def _at_full_size(logits: Tensor, view: View) -> tuple[list[rle.Counts], Tensor]
     at_once = max(1, _PIXELS_AT_ONCE // max(prod(view.image_hw), prod(view.canvas_hw)))
     counts: list[rle.Counts] = []
     certainties = []
-    for few in logits.split(at_once):
+    for few in torch.split(logits, at_once):
         on_canvas = F.interpolate(few[None], size=view.canvas_hw, mode="bilinear")[..., :rows, :columns]
         full = F.interpolate(on_canvas, size=view.image_hw, mode="bilinear")[0]
         inside = full > 0
