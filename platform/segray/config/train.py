@@ -86,7 +86,7 @@ class Rhythm:
 class Tracking:
     """Where metrics go beside the run's own metrics.jsonl."""
 
-    wandb: Literal["off", "offline", "online"] = "off"
+    wandb: Literal["off", "offline", "online"] = "offline"
     """offline writes files for `wandb sync` and needs no account."""
     project: str = "segray"
     """The project's name there."""

@@ -150,7 +150,7 @@ def _rows(folder: str, source: Source, classes: Sequence[str] | None, *, with_ma
         built = TrainingRows.build(open_source(source), Path(scratch) / "rows.arrow", classes=classes, with_masks=with_masks)
         uri = files.join(folder, f"{built.fingerprint}.arrow")
         files.write_bytes_atomic(uri, built.path.read_bytes())
-    return StoredRows(uri=uri, rows=TrainingRows(files.local_copy(uri)))
+    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)))
 
 
 def _run(job: RunJob, show: Show | None) -> None:

@@ -19,7 +19,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from typing_extensions import override
 
 from segray import draws
@@ -213,10 +212,9 @@ class StudentObjective(Objective[StudentInputs]):
         targets = [Targets(classes=one.classes, masks=one.masks) for one in refined]
         images, pasted = unlabeled.images, [0] * len(unlabeled)
         if self.settings.arp is not None:
-            mixed = mix(images, targets, self.settings.arp, unlabeled.keys)
-            images, targets, pasted = mixed.images, list(mixed.targets), mixed.pasted
+            images, targets, pasted = mix(images, targets, self.settings.arp, unlabeled.keys)
         self._remember(refined, pasted)
-        strong = strong_view(images, self.settings.strong, [draws.key(key, "strong") for key in unlabeled.keys])
+        strong = strong_view(images, self.settings.strong, unlabeled.keys)
         return StudentInputs(
             labeled=labeled,
             unlabeled=replace(unlabeled, images=strong, targets=tuple(_coarse(one) for one in targets)),
@@ -250,8 +248,9 @@ class StudentObjective(Objective[StudentInputs]):
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
 
     def _refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        keys = [draws.key(key, "points") for key in batch.keys]
-        return self.refiner.refine(batch.images, batch.views, guesses, keys=keys, image_ids=batch.image_ids)
+        return self.refiner.refine(
+            batch.images, batch.views, guesses, keys=batch.keys, image_ids=batch.image_ids
+        )
 
     def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
         """How often each component acted; shares are of images, or of labels."""
@@ -281,8 +280,7 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
 
 def _coarse(targets: Targets) -> Targets:
     """Masks at the student's stride, by nearest neighbour; the class goes with a mask that vanishes (4.4 item 6)."""
-    height, width = targets.masks.shape[1:]
-    masks = F.interpolate(targets.masks[None].float(), (height // STRIDE, width // STRIDE), mode="nearest-exact")[0] > 0
+    masks = targets.masks[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
     seen = masks.flatten(1).any(1)
     return Targets(classes=targets.classes[seen], masks=masks[seen])
 

@@ -1,7 +1,5 @@
 """From settings to a refiner. Knows which there are; builds the Sam only for the one that asks it."""
 
-import dataclasses
-
 import torch
 
 from segray.config.recipes import CachedRefinement, PointRefinement, Refinement
@@ -9,7 +7,7 @@ from segray.config.sam import Sam
 from segray.refine.by_points import PointRefiner
 from segray.refine.cached import CachedRefiner, Lookup
 from segray.refine.refiner import NoRefiner, Refiner
-from segray.sam.build import build
+from segray.sam.build import build_beside
 
 
 def build_refiner(settings: Refinement | None, sam: Sam, device: torch.device, lookup: Lookup) -> Refiner:
@@ -28,12 +26,7 @@ def build_refiner(settings: Refinement | None, sam: Sam, device: torch.device, l
         case None:
             return NoRefiner()
         case PointRefinement():
-            return PointRefiner(build(_beside(sam, device)), settings)
+            return PointRefiner(build_beside(sam, device), settings)
         case CachedRefinement():
             return CachedRefiner(lookup, settings)
 
-
-def _beside(sam: Sam, device: torch.device) -> Sam:
-    if sam.device != "auto":
-        return sam
-    return dataclasses.replace(sam, device="cuda" if device.type == "cuda" else "cpu")

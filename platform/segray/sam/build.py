@@ -3,6 +3,7 @@
 Knows which backend serves which kind of config. Knows nothing of how they work.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,16 @@ def build(settings: config.Sam) -> Sam:
             return build_original(settings)
         case config.HfSam():
             return build_hf(settings)
+
+
+def build_beside(settings: config.Sam, device: torch.device) -> Sam:
+    """As `build`, where `auto` means the device of what runs beside it.
+
+    Raises:
+        BackendError: as `build`.
+    """
+    where: config.Device = "cuda" if device.type == "cuda" else "cpu"
+    return build(dataclasses.replace(settings, device=where) if settings.device == "auto" else settings)
 
 
 def describe(settings: config.Sam) -> SamCard:

@@ -5,7 +5,7 @@
   metrics.jsonl   one line per log or evaluation
   checkpoints/    what is needed to go on
   best/, last/    student packages (segray.models.package)
-  panels/         images to look at, one Arrow file
+  panels/         images to look at
   finished.json   the end: metrics of best and last student, time
 
 Knows names and files; no training.
@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from segray.data import files
+from segray.train.panels import write_panels
 from segray.train.plan import Panel
 
-RUN, METRICS, FINISHED = "run.json", "metrics.jsonl", "finished.json"
+RUN, FINISHED = "run.json", "finished.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,7 @@ class RunFolder:
         panels: Sequence[Panel],
     ) -> None:
         """Write the panels, then finished.json: the run is complete."""
-        for number, panel in enumerate(panels):
-            raise NotImplementedError(f"panel {number} of {panel.image_id}")
+        write_panels(self.uri, panels)
         end = {"step": step, "seconds": seconds, "best": best, "last": last}
         files.write_bytes_atomic(files.join(self.uri, FINISHED), json.dumps(end, indent=1).encode())
 

@@ -1,76 +1,61 @@
-"""Panels: a few images of a run with their truth, guesses and predictions, as a file in the run's folder.
-
-Knows pixels and instances; no HTML, no model.
-"""
+"""Panels on disk: PNGs and what was made of each image as run lengths, so that a report can be drawn at any time."""
 
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-from pyarrow import parquet
+from PIL import Image
 
 from segray.data import files
-from segray.data.rows import ImageRow, LabeledRow, labeled_rows, labeled_table
 from segray.masks.instances import Instances
+from segray.train.plan import Panel
 
-_FILE = "panels/panels.parquet"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Panel:
-    """One image and what was made of it, to look at."""
-
-    image_id: str
-    pixels: npt.NDArray[np.uint8]
-    """(H, W, 3) RGB."""
-    columns: tuple[tuple[str, Instances], ...]
-    """Title and masks, from the truth on the left to the student on the right."""
+FOLDER, CARD = "panels", "panels.json"
 
 
-def save_panels(run: str, panels: Sequence[Panel]) -> None:
-    """Write a run's panels: a row per image and column, as rows of a store with title and PNG beside."""
-    flat = [(number, panel, column) for number, panel in enumerate(panels) for column in panel.columns]
-    rows = [
-        LabeledRow(image=ImageRow(image_id=panel.image_id, uri="", version=""), instances=instances)
-        for _, panel, (_, instances) in flat
-    ]
-    table = labeled_table(rows)
-    table = table.append_column("panel", pa.array([number for number, _, _ in flat], pa.int32()))
-    table = table.append_column("title", pa.array([title for _, _, (title, _) in flat], pa.string()))
-    table = table.append_column("png", pa.array([_png(panel.pixels) for _, panel, _ in flat], pa.binary()))
-    stream = io.BytesIO()
-    parquet.write_table(table, stream)
-    files.write_bytes_atomic(files.join(run, _FILE), stream.getvalue())
+def write_panels(run: str, panels: Sequence[Panel]) -> None:
+    """Write them into the run's folder, the list last."""
+    entries = []
+    for number, panel in enumerate(panels):
+        stream = io.BytesIO()
+        Image.fromarray(panel.pixels).save(stream, "PNG")
+        name = f"{number:04d}.png"
+        files.write_bytes_atomic(files.join(run, FOLDER, name), stream.getvalue())
+        columns = [{"title": title, **_plain(found)} for title, found in panel.columns]
+        entries.append({"image_id": panel.image_id, "png": name, "columns": columns})
+    files.write_bytes_atomic(files.join(run, FOLDER, CARD), json.dumps(entries).encode())
 
 
-def load_panels(run: str) -> list[Panel]:
-    """A run's panels; none where it left none."""
-    uri = files.join(run, _FILE)
+def read_panels(run: str) -> list[Panel]:
+    """What `write_panels` wrote; none where a run has not come that far."""
+    uri = files.join(run, FOLDER, CARD)
     if not files.exists(uri):
         return []
-    table = parquet.read_table(io.BytesIO(files.read_bytes(uri)))
-    beside = zip(*(table.column(name).to_pylist() for name in ("panel", "title", "png")), strict=True)
-    rows = zip(beside, labeled_rows(table), strict=True)
-    return [_panel(list(group)) for _, group in groupby(rows, key=lambda row: row[0][0])]
+    panels = []
+    for entry in json.loads(files.read_bytes(uri)):
+        stream = io.BytesIO(files.read_bytes(files.join(run, FOLDER, entry["png"])))
+        pixels = np.asarray(Image.open(stream).convert("RGB"))
+        size_hw = (pixels.shape[0], pixels.shape[1])
+        columns = tuple((one["title"], _instances(one, size_hw)) for one in entry["columns"])
+        panels.append(Panel(image_id=entry["image_id"], pixels=pixels, columns=columns))
+    return panels
 
 
-def _panel(rows: list[tuple[tuple[int, str, bytes], LabeledRow]]) -> Panel:
-    (_, _, png), first = rows[0]
-    columns = tuple((title, row.instances) for (_, title, _), row in rows if row.instances is not None)
-    return Panel(image_id=first.image.image_id, pixels=_pixels(png), columns=columns)
+def _plain(found: Instances) -> dict[str, list[object]]:
+    return {
+        "counts": [one.decode("ascii") for one in found.counts],
+        "classes": found.classes.tolist(),
+        "scores": [round(float(score), 4) for score in found.scores],
+        "provenance": list(found.provenance),
+    }
 
 
-def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    fine, data = cv2.imencode(".png", pixels[:, :, ::-1])
-    assert fine, "any RGB picture can be written"
-    return data.tobytes()
-
-
-def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
-    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+def _instances(one: dict[str, list[str]], size_hw: tuple[int, int]) -> Instances:
+    return Instances.from_rle(
+        [counts.encode("ascii") for counts in one["counts"]],
+        size_hw,
+        provenance=one["provenance"],
+        scores=one["scores"],
+        classes=one["classes"],
+    )

@@ -18,9 +18,10 @@ from segray.train.folder import RunFolder
 from segray.train.group import Group
 from segray.train.loader import StepLoader
 from segray.train.loop import Loop
-from segray.train.metrics import MetricsLog, open_tracker
+from segray.train.metrics import MetricsLog
 from segray.train.objective import Objective
 from segray.train.plan import Context, EvaluationRows, RunPlan
+from segray.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Session:
     def __init__(self, job: RunJob, group: Group) -> None:
         self.job, self.group = job, group
         plan, config = job.plan, job.config
-        rows = {role: TrainingRows(files.local_copy(uri)) for role, uri in job.rows.items()}
+        rows = {role: TrainingRows.open(files.local_copy(uri)) for role, uri in job.rows.items()}
         self.labeled = rows["labeled"]
         self.unlabeled = rows["unlabeled"] if plan.unlabeled else None
         context = Context(config=config, classes=self.labeled.classes, device=group.device, parents=job.parents)
@@ -91,7 +92,7 @@ class Session:
             rank=self.group.rank,
             world=self.group.world,
             start_step=start,
-            processes=config.workers.loaders,
+            loaders=config.workers.loaders,
         )
         for step, pieces in enumerate(loader, start):
             self.loop.advance(pieces, step)
@@ -141,10 +142,11 @@ class Session:
         group = self.group
         self.objective.module.eval()
         part = self.evaluator.shard(self.objective, rank=group.rank, world=group.world, final=final)
-        found = {name: float(value) for name, value in self.evaluator.result(group.gather(part)).items()}
+        figures = self.evaluator.result(group.gather(part))
+        found = {name: float(value) for name, value in figures.items() if not math.isnan(value)}
         self._tell("evaluate", done, found)
-        value = found.get(self.evaluator.metric, math.nan)
-        if not math.isnan(value) and (self.best is None or value > self.best[self.evaluator.metric]):
+        value = found.get(self.evaluator.metric)
+        if value is not None and (self.best is None or value > self.best[self.evaluator.metric]):
             self.best = {"step": float(done), **found}
             if group.leads:
                 self._package("best", done, found)
@@ -164,7 +166,8 @@ class Session:
             self._checkpoint(done)
 
     def _checkpoint(self, done: int) -> None:
-        if self.group.leads:
+        if self.metrics is not None:
+            self.metrics.flush()
             checkpoint.save(
                 self.job.folder.uri,
                 step=done,

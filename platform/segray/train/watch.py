@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from segray.data import files
 from segray.errors import SourceError
-from segray.train.folder import METRICS, RunFolder
+from segray.train.folder import RunFolder
+from segray.train.metrics import METRICS
 
 LOOK_EVERY_S = 1.0
 
