@@ -80,8 +80,10 @@ def sample(row: TrainingRow, pixels: Pixels, settings: WeakView, key: int) -> Ba
 def _targets(instances: Instances, view: View, min_visible: float) -> Targets:
     """What of the masks is on the canvas; without those of which less than a share of the resized area is."""
     masks, indices = view.masks(instances)
-    (height, width), (rows, columns) = view.image_hw, view.resized_hw
-    whole = instances.areas[indices] * (rows * columns) / (height * width)
-    kept = masks.sum(axis=(1, 2)) >= min_visible * whole
-    classes = instances.classes[indices][kept].astype(np.int64)
-    return Targets(classes=torch.from_numpy(classes), masks=torch.from_numpy(masks[kept]))
+    classes = instances.classes[indices].astype(np.int64)
+    if min_visible > 0:
+        (height, width), (rows, columns) = view.image_hw, view.resized_hw
+        whole = instances.areas[indices] * (rows * columns) / (height * width)
+        kept = masks.sum(axis=(1, 2)) >= min_visible * whole
+        masks, classes = masks[kept], classes[kept]
+    return Targets(classes=torch.from_numpy(classes), masks=torch.from_numpy(masks))

@@ -51,18 +51,28 @@ class View:
         rows, columns = self._seen()
         upper, lower = _between(rows, instances.boxes_xyxy[:, 1], instances.boxes_xyxy[:, 3])
         left, right = _between(columns, instances.boxes_xyxy[:, 0], instances.boxes_xyxy[:, 2])
-        touched = np.flatnonzero((upper < lower) & (left < right))
-        canvas = np.zeros((len(touched), *self.canvas_hw), dtype=np.bool_)
-        for out, index in zip(canvas, touched, strict=True):
-            own_rows, own_columns = rows[upper[index] : lower[index]], columns[left[index] : right[index]]
-            first = int(own_columns[0])
-            part = rle.decode_columns(instances.counts[index], self.image_hw, first, int(own_columns[-1]) + 1)
-            out[upper[index] : lower[index], left[index] : right[index]] = part[np.ix_(own_rows, own_columns - first)]
-        if self.flipped:
-            width = self.valid_hw[1]
-            canvas[:, :, :width] = canvas[:, :, :width][:, :, ::-1].copy()
-        kept = canvas.any(axis=(1, 2))
-        return canvas[kept], touched[kept]
+        touched = np.flatnonzero((upper < lower) & (left < right)).tolist()
+        parts = {
+            index: self._part(
+                instances.counts[index], rows[upper[index] : lower[index]], columns[left[index] : right[index]]
+            )
+            for index in touched
+        }
+        shown = [index for index, part in parts.items() if part.any()]
+        canvas = np.zeros((len(shown), *self.canvas_hw), dtype=np.bool_)
+        for out, index in zip(canvas, shown, strict=True):
+            first = len(columns) - right[index] if self.flipped else left[index]
+            part = parts[index][:, ::-1] if self.flipped else parts[index]
+            out[upper[index] : lower[index], first : first + part.shape[1]] = part
+        return canvas, np.asarray(shown, dtype=np.int64)
+
+    def _part(
+        self, counts: rle.Counts, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Some rising rows and columns of one of the image's masks."""
+        first = int(columns[0])
+        decoded = rle.decode_columns(counts, self.image_hw, first, int(columns[-1]) + 1)
+        return decoded[rows[:, None], columns - first]
 
     def _seen(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The image's rows and columns that the window shows, both rising: those of a mirrored view are turned back."""
