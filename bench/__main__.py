@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store")
+BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement")
 
 
 def main() -> None:

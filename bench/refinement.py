@@ -1,11 +1,12 @@
 """What refinement by sam-nano does to masks of known quality, on scenes of a world it was not trained on.
 
-    PYTHONPATH=platform:. python -m bench.refinement [--scenes N] [--seed S] [--weights FILE] [--json FILE] [--quick]
+    PYTHONPATH=platform:. python -m bench.refinement [--sam perfect] [--weights FILE] [--scenes N] [--json FILE]
 
 The teacher's masks are true ones, made worse in one of four ways by an amount that grows with the strength: too large,
 too small, moved, or leaking into the nearest other object; their outline wobbles, their logits rise smoothly from it.
 SAM sees the 128-px canvas. Gates are applied to the masks that the ungated refiner offers; `oracle` takes whichever of
-the two masks is better. Figures are means over objects of the IoU with the truth at canvas resolution.
+the two masks is better. Figures are means over objects of the IoU with the truth, at canvas resolution. `--sam perfect`
+is a stand-in that gives the true mask under a prompt's first point: what the choice of points alone loses.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from segray.refine.pseudo_labels import Guesses
 from segray.refine.refiner import Refined, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import Sam
+from segray.sam.testing import PaintedSam
 
 SIDE, STRIDE = 128, 4
 STRENGTHS = (0.15, 0.35, 0.6)
@@ -58,7 +60,7 @@ class Case:
     """`classes` index `KINDS`."""
 
 
-def cases(number: int, strength: float, seed: int) -> Iterator[Case]:
+def cases(number: int, strength: float, seed: int, *, painted: bool) -> Iterator[Case]:
     """Scenes with objects; the same arguments, the same masks."""
     for index in range(number):
         found = scene("b", HELD_OUT_SEED + seed + index, SIDE)
@@ -69,7 +71,7 @@ def cases(number: int, strength: float, seed: int) -> Iterator[Case]:
         kinds = rng.integers(len(KINDS), size=len(truth))
         logits = [worse(truth, row, KINDS[kind], strength, rng) for row, kind in enumerate(kinds)]
         yield Case(
-            image=torch.from_numpy(found.image).permute(2, 0, 1),
+            image=torch.from_numpy(found.image).permute(2, 0, 1) if not painted else paint(truth),
             truth=torch.from_numpy(truth),
             guesses=Guesses(
                 classes=torch.from_numpy(kinds),
@@ -77,6 +79,13 @@ def cases(number: int, strength: float, seed: int) -> Iterator[Case]:
                 logits=torch.from_numpy(np.stack(logits)),
             ),
         )
+
+
+def paint(truth: Bools) -> Tensor:
+    """The scene as `PaintedSam` sees it: red numbers the object of a pixel."""
+    image = torch.zeros((3, SIDE, SIDE), dtype=torch.uint8)
+    image[0] = torch.from_numpy((truth * np.arange(1, len(truth) + 1)[:, None, None]).max(axis=0))
+    return image
 
 
 def worse(truth: Bools, row: int, kind: str, strength: float, rng: Rng) -> npt.NDArray[np.float32]:
@@ -172,7 +181,7 @@ def measure(sam: Sam, number: int, seed: int) -> list[dict[str, Any]]:
     """One row per strength and refiner."""
     rows = []
     for strength in STRENGTHS:
-        given = list(cases(number, strength, seed))
+        given = list(cases(number, strength, seed, painted=isinstance(sam, PaintedSam)))
         for distribution, num_points, box in product(("probability", "softmax"), POINTS, (False, True)):
             settings = PointRefinement(num_points=num_points, distribution=distribution, box=box)
             rows.append({"strength": strength, "points": num_points, "box": box, "distribution": distribution})
@@ -220,14 +229,15 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sam", choices=("nano", "perfect"), default="nano")
     parser.add_argument("--weights", help="sam-nano's; none: those that ship")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rows = measure(
-        build(OriginalSam(device="cpu", weights=given.weights)), 6 if given.quick else given.scenes, given.seed
-    )
+    nano = OriginalSam(device="cpu", weights=given.weights)
+    sam = PaintedSam(low=SIDE) if given.sam == "perfect" else build(nano)
+    rows = measure(sam, 6 if given.quick else given.scenes, given.seed)
     print(f"seed {given.seed}, scenes {HELD_OUT_SEED + given.seed} and on, world b, {SIDE} px")
     show(rows)
     if given.json:
