@@ -130,7 +130,7 @@ def _in_crowd(labels: Instances, objects: Instances, crowds: Instances) -> np.nd
     size_hw, counts = labels.size_hw, list(labels.counts)
     inside = rle.iou(counts, list(crowds.counts), size_hw, crowd=[True] * len(crowds)).max(axis=1, initial=0.0)
     own = matching.ious(labels, objects).max(axis=1, initial=0.0)
-    return (inside >= LEAST_IOU) & (own < LEAST_IOU)
+    return np.asarray((inside >= LEAST_IOU) & (own < LEAST_IOU))
 
 
 def _ratio(part: float, whole: int) -> float:

@@ -51,20 +51,22 @@ class WandbTracker:
         """Begin. Raises what wandb raises."""
         import wandb  # noqa: PLC0415 - a second of imports that other runs need not wait for
 
-        mode = settings.wandb
-        if mode == "online" and not wandb.api.api_key:
+        online = settings.wandb == "online"
+        if online and not wandb.api.api_key:
             # It would ask on the terminal, and wait.
             _log.warning("no wandb key is known: tracking is offline; `wandb sync %s/wandb/offline-*` sends it", folder)
-            mode = "offline"
+            online = False
         folder.mkdir(parents=True, exist_ok=True)
         self._run: Any = wandb.init(
             project=settings.project,
             name=name,
             id=name,
-            resume="allow" if mode == "online" else None,
+            resume="allow" if online else None,
             dir=str(folder),
             config=dict(config),
-            settings=wandb.Settings(mode=mode, silent=True, console="off", init_timeout=_START_S),
+            settings=wandb.Settings(
+                mode="online" if online else "offline", silent=True, console="off", init_timeout=_START_S
+            ),
         )
 
     def log(self, kind: str, step: int, values: Mapping[str, float]) -> None:

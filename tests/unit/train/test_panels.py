@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segray.masks.instances import Instances
-from segray.train.panels import Panel, load_panels, save_panels
+from segray.train.panels import read_panels, write_panels
+from segray.train.plan import Panel
 
 
 def instances(rng: np.random.Generator, number: int) -> Instances:
@@ -24,8 +25,8 @@ def test_panels_come_back(tmp_path: Path) -> None:
         )
         for number in (0, 2)
     ]
-    save_panels(str(tmp_path), panels)
-    back = load_panels(str(tmp_path))
+    write_panels(str(tmp_path), panels)
+    back = read_panels(str(tmp_path))
     assert [(one.image_id, [title for title, _ in one.columns]) for one in back] == [
         ("a.png", ["truth", "student"])
     ] * 2
@@ -37,6 +38,6 @@ def test_panels_come_back(tmp_path: Path) -> None:
 
 
 def test_no_panels(tmp_path: Path) -> None:
-    assert load_panels(str(tmp_path)) == []
-    save_panels(str(tmp_path), [])
-    assert load_panels(str(tmp_path)) == []
+    assert read_panels(str(tmp_path)) == []
+    write_panels(str(tmp_path), [])
+    assert read_panels(str(tmp_path)) == []

@@ -1,0 +1,134 @@
+"""The report of several runs side by side: how much better one is than another, in figures and to the eye.
+
+Knows what runs leave in their folders; knows no method: runs are called as the caller calls them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from segray.data.exports.output import whole_file
+from segray.pages.curves import curves
+from segray.pages.page import plain, render
+from segray.train.lineage import Run, leaves
+from segray.train.metrics import read_metrics, series
+from segray.train.panels import read_panels
+from segray.train.pictures import Score, card, legend, total
+from segray.train.plan import Panel
+from segray.train.report import AP_NAMES, TEMPLATES, Row, ap_chart, class_rows, percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One run in the comparison."""
+
+    title: str
+    ap: float | None
+    """Of its best student."""
+    gain: float | None
+    """Its AP minus the first run's; None for the first."""
+    score: Score | None
+    """Of what its last student finds in the pictures."""
+
+
+def compare_report(
+    runs: Mapping[str, Run], out: Path, *, title: str = "Comparison", created: datetime | None = None
+) -> None:
+    """Write the comparison, replacing one that is there.
+
+    Args:
+        runs: by the name that each is to have in it; the first is what the others are compared with.
+        out: the HTML file.
+        title: of the page.
+        created: when; now where not given.
+
+    Raises:
+        ValueError: fewer than two runs.
+        SourceError: a run's folder cannot be read.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"at least two runs are compared, got {list(runs)}")
+    first = next(iter(runs.values()))
+    classes = first.record.get("classes", [])
+    lines = {name: read_metrics(run.folder.uri) for name, run in runs.items()}
+    evaluate = {name: series(one, "evaluate") for name, one in lines.items()}
+    train = {name: series(one, "train") for name, one in lines.items()}
+    cards = [card(panel, classes) for panel in side_by_side(runs)]
+    sides = _sides(runs, [total(cards, index) for index in range(1, len(runs) + 1)] if cards else [])
+    page = render(
+        TEMPLATES,
+        "comparison.html.j2",
+        title=title,
+        created=created or datetime.now(UTC),
+        sides=sides,
+        told=_told(sides),
+        ap_names=list(AP_NAMES.values()),
+        ap_rows=[_ap_row(name, run) for name, run in runs.items()],
+        class_rows=class_rows([run.end or {} for run in runs.values()], classes),
+        cards=cards,
+        legend=legend(classes),
+        percent=percent,
+        charts=[
+            ap_chart({name: one.get("ap", []) for name, one in evaluate.items()}),
+            ap_chart({name: one.get("ap50", []) for name, one in evaluate.items()}, title="AP50"),
+            curves({name: one.get("loss", []) for name, one in train.items()}, title="Loss", tell=plain),
+        ],
+        differences=_differences(list(runs.values())),
+        runs=runs,
+    )
+    with whole_file(out, overwrite=True) as file:
+        file.write(page.encode(errors="replace"))
+
+
+def side_by_side(runs: Mapping[str, Run]) -> list[Panel]:
+    """Images that all runs show: the truth, and what each run's student (its last column) finds."""
+    shown = [{panel.image_id: panel for panel in read_panels(run.folder.uri)} for run in runs.values()]
+    found = []
+    for image_id, panel in shown[0].items():
+        own = [one.get(image_id) for one in shown]
+        alike = [one for one in own if one is not None and one.pixels.shape == panel.pixels.shape]
+        if len(alike) == len(runs):
+            students = tuple((name, one.columns[-1][1]) for name, one in zip(runs, alike, strict=True))
+            found.append(replace(panel, columns=(panel.columns[0], *students)))
+    return found
+
+
+def _sides(runs: Mapping[str, Run], scores: Sequence[Score]) -> list[Side]:
+    aps = [_best(run).get("ap") for run in runs.values()]
+    return [
+        Side(
+            title=name,
+            ap=ap,
+            gain=ap - aps[0] if index and ap is not None and aps[0] is not None else None,
+            score=scores[index] if scores else None,
+        )
+        for index, (name, ap) in enumerate(zip(runs, aps, strict=True))
+    ]
+
+
+def _told(sides: Sequence[Side]) -> str:
+    scores = [(side.title, side.score) for side in sides if side.score is not None]
+    found = [
+        f"{title} finds {score.right} of {score.true} objects and is wrong {score.wrong} times"
+        for title, score in scores
+    ]
+    return "Of these images, " + "; ".join(found) + ". Point at a picture to see the image alone."
+
+
+def _ap_row(name: str, run: Run) -> Row:
+    best = _best(run)
+    return Row(name=name, values=tuple(percent(best.get(one)) for one in AP_NAMES), share=best.get("ap") or 0.0)
+
+
+def _best(run: Run) -> Mapping[str, float]:
+    end = run.end or {}
+    return end.get("best") or end.get("last") or {}
+
+
+def _differences(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
+    """What decides the results and is not the same in all: dotted path, a value per run."""
+    contents = [dict(leaves(run.record.get("content", {}))) for run in runs]
+    paths = dict.fromkeys(path for content in contents for path in content)
+    values = {path: tuple(str(content.get(path, "–")) for content in contents) for path in paths}
+    return [(path, found) for path, found in values.items() if len(set(found)) > 1]

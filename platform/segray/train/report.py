@@ -1,0 +1,178 @@
+"""The report of one run: one HTML file that needs nothing else, from what the run left in its folder.
+
+Knows names of figures, of which only these have a meaning: `loss` and `loss/...` are losses, `ap...` is what COCO calls
+so, `labels_before/...` and `labels_after/...` are pseudo-labels' quality; all else is drawn under its own name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segray.data.exports.output import whole_file
+from segray.pages.curves import Curves, Points, curves
+from segray.pages.page import flattened, plain, render
+from segray.train.lineage import Run, ancestors
+from segray.train.metrics import read_metrics, series
+from segray.train.panels import read_panels
+from segray.train.pictures import card, legend
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+AP_NAMES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+}
+_LABEL_NAMES = {
+    "precision": "Precision",
+    "recall": "Recall",
+    "matched_iou": "Matched IoU",
+    "best_iou": "Best IoU",
+    "class_accuracy": "Right class",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of a table: a name and formatted values."""
+
+    name: str
+    values: tuple[str, ...]
+    share: float = 0.0
+    """Length of its bar, in [0, 1]."""
+
+
+def write_report(run: Run, out: Path, *, created: datetime | None = None) -> None:
+    """Write the report of a run, finished or not, replacing one that is there.
+
+    Raises:
+        SourceError: the run's folder cannot be read.
+    """
+    lines = read_metrics(run.folder.uri)
+    train, evaluate = series(lines, "train"), series(lines, "evaluate")
+    classes = run.record.get("classes", [])
+    page = render(
+        TEMPLATES,
+        "run.html.j2",
+        run=run,
+        created=created or datetime.now(UTC),
+        step=lines[-1]["step"] if lines else 0,
+        steps_planned=_planned(run),
+        ap_names=list(AP_NAMES.values()),
+        ap_rows=ap_rows(run),
+        class_rows=class_rows([run.end or {}], classes),
+        label_rows=_label_rows(run),
+        cards=[card(panel, classes) for panel in read_panels(run.folder.uri)],
+        classes=classes,
+        legend=legend(classes),
+        percent=percent,
+        quality_charts=[ap_chart({AP_NAMES[n]: evaluate[n] for n in ("ap", "ap50", "ap75") if n in evaluate})],
+        loss_charts=_loss_charts(train),
+        label_charts=_label_charts(evaluate),
+        part_charts=[
+            curves({_words(name): points}, title=_words(name), tell=plain)
+            for name, points in sorted(train.items())
+            if name != "loss" and not name.startswith("loss/")
+        ],
+        ancestors=ancestors(run.folder.runs, run),
+        settings=list(flattened(run.record.get("config", {}))),
+    )
+    with whole_file(out, overwrite=True) as file:
+        file.write(page.encode(errors="replace"))
+
+
+def percent(value: float | None) -> str:
+    """A share as papers print AP: 31.2; a dash where there is none."""
+    return "–" if value is None or value != value else f"{100 * value:.1f}"  # noqa: PLR0124 - NaN
+
+
+def ap_chart(named: Mapping[str, Points], title: str = "Average precision") -> Curves:
+    """AP over steps, in per cent."""
+    return curves(
+        {name: [(x, 100 * y) for x, y in points] for name, points in named.items()},
+        title=title,
+        tell=lambda value: plain(round(value, 1)),
+        from_zero=True,
+    )
+
+
+def ap_rows(run: Run) -> list[Row]:
+    """AP of the best student, the last one, and of other networks that were measured at the end."""
+    if run.end is None:
+        return []
+    best, last = run.end.get("best") or {}, run.end.get("last") or {}
+    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if best else []
+    told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if "ap" in last else []
+    others = [name.removesuffix("_ap") for name in last if name.endswith("_ap")]
+    told += [(f"{_words(other)} at the end", f"{other}_", last) for other in others]
+    return [
+        Row(
+            name=name,
+            values=tuple(percent(figures.get(prefix + one)) for one in AP_NAMES),
+            share=figures[f"{prefix}ap"],
+        )
+        for name, prefix, figures in told
+    ]
+
+
+def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Row]:
+    """AP of each class in the best students, one value per end, highest of the last first."""
+    best = [end.get("best") or end.get("last") or {} for end in ends]
+    values = {name: [figures.get(f"ap/{name}") for figures in best] for name in classes}
+    known = {name: found for name, found in values.items() if any(value is not None for value in found)}
+    order = sorted(known, key=lambda name: -(known[name][-1] or 0.0))
+    return [
+        Row(name=name, values=tuple(percent(value) for value in known[name]), share=known[name][-1] or 0.0)
+        for name in order
+    ]
+
+
+def _planned(run: Run) -> int | None:
+    steps = run.record.get("content", {}).get("schedule", {}).get("steps")
+    return steps if isinstance(steps, int) else None
+
+
+def _label_rows(run: Run) -> list[Row]:
+    last = (run.end or {}).get("last") or {}
+    rows = []
+    for name, words in _LABEL_NAMES.items():
+        before, after = (last.get(f"labels_{when}/{name}") for when in ("before", "after"))
+        if before is not None and after is not None:
+            values = (percent(before), percent(after), f"{100 * (after - before):+.1f}")
+            rows.append(Row(name=words, values=values, share=after))
+    return rows
+
+
+def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
+    """The whole loss, and its parts by what stands before their last `/`."""
+    groups: dict[str, dict[str, Points]] = {}
+    for name, points in train.items():
+        if name.startswith("loss/"):
+            group, _, part = name.removeprefix("loss/").rpartition("/")
+            groups.setdefault(group, {})[_words(part)] = points
+    whole = {"loss": train["loss"]} if "loss" in train else {}
+    parts = [
+        curves(named, title=f"{_words(group)} loss by part" if group else "Loss by part", tell=plain)
+        for group, named in groups.items()
+    ]
+    return [curves(whole, title="Loss", tell=plain), *parts]
+
+
+def _label_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
+    found = []
+    for name, words in _LABEL_NAMES.items():
+        before, after = (evaluate.get(f"labels_{when}/{name}", []) for when in ("before", "after"))
+        if len(before) > 1 and name in ("precision", "recall", "matched_iou"):
+            found.append(ap_chart({"teacher": before, "refined": after}, title=words))
+    return found
+
+
+def _words(name: str) -> str:
+    """A figure's name as a heading: `acted/labels_kept` becomes Labels kept."""
+    text = name.rpartition("/")[2].replace("_", " ")
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,63 @@
+"""Run folders as a training leaves them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segray.data import files
+from segray.masks.instances import Instances
+from segray.train.lineage import Run, show_run
+from segray.train.metrics import MetricsLog
+from segray.train.panels import write_panels
+from segray.train.plan import Panel
+
+LeaveRun = Callable[..., Run]
+"""`leave_run(name, ap=0.25, found=2, classes=("cell", "dot"), **record)`: AP None leaves a run unfinished."""
+
+
+def panel(image_id: str, found: int) -> Panel:
+    """Three true squares, of which the student finds the first `found`, and a wrong one."""
+    masks = np.zeros((4, 64, 96), dtype=bool)
+    for index, mask in enumerate(masks):
+        mask[10:30, 24 * index : 24 * index + 16] = True
+    true = Instances.from_masks(masks[:3], provenance="gt", classes=[0, 0, 1])
+    student = Instances.from_masks(masks, provenance="student", classes=[0, 0, 1, 1])
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    chosen = student.filter(np.array([*range(found), 3]))
+    return Panel(image_id=image_id, pixels=pixels, columns=(("truth", true), ("student", chosen)))
+
+
+@pytest.fixture
+def leave_run(tmp_path: Path) -> LeaveRun:
+    """Leaves a run's folder and gives the run."""
+    runs = str(tmp_path / "runs")
+
+    def leave(
+        name: str,
+        *,
+        ap: float | None = 0.25,
+        found: int = 2,
+        classes: tuple[str, ...] = ("cell", "dot"),
+        images: tuple[str, ...] = ("a.png", "b.png"),
+        **record: object,
+    ) -> Run:
+        uri = files.join(runs, name)
+        about = {"name": name, "recipe": name, "run": "student", "classes": classes, "created": "2026-03-01"} | record
+        files.write_bytes_atomic(files.join(uri, "run.json"), json.dumps(about).encode())
+        log = MetricsLog(uri, resume_step=0)
+        for step in range(1, 301):
+            log.write("train", step, {"loss": 30 / step, "loss/labeled/mask": 20 / step, "acted/labels_kept": 2.0})
+        if ap is not None:
+            last = {"ap": ap, "ap50": 2 * ap, "ap/cell": ap, "ap/dot": ap / 2, "teacher_ap": 0.111}
+            last |= {f"labels_{when}/precision": 0.5 + 0.1 * (when == "after") for when in ("before", "after")}
+            for step in (150, 300):
+                log.write("evaluate", step, {**last, "ap": ap * step / 300})
+            end = {"step": 300, "seconds": 75.0, "best": {"step": 300.0, **last}, "last": last}
+            files.write_bytes_atomic(files.join(uri, "finished.json"), json.dumps(end).encode())
+            write_panels(uri, [panel(image_id, found) for image_id in images])
+        return show_run(runs, name)
+
+    return leave
