@@ -235,6 +235,7 @@ def _as_it_is(pieces: list[Piece]) -> list[Piece]:
     return pieces
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _order(key: int, number: int) -> npt.NDArray[np.int64]:
+    """An epoch's order; eight bytes an image, kept for both streams where one epoch ends and the next begins."""
     return np.random.default_rng(key).permutation(number)
