@@ -140,15 +140,15 @@ def test_logits_that_are_no_numbers_make_the_loss_none_too(criterion, where, bad
 
 
 def test_under_autocast_matching_and_loss_are_computed_in_float32(criterion):
-    targets = make_targets([4, 5], SIZES[:2])
-    # Logits so small that the costs of all pairs are the same to bfloat16's three digits.
+    # Dice decides alone, by less than bfloat16's three digits.
+    by_dice, targets = replace(criterion, class_weight=1e-6, mask_weight=1e-6), make_targets([4, 5], SIZES[:2])
     half, whole = (
-        Output(**{name: tuple((0.01 * x).bfloat16().to(dtype) for x in value) for name, value in vars(logits).items()})
+        Output(**{name: tuple((0.05 * x).bfloat16().to(dtype) for x in value) for name, value in vars(logits).items()})
         for logits, dtype in ((make_output(2), torch.bfloat16), (make_output(2), torch.float32))
     )
-    arguments: dict[str, Any] = {"keys": KEYS[:2], "count": criterion.count(targets)}
-    wanted = criterion(whole, targets, **arguments)
+    arguments: dict[str, Any] = {"keys": KEYS[:2], "count": by_dice.count(targets)}
+    wanted = by_dice(whole, targets, **arguments)
     with torch.autocast("cpu", torch.bfloat16):
-        found = criterion(half, targets, **arguments)
+        found = by_dice(half, targets, **arguments)
     assert {name: value.dtype for name, value in found.items()} == dict.fromkeys(wanted, torch.float32)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)
