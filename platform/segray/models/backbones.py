@@ -5,6 +5,7 @@ Knows nothing of what reads the features.
 """
 
 import logging
+from copy import deepcopy
 from typing import Any, Final
 
 import torch
@@ -101,7 +102,8 @@ def _fetch(config: HfBackbone, kind: Any, architecture: Any) -> Any:
     try:
         net, report = kind.from_pretrained(
             config.weights,
-            config=architecture,
+            config=deepcopy(architecture),
+            dtype=torch.float32,
             revision=config.revision or "main",
             output_loading_info=True,
             ignore_mismatched_sizes=True,
