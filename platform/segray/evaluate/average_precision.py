@@ -97,9 +97,8 @@ class AveragePrecision:
     def result(self) -> ApResult:
         """AP over all images so far. Equal scores rank by image id, so workers do not show in it."""
         images = [self._images[image_id] for image_id in sorted(self._images)]
-        true = [one for number, (_, true) in enumerate(images) for one in _annotations(number, true)]
-        found = [one for number, (found, _) in enumerate(images) for one in _annotations(number, found)]
-        precision = self._precision([true.size_hw for _, true in images], found, true)
+        # Class by class: COCO's tables of one class at a time are in memory, and classes do not meet anyway.
+        precision = np.stack([_precision(images, index, self.max_dets) for index in range(len(self.classes))], axis=2)
         per_class = [_mean(precision[:, :, index, 0]) for index in range(len(self.classes))]
         return ApResult(
             ap=_mean(precision[:, :, :, 0]),
@@ -110,32 +109,35 @@ class AveragePrecision:
             ap_large=_mean(precision[:, :, :, 3]),
             per_class=dict(zip(self.classes, per_class, strict=True)),
             num_images=len(images),
-            num_true=sum(not one["iscrowd"] for one in true),
+            num_true=sum(int((true.provenance != CROWD).sum()) for _, true in images),
         )
 
-    def _precision(
-        self, sizes_hw: Sequence[tuple[int, int]], found: list[dict[str, Any]], true: list[dict[str, Any]]
-    ) -> npt.NDArray[np.float64]:
-        """(IoU 10, recall 101, class, area range 4); -1 where there is nothing to be found.
 
-        Read from the array, since the library's summary gives some figures for 100 detections only.
-        """
-        if not true:
-            return np.full((10, 101, len(self.classes), 4), -1.0)
-        frame = {
-            "images": [{"id": n, "height": height, "width": width} for n, (height, width) in enumerate(sizes_hw)],
-            "categories": [{"id": index, "name": name} for index, name in enumerate(self.classes)],
-        }
-        matching = COCOeval_faster(
-            COCO(frame | {"annotations": _numbered(true)}),
-            COCO(frame | {"annotations": _numbered(found)}),
-            "segm",
-            rle_iou_max_workers=1,
-        )
-        matching.params.maxDets = [self.max_dets]
-        matching.evaluate()
-        matching.accumulate()
-        return np.asarray(matching.eval["precision"])[..., 0]
+def _precision(images: Sequence[tuple[Instances, Instances]], index: int, max_dets: int) -> npt.NDArray[np.float64]:
+    """One class's (IoU 10, recall 101, area range 4); -1 where there is nothing to be found.
+
+    Read from the array, since the library's summary gives some figures for 100 detections only.
+    """
+    own = [(np.flatnonzero(found.classes == index), np.flatnonzero(true.classes == index)) for found, true in images]
+    if not any(len(there) for _, there in own):
+        return np.full((10, 101, 4), -1.0)
+    kept = [number for number, (said, there) in enumerate(own) if len(said) or len(there)]
+    frame = {
+        "images": [{"id": n, "height": images[n][1].size_hw[0], "width": images[n][1].size_hw[1]} for n in kept],
+        "categories": [{"id": index, "name": ""}],
+    }
+    found = [one for n in kept for one in _annotations(n, images[n][0], own[n][0])]
+    true = [one for n in kept for one in _annotations(n, images[n][1], own[n][1])]
+    matching = COCOeval_faster(
+        COCO(frame | {"annotations": _numbered(true)}),
+        COCO(frame | {"annotations": _numbered(found)}),
+        "segm",
+        rle_iou_max_workers=1,
+    )
+    matching.params.maxDets = [max_dets]
+    matching.evaluate()
+    matching.accumulate()
+    return np.asarray(matching.eval["precision"])[:, :, 0, :, 0]
 
 
 def _best(found: Instances, most: int) -> npt.NDArray[np.int64]:
@@ -148,7 +150,7 @@ def _best(found: Instances, most: int) -> npt.NDArray[np.int64]:
     return order[ranks < most]
 
 
-def _annotations(image: int, instances: Instances) -> list[dict[str, Any]]:
+def _annotations(image: int, instances: Instances, rows: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     size = [int(side) for side in instances.size_hw]
     return [
         {
@@ -159,7 +161,7 @@ def _annotations(image: int, instances: Instances) -> list[dict[str, Any]]:
             "iscrowd": int(instances.provenance[row] == CROWD),
             "score": float(instances.scores[row]),
         }
-        for row in range(len(instances))
+        for row in rows.tolist()
     ]
 
 

@@ -127,7 +127,8 @@ def _y_axis(values: Sequence[float], from_zero: bool) -> tuple[_Scale, list[floa
     """The scale and where its marks stand."""
     low, high = min(values), max(values)
     if not from_zero and low > 0 and high / low > _LOG_FROM:
-        return _Scale(low=low, high=high, log=True), _powers(low, high)
+        low = max(value for value in _powers(low / 10, low))
+        return _Scale(low=low, high=high, log=True), _marks(_powers(low, high))
     low = min(low, 0.0) if from_zero else low
     step = nice(max(high - low, abs(high) * 1e-3, 1e-9) / 4)
     first, last = math.floor(low / step + 1e-6), max(math.ceil(high / step - 1e-6), math.floor(low / step) + 1)
@@ -135,11 +136,15 @@ def _y_axis(values: Sequence[float], from_zero: bool) -> tuple[_Scale, list[floa
 
 
 def _powers(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between two values; powers only where that is many."""
+    """1, 2 and 5 times powers of ten between two values."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
-    inside = [value for value in values if low <= value <= high]
-    return inside if len(inside) <= 6 else [value for value in inside if math.isclose(math.log10(value) % 1, 0)]
+    return [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+
+
+def _marks(values: list[float]) -> list[float]:
+    """All of them, or the lowest and the powers of ten where they are many."""
+    return values if len(values) <= 6 else [values[0], *(v for v in values[1:] if math.isclose(math.log10(v) % 1, 0))]
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:

@@ -32,6 +32,8 @@ def test_wide_spans_are_logarithmic() -> None:
     chart = curves({"loss": [(0, 100.0), (1, 10.0), (2, 1.0)]}, title="", tell=tell)
     assert chart.lines[0].points == "0.00,0.00 50.00,50.00 100.00,100.00"
     assert [mark.text for mark in chart.y_marks] == ["1", "10", "100"]
+    chart = curves({"loss": [(0, 30.0), (1, 3.0)]}, title="", tell=tell)
+    assert next((mark.at, mark.text) for mark in chart.y_marks) == (0, "2")
 
 
 @pytest.mark.parametrize("values", [[5.0, 5.0], [0.0, 0.0], [-3.0, -1.0], [1e-9, 2e-9], [2.0], [0.0, 1e6]])
