@@ -12,9 +12,9 @@ from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PAD
 Whole = Callable[..., View]
 
 
-def noisy(number: int = 20, cells: int = 16, threshold: float = 0.0) -> Guesses:
+def noisy(number: int = 20, threshold: float = 0.0) -> Guesses:
     generator = torch.Generator().manual_seed(3)
-    logits = torch.randn((number, cells, cells), generator=generator)
+    logits = torch.randn((number, 16, 24), generator=generator)
     return Guesses(classes=torch.zeros(number), scores=torch.ones(number), logits=logits, threshold=threshold)
 
 
@@ -28,7 +28,7 @@ def cells_of(points: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("num_points", [1, 3, 5])
 def test_points_are_different_cell_centres_inside_the_mask(whole: Whole, num_points: int, threshold: float) -> None:
     guesses = noisy(threshold=threshold)
-    points, labels = draw_points(guesses, whole((64, 64)), num_points=num_points, distribution="probability", key=0)
+    points, labels = draw_points(guesses, whole((64, 96)), num_points=num_points, distribution="probability", key=0)
     assert points.shape == (20, num_points, 2)
     assert torch.equal(labels, torch.full((20, num_points), FOREGROUND))
     for cells, logits in zip(cells_of(points), guesses.logits, strict=True):
@@ -49,7 +49,7 @@ def test_where_cells_run_out_points_are_padding(whole: Whole, inside: int, num_p
 
 @pytest.mark.parametrize("distribution", ["probability", "softmax"])
 def test_no_point_lies_outside_the_image(whole: Whole, distribution: Literal["probability", "softmax"]) -> None:
-    view = whole((41, 22), (64, 64))
+    view = whole((41, 22), (64, 96))
     points, labels = draw_points(noisy(), view, num_points=5, distribution=distribution, key=0)
     assert (labels == FOREGROUND).all()
     assert points[..., 0].max() < 22
@@ -82,7 +82,7 @@ def test_chances_are_those_of_drawing_without_replacement(
 
 def test_a_key_is_a_draw(whole: Whole) -> None:
     def draw(key: int) -> torch.Tensor:
-        return draw_points(noisy(), whole((64, 64)), num_points=3, distribution="probability", key=key)[0]
+        return draw_points(noisy(), whole((64, 96)), num_points=3, distribution="probability", key=key)[0]
 
     before = torch.random.get_rng_state()
     assert torch.equal(draw(1), draw(1))
