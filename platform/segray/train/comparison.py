@@ -13,9 +13,8 @@ from segray.pages.curves import curves
 from segray.pages.page import plain, render
 from segray.train.lineage import Run, leaves
 from segray.train.metrics import read_metrics, series
-from segray.train.panels import read_panels
+from segray.train.panels import Panel, read_panels
 from segray.train.pictures import Score, card, legend, total
-from segray.train.plan import Panel
 from segray.train.report import AP_NAMES, TEMPLATES, Row, ap_chart, class_rows, percent
 
 

@@ -18,8 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from segray.data import files
-from segray.train.panels import write_panels
-from segray.train.plan import Panel
+from segray.train.panels import Panel, write_panels
 
 RUN, FINISHED = "run.json", "finished.json"
 

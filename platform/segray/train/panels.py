@@ -3,15 +3,27 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from segray.data import files
 from segray.masks.instances import Instances
-from segray.train.plan import Panel
 
 FOLDER, CARD = "panels", "panels.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel:
+    """One image and what was made of it, to look at."""
+
+    image_id: str
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    columns: tuple[tuple[str, Instances], ...]
+    """Title and masks, from the truth on the left to the student on the right."""
 
 
 def write_panels(run: str, panels: Sequence[Panel]) -> None:

@@ -9,7 +9,7 @@ from segray.masks import matching
 from segray.masks.instances import Instances
 from segray.pages import overlay
 from segray.pages.page import data_uri
-from segray.train.plan import Panel
+from segray.train.panels import Panel
 
 SIDE_PX = 400
 """Longer side of a picture; smaller images are enlarged, so that outlines are fine."""

@@ -9,9 +9,8 @@ import torch
 from segray.config.schedule import Schedule
 from segray.config.train import TrainConfig
 from segray.data.training_rows import TrainingRows
-from segray.masks.instances import Instances
-from segray.models.student import Pixels
 from segray.train.objective import Objective
+from segray.train.panels import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +23,6 @@ class Context:
     device: torch.device
     parents: Mapping[str, str]
     """Folder of the student of each run that this one builds on, by the run's name."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Panel:
-    """One image and what was made of it, to look at."""
-
-    image_id: str
-    pixels: Pixels
-    columns: tuple[tuple[str, Instances], ...]
-    """Title and masks, from the truth on the left to the student on the right."""
 
 
 class Evaluator(Protocol):

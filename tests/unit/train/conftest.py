@@ -11,8 +11,7 @@ from segray.data import files
 from segray.masks.instances import Instances
 from segray.train.lineage import Run, show_run
 from segray.train.metrics import MetricsLog
-from segray.train.panels import write_panels
-from segray.train.plan import Panel
+from segray.train.panels import Panel, write_panels
 
 LeaveRun = Callable[..., Run]
 """`leave_run(name, ap=0.25, found=2, classes=("cell", "dot"), **record)`: AP None leaves a run unfinished."""

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from segray.masks.instances import Instances
-from segray.train.panels import read_panels, write_panels
-from segray.train.plan import Panel
+from segray.train.panels import Panel, read_panels, write_panels
 
 
 def instances(rng: np.random.Generator, number: int) -> Instances:
