@@ -1,19 +1,24 @@
 """What commands show people: progress, summaries, tables, errors. Knows rich, and plain lines where nobody watches."""
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from segray.data.exports.tally import ExportSummary
 from segray.data.store import StoreInfo
+from segray.evaluate.average_precision import ApResult
 from segray.jobs.label import Progress as LabelProgress
 from segray.jobs.label import Show
+from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
+from segray.train.lineage import Run
+from segray.train.watch import Progress as TrainProgress
 
 out = Console()
 err = Console(stderr=True)
@@ -60,6 +65,105 @@ def _rate(at: LabelProgress) -> str:
     left_s = (at.total - at.done) * working_s / max(at.done, 1)
     refused = f", {at.refused} refused" if at.refused else ""
     return f"{at.done / working_s:.2f} images/s, {at.masks} masks{refused}, {duration(left_s)} left"
+
+
+@contextmanager
+def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
+    """Shows a training's progress, run after run: bars on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        yield _train_lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Progress(*columns, console=err) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(at: TrainProgress) -> None:
+            if at.run not in tasks:
+                tasks[at.run] = progress.add_task(at.run, total=at.steps, rate="")
+            progress.update(tasks[at.run], completed=at.step, rate=_train_rate(at))
+
+        yield show
+
+
+def _train_lines() -> Callable[[TrainProgress], None]:
+    last = 0.0
+
+    def show(at: TrainProgress) -> None:
+        nonlocal last
+        if at.step == at.steps or time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            err.print(f"{at.run}: {at.step}/{at.steps} steps, {_train_rate(at)}", highlight=False)
+
+    return show
+
+
+def _train_rate(at: TrainProgress) -> str:
+    figures = [f"{name} {at.figures[name]:.3g}" for name in ("loss", "ap") if name in at.figures]
+    left = f"{duration((at.steps - at.step) / at.steps_per_s)} left" if at.steps_per_s else ""
+    return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *figures, left) if part)
+
+
+def run_results(results: Sequence[RunResult]) -> None:
+    """The end of a training: each run, where it is, what it reached."""
+    rows = []
+    for one in results:
+        last, best = one.end["last"], one.end["best"] or {}
+        reached = ", ".join(
+            f"{name} {100 * last[name]:.1f} (best {100 * best.get(name, last[name]):.1f})"
+            for name in ("ap", "ap50", "miou")
+            if name in last
+        )
+        note = (
+            "finished before, --fresh trains anew"
+            if one.was_finished
+            else f"{duration(one.end['seconds'])} of training"
+        )
+        rows.append((one.name, reached or "not measured", note, one.folder.uri))
+    table(("run", "last student, %", "", "folder"), rows)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows done of all: a bar on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        last = 0.0
+
+        def line(done: int, total: int) -> None:
+            nonlocal last
+            if done == total or time.monotonic() - last >= LINE_EVERY_S:
+                last = time.monotonic()
+                err.print(f"{what}: {done}/{total}", highlight=False)
+
+        yield line
+        return
+    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def ap_result(result: ApResult) -> None:
+    """AP of a student, in percent."""
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    rows = [(name, _percent(getattr(result, name))) for name in names]
+    table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
+
+
+def runs(found: Sequence[Run]) -> None:
+    """Runs and what their last students reached."""
+    rows = [
+        (one.name, "finished" if one.end else "not finished", _percent(one.figures.get("last.ap", math.nan)))
+        for one in found
+    ]
+    table(("run", "", "AP, %"), rows)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def duration(seconds: float) -> str:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from segray.config import base
+from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 
 T = TypeVar("T")
-Job = LabelConfig | TrainConfig
-JOBS: Mapping[str, type[Job]] = {"label": LabelConfig, "train": TrainConfig}
+Job = LabelConfig | TrainConfig | EvaluateConfig
+JOBS: Mapping[str, type[Job]] = {"label": LabelConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Job:

@@ -15,11 +15,11 @@ from segray.data.sources import open_source
 from segray.data.training_rows import TrainingRows, probe_all
 from segray.errors import TrainError
 from segray.recipes import plans
+from segray.sam.device import place
 from segray.train.folder import RunFolder
 from segray.train.group import Group
 from segray.train.plan import RunPlan
 from segray.train.session import RunJob, run_worker
-from segray.sam.device import place
 from segray.train.watch import Progress, watching
 
 CODE_VERSION = 1
@@ -137,7 +137,11 @@ def _record(
         "classes": list(rows["labeled"].rows.classes),
         "parents": {name: folders[name].name for name in plan.parents},
         "data": {
-            role: {"source": plain(getattr(config.data, role)), "fingerprint": one.rows.fingerprint, "images": len(one.rows)}
+            role: {
+                "source": plain(getattr(config.data, role)),
+                "fingerprint": one.rows.fingerprint,
+                "images": len(one.rows),
+            }
             for role, one in rows.items()
         },
         "config": plain(config),
@@ -147,7 +151,9 @@ def _record(
 def _rows(folder: str, source: Source, classes: Sequence[str] | None, *, with_masks: bool) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their content decides."""
     with tempfile.TemporaryDirectory() as scratch:
-        built = TrainingRows.build(open_source(source), Path(scratch) / "rows.arrow", classes=classes, with_masks=with_masks)
+        built = TrainingRows.build(
+            open_source(source), Path(scratch) / "rows.arrow", classes=classes, with_masks=with_masks
+        )
         uri = files.join(folder, f"{built.fingerprint}.arrow")
         files.write_bytes_atomic(uri, built.path.read_bytes())
     return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)))

@@ -13,13 +13,14 @@ from segray.config.train import TrainConfig
 from segray.config.views import WeakView
 from segray.data import images
 from segray.data.training_rows import TrainingRows
-from segray.evaluate.average_precision import AveragePrecision, ApResult
+from segray.evaluate.average_precision import ApResult, AveragePrecision
 from segray.evaluate.pseudo_labels import LabelQuality, Quality
 from segray.evaluate.students import Example, chosen, gather
 from segray.masks.instances import Instances
 from segray.models.student import Student
 from segray.train.objective import Objective
-from segray.train.plan import Context, EvaluationRows, Panel
+from segray.train.panels import Panel
+from segray.train.plan import Context, EvaluationRows
 
 MAX_PIXELS = 1 << 28
 
@@ -108,8 +109,7 @@ class InstanceEvaluator:
 
     def panels(self, objective: Objective[Any], number: int) -> list[Panel]:
         """Images with the truth, the teacher's labels where there are any, and what the student finds."""
-        hidden = self.rows.hidden if isinstance(objective, LabelsImages) else None
-        rows = hidden or self.rows.validation
+        rows = self.rows.validation or self.rows.hidden
         if rows is None:
             return []
         return [self._panel(objective, rows, index) for index in chosen(len(rows), number)]

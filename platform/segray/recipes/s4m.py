@@ -61,7 +61,10 @@ def plans(config: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
         recipe="s4m",
         name="teacher",
         schedule=recipe.teacher.schedule,
-        settings={"distillation": plain(recipe.teacher)["distillation"], **(sam if recipe.teacher.distillation else {})},
+        settings={
+            "distillation": plain(recipe.teacher)["distillation"],
+            **(sam if recipe.teacher.distillation else {}),
+        },
         objective=partial(TeacherObjective.build, recipe=recipe),
         evaluator=instance_evaluator,
     )
@@ -118,7 +121,8 @@ class TeacherObjective(Objective[TeacherInputs]):
         """`sam` is needed where the settings distill."""
         distillation = settings.distillation
         self.student, self.settings, self.sam = student, settings, sam
-        self.module = TeacherStep(student, StructureCriterion(weight=distillation.weight) if distillation else None)
+        self.distillation = StructureCriterion(weight=distillation.weight) if distillation else None
+        self.module = TeacherStep(student, self.distillation)
 
     @classmethod
     def build(cls, context: Context, *, recipe: S4M) -> "TeacherObjective":
@@ -142,8 +146,8 @@ class TeacherObjective(Objective[TeacherInputs]):
     @override
     def count(self, prepared: TeacherInputs) -> torch.Tensor:
         counts = [self.student.criterion.count(prepared.labeled.targets)]
-        if self.module.distillation is not None:
-            counts.append(self.module.distillation.count(prepared.structures))
+        if self.distillation is not None:
+            counts.append(self.distillation.count(prepared.structures))
         return torch.cat(counts)
 
 
@@ -248,9 +252,7 @@ class StudentObjective(Objective[StudentInputs]):
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
 
     def _refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        return self.refiner.refine(
-            batch.images, batch.views, guesses, keys=batch.keys, image_ids=batch.image_ids
-        )
+        return self.refiner.refine(batch.images, batch.views, guesses, keys=batch.keys, image_ids=batch.image_ids)
 
     def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
         """How often each component acted; shares are of images, or of labels."""

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any, cast
 
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -28,7 +29,8 @@ def run_on_ray(job: RunJob) -> None:
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=(workers.min_count, workers.count) if workers.min_count else workers.count,
+            # Its type says more than an int only since elastic training, of which the stubs know nothing.
+            num_workers=cast(int, (workers.min_count, workers.count) if workers.min_count else workers.count),
             use_gpu=workers.gpus > 0,
             resources_per_worker={"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
         ),
@@ -37,6 +39,7 @@ def run_on_ray(job: RunJob) -> None:
             name=f"{job.folder.name}-{time.time_ns()}",
             storage_path=files.absolute(files.join(job.folder.uri, "ray")),
             failure_config=_failures(workers),
+            logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
     try:
@@ -46,12 +49,13 @@ def run_on_ray(job: RunJob) -> None:
 
 
 def _failures(workers: TrainWorkers) -> FailureConfig:
-    return FailureConfig(
-        max_failures=workers.max_failures,
-        max_preemption_failures=workers.max_preemption_failures,
-        preemption_grace_s=workers.preemption_grace_s,
-        relax_collectives_on_preemption=workers.preemption_grace_s > 0,
-    )
+    settings: dict[str, Any] = {
+        "max_failures": workers.max_failures,
+        "max_preemption_failures": workers.max_preemption_failures,
+        "preemption_grace_s": workers.preemption_grace_s,
+        "relax_collectives_on_preemption": workers.preemption_grace_s > 0,
+    }
+    return FailureConfig(**settings)
 
 
 def _worker(config: dict[str, RunJob]) -> None:

@@ -81,7 +81,9 @@ class Session:
         plan, config = self.job.plan, self.job.config
         start = self._resume()
         metrics = MetricsLog(self.job.folder.uri, resume_step=start) if self.group.leads else None
-        tracker = open_tracker(config.tracking, self.job.folder.uri, self.job.folder.name, config, leads=self.group.leads)
+        tracker = open_tracker(
+            config.tracking, self.job.folder.uri, self.job.folder.name, config, leads=self.group.leads
+        )
         self.metrics, self.tracker = metrics, tracker
         loader = StepLoader(
             self.labeled,
@@ -106,9 +108,7 @@ class Session:
         if not found:
             return 0
         newest = found[0]
-        checkpoint.load(
-            newest, modules=self.modules, optimizer=self.loop.optimizer, device=self.group.device
-        )
+        checkpoint.load(newest, modules=self.modules, optimizer=self.loop.optimizer, device=self.group.device)
         self.best, self.seconds_before = newest.best, newest.seconds
         log.info("going on from step %d", newest.step)
         return newest.step

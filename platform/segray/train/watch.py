@@ -50,7 +50,8 @@ def _follow(folder: RunFolder, steps: int, show: Callable[[Progress], None], ove
         last_look = over.wait(LOOK_EVERY_S)
         found = _lines(folder)
         if found != seen:
-            seen, figures, step = found, {}, 0
+            seen, step = found, 0
+            figures: dict[str, float] = {}
             for line in found.splitlines():
                 entry = _parsed(line)
                 step = int(entry.pop("step", step))

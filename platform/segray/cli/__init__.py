@@ -1,0 +1,37 @@
+"""The `segray` command. Each subcommand imports only what it needs: `check` runs where torch is not installed.
+
+Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused, 4 stopped by the budget.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from segray.cli import demonstration, labeling, runs, stores, training
+from segray.cli.common import FAILED, WRONG, Config, Overrides, app
+from segray.config import base, jobs
+from segray.errors import ConfigError, SegrayError
+
+app.info.help = __doc__
+
+
+@app.command()
+def check(config: Config, overrides: Overrides = None) -> None:
+    """Check a config: all mistakes at once, or what it comes to."""
+    loaded = jobs.load(config, overrides or ())
+    typer.echo(f"{config}: a {loaded.job} job, {base.fingerprint(loaded)}")
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run a command; `arguments` go before those of the command line. Ends the process with the exit status."""
+    try:
+        app([*arguments, *sys.argv[1:]])
+    except SegrayError as error:
+        typer.echo(f"segray: {error}", err=True)
+        sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
+
+
+__all__ = ["app", "demonstration", "labeling", "main", "runs", "stores", "training"]

@@ -1,0 +1,35 @@
+"""What all subcommands share: the app, its arguments, its exit statuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segray.config import jobs
+from segray.config.label import LabelConfig
+
+if TYPE_CHECKING:
+    from segray.data.store import Store
+
+FAILED, WRONG, REFUSED, BUDGET = 1, 2, 3, 4
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Config = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, values as in TOML.", show_default=False)]
+StoreOrConfig = Annotated[
+    str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)
+]
+
+
+def open_store(store_or_config: str) -> Store:
+    """The store itself, or the one that a label config names."""
+    from segray.data.store import Store
+
+    if not store_or_config.endswith(".toml"):
+        return Store.open(store_or_config)
+    from segray.jobs.label import find_store
+
+    return find_store(jobs.load_as(LabelConfig, Path(store_or_config)))

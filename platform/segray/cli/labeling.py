@@ -1,0 +1,67 @@
+"""Commands about labels: label, export, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, open_store
+from segray.config import jobs
+from segray.config.label import LabelConfig
+
+
+@app.command()
+def label(config: Config, overrides: Overrides = None) -> None:
+    """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
+    loaded = jobs.load_as(LabelConfig, config, overrides or ())
+    from segray import console
+    from segray.jobs.label import label as run
+
+    with console.label_progress("labeling") as show:
+        summary = run(loaded, show)
+    console.label_summary(summary)
+    share, bound = summary.store_refused_share, loaded.limits.max_refused
+    if share > bound:
+        typer.echo(
+            f"{share:.1%} of the store's images are refused, above limits.max_refused {bound:.1%}: `segray report`"
+            " shows which and why, retry_refused=true tries them again",
+            err=True,
+        )
+        raise typer.Exit(REFUSED)
+    if summary.outcome == "budget":
+        typer.echo("stopped by cost.budget; raise it and run the same command to go on", err=True)
+        raise typer.Exit(BUDGET)
+
+
+@app.command()
+def export(
+    store: StoreOrConfig,
+    out: Annotated[Path, typer.Option(help="The file or folder to write.", show_default=False)],
+    form: Annotated[str, typer.Option("--format", help="coco, coco-polygons, cvat, yolo, voc, label-studio or png.")],
+    corrections: Annotated[
+        list[str] | None, typer.Option(help="COCO or Label Studio JSON that takes precedence.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+) -> None:
+    """Write a store in another tool's format."""
+    from segray import console
+    from segray.jobs.outputs import export as run
+
+    summary = run(open_store(store), form, out, corrections=corrections or (), overwrite=overwrite)
+    console.export_summary(summary, out)
+
+
+@app.command()
+def report(
+    store: StoreOrConfig,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("out/report.html"),
+    corrections: Annotated[list[str] | None, typer.Option(help="As for export.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="How many images to show.")] = 24,
+) -> None:
+    """Write one HTML file to look at: masks, refused images and why, distributions, cost."""
+    from segray.jobs.outputs import report as run
+
+    run(open_store(store), out, corrections=corrections or (), sample=sample)
+    typer.echo(f"report: {out}")

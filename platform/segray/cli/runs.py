@@ -1,0 +1,114 @@
+"""Commands about runs: `segray runs ls|show|compare|report|names|rollback`, `segray promote`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from segray.cli.common import app
+
+runs_app = typer.Typer(no_args_is_help=True, help="List, show and compare runs; what names stand for.")
+app.add_typer(runs_app, name="runs")
+
+Runs = Annotated[str, typer.Argument(help="The folder that holds runs.", show_default=False)]
+Run = Annotated[str, typer.Argument(help="A run's folder.", show_default=False)]
+
+
+def _parts(run: str) -> tuple[str, str]:
+    """A run's folder as the folder of runs and the run's name."""
+    from segray.data import files
+
+    bare = run.rstrip("/")
+    return files.parent(files.absolute(bare)), bare.rsplit("/", 1)[-1]
+
+
+@runs_app.command("ls")
+def runs_ls(runs: Runs) -> None:
+    """List runs with what they reached."""
+    from segray import console
+    from segray.train.lineage import list_runs
+
+    console.runs(list_runs(runs))
+
+
+@runs_app.command("show")
+def runs_show(run: Run) -> None:
+    """Which data, weights and config made a student, and what came before it."""
+    from segray.train.lineage import ancestors, show_run
+
+    folder, name = _parts(run)
+    found = show_run(folder, name)
+    for one in [found, *ancestors(folder, found)]:
+        typer.echo(json.dumps({**one.record, "figures": one.figures}, indent=1))
+
+
+@runs_app.command("compare")
+def runs_compare(
+    first: Run,
+    second: Run,
+    out: Annotated[Path | None, typer.Option(help="An HTML page with both, to look at.")] = None,
+) -> None:
+    """Where two runs differ, in what they were given and in what they reached."""
+    from segray import console
+    from segray.errors import ConfigError
+    from segray.train.comparison import compare_report
+    from segray.train.lineage import compare_runs
+
+    (folder, one), (other_folder, other) = _parts(first), _parts(second)
+    if folder != other_folder:
+        raise ConfigError(f"{first} and {second} are not in one folder of runs")
+    found = compare_runs(folder, one, other)
+    rows = [(each.path, str(each.first), str(each.second)) for each in (*found.content, *found.figures)]
+    console.table(("", one, other), rows)
+    if out is not None:
+        compare_report({one: found.first, other: found.second}, out)
+        typer.echo(f"page: {out}")
+
+
+@runs_app.command("report")
+def runs_report(
+    run: Run, out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("out/run.html")
+) -> None:
+    """Write one HTML file to look at: curves, AP, how often components acted, images."""
+    from segray.train.lineage import show_run
+    from segray.train.report import write_report
+
+    write_report(show_run(*_parts(run)), out)
+    typer.echo(f"report: {out}")
+
+
+@runs_app.command("names")
+def runs_names(runs: Runs) -> None:
+    """What promoted names stand for."""
+    from segray import console
+    from segray.train.lineage import promotions
+
+    console.table(("name", "run", "student", "since"), [(p.name, p.run, p.which, p.time) for p in promotions(runs)])
+
+
+@runs_app.command("rollback")
+def runs_rollback(
+    runs: Runs, name: Annotated[str, typer.Argument(help="A promoted name.", show_default=False)]
+) -> None:
+    """Let a name stand for what it stood for before."""
+    from segray.train.lineage import rollback
+
+    now = rollback(runs, name)
+    typer.echo(f"{name}: {now.student}")
+
+
+@app.command()
+def promote(
+    run: Run,
+    name: Annotated[str, typer.Argument(help="What serving knows the student by.", show_default=False)],
+    which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
+    force: Annotated[bool, typer.Option(help="Even where the run is not finished.")] = False,
+) -> None:
+    """Give a student a name to load it by; `segray runs rollback` takes it back."""
+    from segray.train.lineage import promote as give
+
+    now = give(*_parts(run), name, which, force=force)
+    typer.echo(f"{name}: {now.student}")

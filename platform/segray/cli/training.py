@@ -1,0 +1,79 @@
+"""Commands about students: train, evaluate, split."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from segray.cli.common import Config, Overrides, app
+from segray.config import jobs
+from segray.config.evaluate import EvaluateConfig
+from segray.config.sources import CocoSource
+from segray.config.train import TrainConfig
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option(help="Remove what this config's runs have left, and start over.")] = False,
+) -> None:
+    """Train a student. The same command again goes on where it was stopped."""
+    loaded = jobs.load_as(TrainConfig, config, overrides or ())
+    from segray import console
+    from segray.jobs.train import train as run
+
+    with console.train_progress() as show:
+        results = run(loaded, fresh=fresh, show=show)
+    console.run_results(results)
+
+
+@app.command()
+def evaluate(config: Config, overrides: Overrides = None) -> None:
+    """Measure a student on images with known masks."""
+    loaded = jobs.load_as(EvaluateConfig, config, overrides or ())
+    from segray import console
+    from segray.jobs.evaluate import evaluate as run
+
+    with console.counting("evaluating") as show:
+        result = run(loaded, show)
+    console.ap_result(result)
+    typer.echo(f"figures and predictions: {loaded.out}")
+
+
+@app.command()
+def split(
+    annotations: Annotated[str, typer.Argument(help="A COCO file.", show_default=False)],
+    share: Annotated[
+        list[float] | None, typer.Option(help="Share of labeled images; several times for several.")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Instead: this share for validation, the rest to train.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="The folder of its images.")] = ".",
+    out: Annotated[str, typer.Option(help="The folder to write to.")] = "out/splits",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same splits, nested in each other.")] = 0,
+    group_pattern: Annotated[str | None, typer.Option(help="Regular expression: equal matches stay together.")] = None,
+    group_field: Annotated[
+        str | None, typer.Option(help="Images with equal values of this entry stay together.")
+    ] = None,
+    near_bits: Annotated[int | None, typer.Option(help="Near-duplicates stay together; 6 is usual.")] = None,
+) -> None:
+    """Split a COCO file into labeled and unlabeled images, or training and validation: seeded, stratified, by group."""
+    if (share is None) == (holdout is None):
+        raise typer.BadParameter("give --share (labeled and unlabeled) or --holdout (training and validation)")
+    from segray import console
+    from segray.data.splits import Grouping, Splitter, write_holdout, write_shares
+
+    grouping = Grouping(pattern=group_pattern, field=group_field, near_bits=near_bits)
+    splitter = Splitter(CocoSource(uri=images, annotations=annotations), seed, grouping)
+    if holdout is not None:
+        done = write_holdout(splitter, holdout, out)
+        typer.echo(f"{out}: {len(done.first)} images to train, {len(done.second)} for validation")
+        return
+    rows = [
+        (f"{one.share:g}", str(len(one.first)), str(len(one.second)))
+        for one in write_shares(splitter, share or [], out)
+    ]
+    console.table(("share", "labeled", "unlabeled"), rows)

@@ -1,0 +1,71 @@
+"""The evaluate job: a student on images with known masks, in this process."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segray.config.evaluate import EvaluateConfig
+from segray.data import files
+from segray.data.sources import open_source
+from segray.data.training_rows import TrainingRows
+from segray.evaluate.average_precision import ApResult
+from segray.evaluate.students import Example, gather
+from segray.masks.instances import Instances
+from segray.models.package import load_student
+from segray.recipes.instances import RowExamples
+from segray.sam.device import place
+
+FIGURES, PREDICTIONS = "figures.json", "predictions.json"
+
+
+def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = None) -> ApResult:
+    """Measure; figures and predictions are left in `config.out`. `show` is told images done and in all.
+
+    Raises:
+        BackendError: the folder holds no student that this version knows.
+        SourceError, TrainError: the images or masks cannot be used.
+    """
+    student = load_student(config.student, place(config.device, "float32", compiled=False))
+    predictions: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = TrainingRows.build(open_source(config.data), Path(scratch) / "rows.arrow", classes=student.classes)
+        total = min(config.max_images or len(rows), len(rows))
+        done = 0
+
+        def seen(example: Example, found: Instances) -> None:
+            nonlocal done
+            done += 1
+            predictions.extend(_coco_results(example.image_id, found, student.classes))
+            if show is not None:
+                show(done, total)
+
+        gathered = gather(
+            student.predict,
+            RowExamples(rows),
+            classes=student.classes,
+            max_dets=student.settings.predict.top_k,
+            limit=config.max_images,
+            batch=config.images_per_batch,
+            seen=seen,
+        )
+    result = gathered.result()
+    figures = {"student": config.student, "images": total, **result.to_json()}
+    files.write_bytes_atomic(files.join(config.out, FIGURES), json.dumps(figures, indent=1).encode())
+    files.write_bytes_atomic(files.join(config.out, PREDICTIONS), json.dumps(predictions).encode())
+    return result
+
+
+def _coco_results(image_id: str, found: Instances, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """COCO's results entries, with names in the place of numbers, which are each file's own."""
+    height, width = found.size_hw
+    return [
+        {
+            "file_name": image_id,
+            "category": classes[int(found.classes[index])],
+            "segmentation": {"size": [height, width], "counts": found.counts[index].decode("ascii")},
+            "score": round(float(found.scores[index]), 5),
+        }
+        for index in range(len(found))
+    ]
