@@ -91,3 +91,70 @@ def write_coco(
     }
     (folder / "instances.json").write_text(json.dumps(document))
     return CocoSource(uri=str(folder / "images"), annotations=str(folder / "instances.json"))
+
+
+_STUDENT = """
+[student]
+num_queries = 6
+hidden_dim = 32
+mask_feature_size = 16
+num_heads = 2
+pixel_decoder_layers = 1
+pixel_decoder_feedforward = 32
+decoder_layers = 1
+decoder_feedforward = 32
+num_points = 64
+predict = { side = 64, top_k = 6 }
+"""
+_TRAINING = """
+job = "train"
+runs = "{runs}"
+view = {{ canvas_hw = [64, 64] }}
+workers = {{ count = 0 }}
+tracking = {{ wandb = "off" }}
+rhythm = {{ log_every = 1, checkpoint_every = 2 }}
+"""
+_SCHEDULE = "{{ steps = {steps}, labeled_batch = 4, unlabeled_batch = 4, learning_rate = 0.01, clip_norm = 1.0 }}"
+_RECIPES = {
+    "supervised": """
+[recipe]
+kind = "supervised"
+schedule = {schedule}
+""",
+    # Random weights are sure of nothing and see large masks only: every constant is such that it acts all the same.
+    "s4m": """
+[recipe]
+kind = "s4m"
+teacher = {{ schedule = {schedule}, distillation = {{ num_points = 8 }} }}
+[recipe.student]
+schedule = {schedule}
+pseudo_labels = {{ score_threshold = 0.0 }}
+arp = {{ min_area = 0.0 }}
+ema = {{ burn_in = 0.4, half_life = 1.0 }}
+""",
+}
+
+
+def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4) -> Path:
+    """A training of seconds, as a config file: images of 64 pixels, a student of few weights, in this process.
+
+    Eight labeled images, eight unlabeled ones whose masks are known as `hidden`, four for validation.
+
+    Args:
+        folder: becomes the home of images, runs and the file.
+        recipe: supervised or s4m.
+        steps: of each run.
+    """
+    sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
+    data = "".join(
+        f'[data.{role}]\nkind = "coco"\nuri = "{sources[name].uri}"\nannotations = "{sources[name].annotations}"\n'
+        for role, name in (*zip(_ROLES, _ROLES, strict=True), ("hidden", "unlabeled"))
+    )
+    schedule = _SCHEDULE.format(steps=steps)
+    method = _RECIPES[recipe].format(schedule=schedule)
+    path = folder / "train.toml"
+    path.write_text(_TRAINING.format(runs=folder / "runs") + method + _STUDENT + data)
+    return path
+
+
+_ROLES = {"labeled": 8, "unlabeled": 8, "validation": 4}

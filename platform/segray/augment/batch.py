@@ -8,9 +8,6 @@ import torch
 from segray.losses.criterion import Targets
 from segray.masks.view import View
 
-PADDING_RGB = (124, 116, 104)
-"""What lies outside the image on its canvas: about the mean of natural images."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:

@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from segray import draws
-from segray.augment.batch import PADDING_RGB, Batch
+from segray.augment.batch import Batch
 from segray.config.views import WeakView
 from segray.data.training_rows import TrainingRow
 from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.masks.view import View
+from segray.models.queries import PADDING_RGB
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,7 +1,7 @@
 """The methods' own settings: one class per recipe, each only its own fields.
 
-The defaults are the papers' values, made scale-free: areas are shares of the canvas, the teacher's average a half-life in
-steps, burn-in a share of the run. Sections are those of methods.md.
+The defaults are the papers' values, made scale-free: areas are shares of the canvas, the teacher's average a half-life
+in steps, burn-in a share of the run. Sections are those of methods.md.
 """
 
 from typing import Annotated, Literal
@@ -57,7 +57,7 @@ class PointRefinement:
     num_points: Count = 3
     """Points that prompt together, different ones (4.3 item 1, K)."""
     distribution: Literal["probability", "softmax"] = "probability"
-    """probability: the paper's, mask probability inside the mask; softmax: the released code's, over all logits (4.7.7)."""
+    """probability: the paper's, mask probability inside the mask; softmax: the code's, over all logits (4.7.7)."""
     box: bool = False
     """Prompt with the mask's box too (4.8)."""
     min_teacher_iou: Unit = 0.0

@@ -15,7 +15,7 @@ class WeakView:
     """Geometry, shared by all views of an image: resize, crop or pad onto the canvas, flip (methods.md 2 and 3.4)."""
 
     canvas_hw: tuple[int, int] = (128, 128)
-    """Rows and columns of every image of a batch, pixels, multiples of 32. Papers: Cityscapes 512 x 1024, COCO 1024^2."""
+    """Rows and columns of every image of a batch, pixels, multiples of 32. Papers: 512 x 1024, 1024 x 1024 (COCO)."""
     min_scale: Annotated[float, pydantic.Field(gt=0)] = 0.5
     """Smallest resize; 1 makes the image just fit into the canvas. Papers: Cityscapes 0.5 of full size, COCO 0.1."""
     max_scale: Annotated[float, pydantic.Field(gt=0)] = 2.0

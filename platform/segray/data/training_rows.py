@@ -20,9 +20,9 @@ import pyarrow as pa
 from segray.data import files, images
 from segray.data.ahead import in_order
 from segray.data.rows import ImageRow
-from segray.data.sources import Source
+from segray.data.sources import CocoImages, Source
 from segray.errors import ImageError, SourceError, TrainError
-from segray.masks.instances import UNLABELED, Instances
+from segray.masks.instances import CROWD, UNLABELED, Instances
 
 _SCHEMA = pa.schema(
     [
@@ -33,6 +33,7 @@ _SCHEMA = pa.schema(
         pa.field("width", pa.int32()),
         pa.field("counts", pa.large_list(pa.large_binary())),
         pa.field("classes", pa.large_list(pa.int32())),
+        pa.field("crowds", pa.large_list(pa.bool_())),
     ]
 )
 _CHUNK = 1024
@@ -84,7 +85,13 @@ class TrainingRows:
 
     @classmethod
     def build(
-        cls, source: Source, path: Path, *, classes: Sequence[str] | None = None, with_masks: bool = True
+        cls,
+        source: Source,
+        path: Path,
+        *,
+        classes: Sequence[str] | None = None,
+        with_masks: bool = True,
+        crowds: bool = False,
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
 
@@ -93,6 +100,7 @@ class TrainingRows:
             path: the file; its folder is made.
             classes: names by the class id that masks shall have, matched by name; none: the source's own.
             with_masks: False leaves masks unread: unlabeled images.
+            crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
 
         Raises:
             TrainError: no images, no masks in any, masks without a class or of a class that is not in `classes`.
@@ -102,7 +110,8 @@ class TrainingRows:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            _write(_found(source, names, with_masks=with_masks), temporary, names, with_masks)
+            kept = _found(source, names, with_masks=with_masks, crowds=crowds)
+            _write(kept, temporary, names, with_masks)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -155,10 +164,11 @@ class _Chunk:
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
-        counts, classes = batch.column("counts"), batch.column("classes")
+        counts, classes, crowds = (batch.column(name) for name in ("counts", "classes", "crowds"))
         self._masks = np.asarray(counts.offsets)
         self._known = counts.is_valid()
         self._classes = np.asarray(classes.values)
+        self._makers = np.where(crowds.values.to_numpy(zero_copy_only=False), CROWD, "gt").astype(object)
         _, offsets, data = counts.values.buffers()
         self._bytes = np.frombuffer(offsets, dtype=np.int64) if offsets else np.zeros(1, dtype=np.int64)
         self._data = memoryview(data) if data else memoryview(b"")
@@ -174,11 +184,15 @@ class _Chunk:
             start, stop = int(self._masks[index]), int(self._masks[index + 1])
             edges = self._bytes[start : stop + 1].tolist()
             counts = [bytes(self._data[a:b]) for a, b in pairwise(edges)]
-            instances = Instances.from_rle(counts, (height, width), provenance="gt", classes=self._classes[start:stop])
+            instances = Instances.from_rle(
+                counts, (height, width), provenance=self._makers[start:stop].tolist(), classes=self._classes[start:stop]
+            )
         return TrainingRow(image_id=image_id, uri=uri, instances=instances)
 
 
-def _found(source: Source, names: tuple[str, ...], *, with_masks: bool) -> Iterator[tuple[ImageRow, Instances | None]]:
+def _found(
+    source: Source, names: tuple[str, ...], *, with_masks: bool, crowds: bool
+) -> Iterator[tuple[ImageRow, Instances | None]]:
     """The source's rows with masks of our classes.
 
     Raises:
@@ -186,7 +200,7 @@ def _found(source: Source, names: tuple[str, ...], *, with_masks: bool) -> Itera
     """
     table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
     for row in source.rows():
-        instances = source.instances(row.image_id) if with_masks else None
+        instances = _masks(source, row.image_id, crowds=crowds) if with_masks else None
         if instances is not None and (instances.classes == UNLABELED).any():
             raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")
         if instances is not None:
@@ -198,6 +212,12 @@ def _found(source: Source, names: tuple[str, ...], *, with_masks: bool) -> Itera
                     f"{_listed(unknown)}; it knows {_listed(names)}: rename them, or take them out"
                 )
         yield row, instances
+
+
+def _masks(source: Source, image_id: str, *, crowds: bool) -> Instances | None:
+    if crowds and isinstance(source, CocoImages):
+        return source.instances(image_id, crowds=True)
+    return source.instances(image_id)
 
 
 def _write(
@@ -223,7 +243,9 @@ def _update(digest: "hashlib.blake2b", row: ImageRow, instances: Instances | Non
     digest.update(row.key)
     if instances is not None:
         digest.update(repr((instances.size_hw, [len(one) for one in instances.counts])).encode())
-        digest.update(b"".join(instances.counts) + instances.classes.tobytes())
+        digest.update(
+            b"".join(instances.counts) + instances.classes.tobytes() + (instances.provenance == CROWD).tobytes()
+        )
 
 
 def _batch(rows: Sequence[tuple[ImageRow, Instances | None]]) -> pa.RecordBatch:
@@ -234,6 +256,7 @@ def _batch(rows: Sequence[tuple[ImageRow, Instances | None]]) -> pa.RecordBatch:
         "width": [one.size_hw[1] if one is not None else None for one in found],
         "counts": [list(one.counts) if one is not None else None for one in found],
         "classes": [one.classes if one is not None else None for one in found],
+        "crowds": [one.provenance == CROWD if one is not None else None for one in found],
     }
     return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
 

@@ -60,7 +60,8 @@ class Painter:
         self.object_ids = np.zeros((size, size), np.uint8)
         self.part_ids = np.zeros((size, size), np.uint8)
         self.painted: list[Painted] = []
-        self.light = rng.uniform(-1, 1, 2)
+        angle = rng.uniform(0, 2 * np.pi)
+        self.light = np.array([np.cos(angle), np.sin(angle)])
         self._next_part = 1
 
     def add(self, diameter: float, shared: NDArray[np.float32] | None) -> None:
@@ -126,11 +127,11 @@ class Painter:
         height, width = whole.shape
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, width, dtype=np.float32)[None]
-        factor = 1 - np.float32(rng.uniform(0, 0.45)) * (x * np.float32(light[0]) + y * np.float32(light[1]))
+        factor = 1 - np.float32(rng.uniform(0.2, 0.7)) * (x * np.float32(light[0]) + y * np.float32(light[1]))
         depth = cv2.distanceTransform((whole > 127).astype(np.uint8), cv2.DIST_L2, 3)
         rim = np.clip(depth / np.clip(0.25 * float(depth.max()), 2.0, 8.0), 0, 1)
         change = rng.choice([rng.uniform(-0.6, -0.1), rng.uniform(0.1, 0.4)], p=[0.7, 0.3])
-        return np.asarray(factor * (1 + change * (1 - rim)), np.float32)
+        return np.asarray(np.maximum(factor, 0.25) * (1 + change * (1 - rim)), np.float32)
 
 
 def _rasterize(parts: list[Part], size: int) -> Patch:

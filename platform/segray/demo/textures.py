@@ -157,8 +157,8 @@ FIELDS: Final[dict[str, Callable[[int, int, Rng, float], Field]]] = {
     "grainy": _grain, "patchy": _patches, "wooden": _wood,
     "marbled": _marble, "cellular": _cells, "scaly": _scales, "ringed": _rings, "woven": _weave, "veined": _veins,
 }  # fmt: skip
-CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.04, 0.45), "b": (0.28, 0.7)}
-"""How far apart the colours of one material are; family B is the harder one, for colour alone not to tell objects."""
+CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.32), "b": (0.08, 0.32)}
+"""How far apart the colours of one material are: less than light and shadow move them, as in photographs."""
 HUE_SPREAD: Final = 0.4
 FAMILY_TEXTURES: Final[dict[str, tuple[str, ...]]] = {
     "a": ("cloudy", "shaded", "striped", "checked", "dotted", "grainy", "patchy", "wooden"),

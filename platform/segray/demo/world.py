@@ -20,9 +20,9 @@ from segray.demo.textures import Material, Rng, draw_material, noise, paint
 Mask = NDArray[np.bool_]
 
 FAMILY_CLASSES: Final[dict[str, tuple[str, ...]]] = {name: tuple(shapes) for name, shapes in FAMILY_SHAPES.items()}
-DIAMETER_RANGE: Final = (14 / 256, 0.75)
+DIAMETER_RANGE: Final = (28 / 256, 0.65)
 """Smallest and largest extent of an object, as a share of the image side."""
-SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.2, "b": 0.35}
+SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.6}
 """How often an object takes some of its colours from the background, per family."""
 MIN_VISIBLE_PIXELS: Final = 60
 MIN_VISIBLE_SHARE: Final = 0.25
@@ -49,7 +49,7 @@ class Scene:
 
 
 def scene(family: Family, seed: int, size: int = 256) -> Scene:
-    """A scene of 3 to 12 objects; the same arguments give the same pixels and masks."""
+    """A scene of 3 to 9 objects; the same arguments give the same pixels and masks."""
     rng = np.random.default_rng([ord(family), seed, size])
     zone_ids, materials, background = _background(rng, family, size)
     painter = Painter(rng, family, background)
@@ -66,7 +66,7 @@ def scene(family: Family, seed: int, size: int = 256) -> Scene:
 def _diameters(rng: Rng, size: int) -> NDArray[np.float64]:
     """Log-uniform extents in pixels, mostly large ones first (further back)."""
     low, high = DIAMETER_RANGE
-    count = int(rng.integers(3, 13))
+    count = int(rng.integers(3, 10))
     extents = np.exp(rng.uniform(np.log(low), np.log(high), count)) * size
     order = np.argsort(-extents * np.exp(rng.normal(0, 0.5, count)))
     return extents[order]
@@ -106,9 +106,8 @@ def _litter(pixels: Pixels, rng: Rng, family: Family) -> Pixels:
 def _photograph(pixels: Pixels, rng: Rng) -> NDArray[np.uint8]:
     """Uneven light, lens blur, sensor noise and compression."""
     size = len(pixels)
-    if rng.random() < 0.7:
-        light = 1 + rng.uniform(0.1, 0.8) * (noise(size, size, rng, size / 1.5, 1) - 0.5)
-        pixels = pixels * light[..., None]
+    light = 1 + rng.uniform(0.5, 1.5) * (noise(size, size, rng, size / 1.5, 1) - 0.5)
+    pixels = pixels * light[..., None]
     if rng.random() < 0.6:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.2)) * size / 256), np.float32)
     grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 10))

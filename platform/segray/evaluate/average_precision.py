@@ -13,11 +13,7 @@ import numpy.typing as npt
 from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-from segray.masks.instances import Instances
-
-CROWD = "gt:crowd"
-"""Provenance of a region of many objects: what is found inside it is neither right nor wrong."""
-
+from segray.masks.instances import CROWD, Instances
 
 WHOLE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """Figures over all classes."""

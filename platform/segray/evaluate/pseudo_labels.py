@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from segray.evaluate.average_precision import CROWD
 from segray.masks import matching, rle
-from segray.masks.instances import Instances
+from segray.masks.instances import CROWD, Instances
 
 LEAST_IOU = 0.5
 """From which overlap on a label counts as an object's."""

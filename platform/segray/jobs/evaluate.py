@@ -30,7 +30,9 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
     student = load_student(config.student, place(config.device, "float32", compiled=False))
     predictions: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        rows = TrainingRows.build(open_source(config.data), Path(scratch) / "rows.arrow", classes=student.classes)
+        rows = TrainingRows.build(
+            open_source(config.data), Path(scratch) / "rows.arrow", classes=student.classes, crowds=True
+        )
         total = min(config.max_images or len(rows), len(rows))
         done = 0
 
@@ -51,7 +53,7 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
             seen=seen,
         )
     result = gathered.result()
-    figures = {"student": config.student, "images": total, **result.to_json()}
+    figures = {"student": config.student, "images": total, **result.figures()}
     files.write_bytes_atomic(files.join(config.out, FIGURES), json.dumps(figures, indent=1).encode())
     files.write_bytes_atomic(files.join(config.out, PREDICTIONS), json.dumps(predictions).encode())
     return result

@@ -13,12 +13,15 @@ from segray.config.train import TrainConfig
 from segray.data import files
 from segray.data.sources import open_source
 from segray.data.training_rows import TrainingRows, probe_all
-from segray.errors import TrainError
+from segray.errors import ConfigError, TrainError
+from segray.models.build import backbone_hash
 from segray.recipes import plans
 from segray.sam.device import place
 from segray.train.folder import RunFolder
 from segray.train.group import Group
+from segray.train.lineage import show_run
 from segray.train.plan import RunPlan
+from segray.train.report import write_report
 from segray.train.session import RunJob, run_worker
 from segray.train.watch import Progress, watching
 
@@ -49,6 +52,8 @@ def train(config: TrainConfig, *, fresh: bool = False, show: Show | None = None)
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
     """
     steps = plans(config)
+    for plan in steps:
+        _check_shares(config, plan)
     rows = prepare_rows(config)
     for plan in steps:
         plan.check({role: one.rows for role, one in rows.items()})
@@ -69,6 +74,8 @@ def train(config: TrainConfig, *, fresh: bool = False, show: Show | None = None)
         end = folder.finished
         if end is None:
             raise TrainError(f"{folder.uri}: the workers came back without finishing; the same command goes on")
+        if done is None and files.scheme(folder.uri) == "":
+            write_report(show_run(folder.runs, folder.name), Path(folder.uri) / "report.html")
         results.append(RunResult(name=plan.name, folder=folder, end=end, was_finished=done is not None))
     return results
 
@@ -79,6 +86,30 @@ class StoredRows:
 
     uri: str
     rows: TrainingRows
+
+
+def _check_shares(config: TrainConfig, plan: RunPlan) -> None:
+    """A step's images must be shared out evenly, and groups stay whole, on any number of workers there may be.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    most = max(config.workers.count, 1)
+    schedule, problems = plan.schedule, []
+    for workers in range(config.workers.min_count or most, most + 1):
+        pieces = workers * schedule.accumulate
+        for name, batch, group in (
+            ("labeled_batch", schedule.labeled_batch, 1),
+            *((("unlabeled_batch", schedule.unlabeled_batch, plan.group),) if plan.unlabeled else ()),
+        ):
+            if batch % (pieces * group):
+                whole = f", in groups of {group}" if group > 1 else ""
+                problems.append(
+                    f"{plan.name}.schedule.{name}: {batch} images cannot be shared by {workers} workers in"
+                    f" {schedule.accumulate} pieces{whole}: give a multiple of {pieces * group}"
+                )
+    if problems:
+        raise ConfigError(f"the {plan.name} run's steps cannot be shared out evenly", tuple(problems))
 
 
 def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
@@ -93,7 +124,7 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
         source: Source | None = getattr(config.data, role)
         if source is None:
             continue
-        built = _rows(files.join(config.runs, "rows"), source, classes, with_masks=role != "unlabeled")
+        built = _rows(files.join(config.runs, "rows"), source, classes, role)
         classes = built.rows.classes if role == "labeled" else classes
         probe_all(built.rows)
         rows[role] = built
@@ -111,6 +142,7 @@ def run_content(
         "settings": dict(plan.settings),
         "schedule": plain(plan.schedule),
         "student": plain(config.student),
+        "backbone": backbone_hash(config.student),
         "view": plain(config.view),
         "seed": config.seed,
         "labeled": rows["labeled"].rows.fingerprint,
@@ -148,11 +180,15 @@ def _record(
     }
 
 
-def _rows(folder: str, source: Source, classes: Sequence[str] | None, *, with_masks: bool) -> StoredRows:
+def _rows(folder: str, source: Source, classes: Sequence[str] | None, role: str) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their content decides."""
     with tempfile.TemporaryDirectory() as scratch:
         built = TrainingRows.build(
-            open_source(source), Path(scratch) / "rows.arrow", classes=classes, with_masks=with_masks
+            open_source(source),
+            Path(scratch) / "rows.arrow",
+            classes=classes,
+            with_masks=role != "unlabeled",
+            crowds=role in ("validation", "hidden"),
         )
         uri = files.join(folder, f"{built.fingerprint}.arrow")
         files.write_bytes_atomic(uri, built.path.read_bytes())

@@ -15,6 +15,8 @@ from segray.masks.geometry import nms
 
 UNLABELED = -1
 """Class of a mask that has none yet."""
+CROWD = "gt:crowd"
+"""Provenance of a region of many objects (COCO's iscrowd): what is found inside it is neither right nor wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

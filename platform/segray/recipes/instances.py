@@ -1,7 +1,7 @@
 """How instance methods are measured: AP of the student and of its teachers, and how good the pseudo-labels are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,9 +13,10 @@ from segray.config.train import TrainConfig
 from segray.config.views import WeakView
 from segray.data import images
 from segray.data.training_rows import TrainingRows
-from segray.evaluate.average_precision import ApResult, AveragePrecision
-from segray.evaluate.pseudo_labels import LabelQuality, Quality
+from segray.evaluate.average_precision import AveragePrecision
+from segray.evaluate.pseudo_labels import Quality
 from segray.evaluate.students import Example, chosen, gather
+from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.models.student import Student
 from segray.train.objective import Objective
@@ -91,20 +92,19 @@ class InstanceEvaluator:
         return Shard(ap=ap, quality=self._quality(objective, rank, world))
 
     def result(self, shards: Sequence[Shard]) -> Mapping[str, float]:
-        """Flat figures: `ap`, `ap50`, ..., `ap/<class>`, `labels_before/precision`, `labels_after/matched_iou`, ..."""
+        """By name: `ap`, `ap50`, ..., `ap/<class>`, `teacher_ap`, ..., `labels_before/precision`, ..."""
         found: dict[str, float] = {}
         for prefix, own in shards[0].ap.items():
             whole = AveragePrecision(own.classes, own.max_dets)
             for shard in shards:
                 whole.merge(shard.ap[prefix])
-            found |= {f"{prefix}{name}": value for name, value in _ap_figures(whole.result()).items()}
+            found |= {f"{prefix}{name}": value for name, value in whole.result().figures().items()}
         if shards[0].quality is not None:
             quality = Quality()
             for shard in shards:
                 assert shard.quality is not None
                 quality.merge(shard.quality)
-            for when, labels in (("before", quality.before()), ("after", quality.after())):
-                found |= {f"labels_{when}/{one.name}": float(getattr(labels, one.name)) for one in fields(LabelQuality)}
+            found |= quality.figures()
         return found
 
     def panels(self, objective: Objective[Any], number: int) -> list[Panel]:
@@ -136,10 +136,13 @@ class InstanceEvaluator:
 
     def _canvas(self, rows: TrainingRows, index: int, objective: Objective[Any]) -> tuple[Batch, Instances]:
         """An image just fitting its canvas, as a batch of one, and the truth about it there."""
-        example = RowExamples(rows)[index]
-        batch = sample(rows.row(index), example.pixels, self.view, draws.key("evaluation", index))
-        targets = batch.targets[0]
-        true = Instances.from_masks(targets.masks.numpy(), provenance="gt", classes=targets.classes.numpy())
+        row, example = rows.row(index), RowExamples(rows)[index]
+        batch = sample(row, example.pixels, self.view, draws.key("evaluation", index))
+        masks, kept = batch.views[0].masks(example.true)
+        makers = list(example.true.provenance[kept])
+        true = Instances.from_rle(
+            rle.encode(masks), masks.shape[1:], provenance=makers, classes=example.true.classes[kept]
+        )
         return batch.to(_device(objective)), true
 
 
@@ -148,14 +151,6 @@ def instance_evaluator(context: Context, rows: EvaluationRows) -> InstanceEvalua
     if rows.validation is None and rows.hidden is None:
         return None
     return InstanceEvaluator(context.config, context.classes, rows)
-
-
-def _ap_figures(result: ApResult) -> dict[str, float]:
-    whole = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    return {
-        **{name: float(getattr(result, name)) for name in whole},
-        **{f"ap/{name}": value for name, value in result.per_class.items()},
-    }
 
 
 def _shown(found: Instances, least: float = 0.3) -> Instances:

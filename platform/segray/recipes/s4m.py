@@ -52,7 +52,7 @@ STRIDE = 4
 """Pixels per cell of a student's masks, and of the targets that refined masks become (4.3 item 5)."""
 
 
-def plans(config: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
+def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
     refinement = recipe.student.refinement
     asks_sam = recipe.teacher.distillation is not None or isinstance(refinement, PointRefinement)
@@ -172,7 +172,7 @@ class StudentStep(nn.Module):
 
     @override
     def forward(self, inputs: StudentInputs, count: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Named losses; those of unlabeled images begin with `unlabeled_`."""
+        """Named losses; those of unlabeled images begin with `unlabeled/`."""
         labeled, unlabeled = inputs.labeled, inputs.unlabeled
         output = self.student(torch.cat([labeled.images, unlabeled.images]))
         ours, theirs = _split(output, len(labeled))
@@ -180,7 +180,7 @@ class StudentStep(nn.Module):
         criterion = self.student.criterion
         losses = dict(criterion(ours, labeled.targets, keys=labeled.keys, count=count[:half]))
         pseudo = criterion(theirs, unlabeled.targets, keys=unlabeled.keys, count=count[half:])
-        return losses | {f"unlabeled_{name}": self.unlabeled_weight * value for name, value in pseudo.items()}
+        return losses | {f"unlabeled/{name}": self.unlabeled_weight * value for name, value in pseudo.items()}
 
 
 class StudentObjective(Objective[StudentInputs]):

@@ -29,4 +29,3 @@ def build_refiner(settings: Refinement | None, sam: Sam, device: torch.device, l
             return PointRefiner(build_beside(sam, device), settings)
         case CachedRefinement():
             return CachedRefiner(lookup, settings)
-

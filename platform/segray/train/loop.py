@@ -78,7 +78,8 @@ class Loop:
 
     def _remember(self, losses: Mapping[str, torch.Tensor]) -> None:
         self._steps += 1
-        for name, value in {**losses, "loss": torch.stack(list(losses.values())).sum()}.items():
+        named = {f"loss/{name}": value for name, value in losses.items()}
+        for name, value in {"loss": torch.stack(list(losses.values())).sum(), **named}.items():
             # Each worker's losses are its share times the number of workers: their mean is the whole batch's.
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value
 

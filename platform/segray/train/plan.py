@@ -36,7 +36,7 @@ class Evaluator(Protocol):
         ...
 
     def result(self, shards: Sequence[Any]) -> Mapping[str, float]:
-        """All parts' together: named figures, NaN where there is nothing to measure."""
+        """All parts' together: named figures, without what there was nothing to measure on."""
         ...
 
     def panels(self, objective: Objective[Any], number: int) -> list[Panel]:

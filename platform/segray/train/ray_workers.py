@@ -1,4 +1,4 @@
-"""A run on Ray Train: as many workers as the config says, each running the same session. The only module here with Ray."""
+"""A run on Ray Train: as many workers as the config says, each with the same session. Only this module knows Ray."""
 
 import time
 from collections.abc import Mapping
@@ -29,23 +29,28 @@ def run_on_ray(job: RunJob) -> None:
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         scaling_config=ScalingConfig(
-            # Its type says more than an int only since elastic training, of which the stubs know nothing.
             num_workers=cast(int, (workers.min_count, workers.count) if workers.min_count else workers.count),
             use_gpu=workers.gpus > 0,
             resources_per_worker={"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
         ),
-        run_config=RunConfig(
-            # Checkpoints are the run's own, so Ray's name for the attempt must only be a new one.
-            name=f"{job.folder.name}-{time.time_ns()}",
-            storage_path=files.absolute(files.join(job.folder.uri, "ray")),
-            failure_config=_failures(workers),
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
+        run_config=_settings(job),
     )
     try:
         trainer.fit()
     except TrainingFailedError as error:
         raise _told(error) from error
+
+
+def _settings(job: RunJob) -> RunConfig:
+    # The stubs are of Ray Train's first version, which knew fewer fields.
+    settings: dict[str, Any] = {
+        # Checkpoints are the run's own, so Ray's name for the attempt must only be a new one.
+        "name": f"{job.folder.name}-{time.time_ns()}",
+        "storage_path": files.absolute(files.join(job.folder.uri, "ray")),
+        "failure_config": _failures(job.config.workers),
+        "logging_config": LoggingConfig(log_level="ERROR"),
+    }
+    return RunConfig(**settings)
 
 
 def _failures(workers: TrainWorkers) -> FailureConfig:

@@ -1,7 +1,6 @@
 """A run on one worker, from its rows to its packaged students. Knows files and the loop; no Ray, no method."""
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,8 +141,7 @@ class Session:
         group = self.group
         self.objective.module.eval()
         part = self.evaluator.shard(self.objective, rank=group.rank, world=group.world, final=final)
-        figures = self.evaluator.result(group.gather(part))
-        found = {name: float(value) for name, value in figures.items() if not math.isnan(value)}
+        found = self.evaluator.result(group.gather(part))
         self._tell("evaluate", done, found)
         value = found.get(self.evaluator.metric)
         if value is not None and (self.best is None or value > self.best[self.evaluator.metric]):

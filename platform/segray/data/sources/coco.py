@@ -16,7 +16,7 @@ from segray.data.rows import ImageRow
 from segray.data.sources.source import name_problem, read_json, refuse, rows_by_name
 from segray.errors import SourceError
 from segray.masks import rle
-from segray.masks.instances import Instances
+from segray.masks.instances import CROWD, Instances
 
 _log = logging.getLogger(__name__)
 _MOST_PIXELS = 1 << 32
@@ -64,7 +64,7 @@ class CocoImages:
         found = Instances.from_rle(
             [self._counts(one, image_id, size_hw) for one in chosen],
             size_hw,
-            provenance=["gt:crowd" if one.get("iscrowd") else "gt" for one in chosen],
+            provenance=[CROWD if one.get("iscrowd") else "gt" for one in chosen],
             classes=[self._class_ids[one["category_id"]] for one in chosen],
         )
         if len(found) and not found.areas.all():
