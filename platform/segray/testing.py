@@ -104,6 +104,7 @@ pixel_decoder_feedforward = 32
 decoder_layers = 1
 decoder_feedforward = 32
 num_points = 64
+no_object_weight = 0.001
 predict = { side = 64, top_k = 6 }
 """
 _TRAINING = """
@@ -121,14 +122,14 @@ _RECIPES = {
 kind = "supervised"
 schedule = {schedule}
 """,
-    # Random weights are sure of nothing and see large masks only: every constant is such that it acts all the same.
+    # Weights of few updates are sure of nothing: the constants are such that every component acts all the same.
     "s4m": """
 [recipe]
 kind = "s4m"
 teacher = {{ schedule = {schedule}, distillation = {{ num_points = 8 }} }}
 [recipe.student]
 schedule = {schedule}
-pseudo_labels = {{ score_threshold = 0.0 }}
+pseudo_labels = {{ score_threshold = 0.0, mask_threshold = 0.3 }}
 arp = {{ min_area = 0.0 }}
 ema = {{ burn_in = 0.4, half_life = 1.0 }}
 """,
