@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
@@ -77,15 +78,18 @@ def load(
     """Put a checkpoint's weights where they belong.
 
     Raises:
-        TrainError: it holds other modules, or weights of another architecture.
+        TrainError: it is damaged, holds other modules, or weights of another architecture.
     """
     for name, module in modules.items():
         try:
             tensors = load_tensors(files.read_bytes(files.join(saved.uri, f"{name}.safetensors")))
             module.load_state_dict(tensors)
-        except (SourceError, RuntimeError) as error:
+        except (SourceError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise TrainError(f"{saved.uri}: {name} does not fit ({reason}); start over with --fresh") from error
+            raise TrainError(
+                f"{saved.uri}: {name} does not fit ({reason}); remove this checkpoint to go on from the one before it,"
+                " or start over with --fresh"
+            ) from error
     state = torch.load(io.BytesIO(files.read_bytes(files.join(saved.uri, OPTIMIZER))), device, weights_only=True)
     optimizer.load_state_dict(state)
 
