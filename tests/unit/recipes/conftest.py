@@ -1,0 +1,55 @@
+"""The parts of a tiny training, as a worker would build them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segray.config.jobs import load_as
+from segray.config.train import TrainConfig
+from segray.jobs.train import prepare_rows
+from segray.models.build import build_student
+from segray.models.package import save_student
+from segray.recipes import plans
+from segray.testing import write_training
+from segray.train.objective import Objective
+from segray.train.plan import Context, RunPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """A run of a recipe before its first step."""
+
+    config: TrainConfig
+    plan: RunPlan
+    context: Context
+    rows: Mapping[str, Any]
+
+    def objective(self) -> Objective[Any]:
+        return self.plan.objective(self.context)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Callable[..., Tiny]:
+    """`tiny(recipe, run, *overrides)`; the teacher of a student's run has random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    paths: dict[str, Path] = {}
+
+    def make(recipe: str, run: str, *overrides: str) -> Tiny:
+        if recipe not in paths:
+            (folder / recipe).mkdir()
+            paths[recipe] = write_training(folder / recipe, recipe)
+        config = load_as(TrainConfig, paths[recipe], overrides)
+        rows = {role: one.rows for role, one in prepare_rows(config).items()}
+        teacher = str(folder / "teacher")
+        save_student(build_student(config.student, rows["labeled"].classes, seed=7), teacher, info={})
+        context = Context(
+            config=config, classes=rows["labeled"].classes, device=torch.device("cpu"), parents={"teacher": teacher}
+        )
+        plan = next(one for one in plans(config) if one.name == run)
+        return Tiny(config=config, plan=plan, context=context, rows=rows)
+
+    return make
