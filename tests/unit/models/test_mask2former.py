@@ -91,3 +91,15 @@ def test_autocast_keeps_pixels_exact(build):
         output = student(images(1))
     assert output.mask_features.dtype == torch.float32
     assert output.class_logits[-1].isfinite().all()
+
+
+def test_decoders_start_as_transformers_own_do(build):
+    # There, what a layer says of its weights outlasts what its linear parts say; so must it here.
+    student = build(hidden_dim=64)
+    for layer in student.decoders.pixels.encoder.layers:
+        assert layer.self_attn.sampling_offsets.bias.view(-1, 2).norm(dim=1).min() >= 1
+        assert not layer.self_attn.sampling_offsets.weight.any()
+        assert not layer.self_attn.attention_weights.weight.any()
+        assert layer.self_attn.value_proj.weight.std() == pytest.approx((2 / 128) ** 0.5, rel=0.1)
+    for layer in student.decoders.queries.decoder.layers:
+        assert layer.self_attn.q_proj.weight.std() == pytest.approx((2 / 128) ** 0.5, rel=0.1)
