@@ -30,6 +30,8 @@ def config(cls: type[T]) -> type[T]:
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The file's tables with `key.path=value` overrides applied, values parsed as TOML (a bare word is a string).
 
+    The value "none", for which TOML has no word of its own, becomes None.
+
     Raises:
         ConfigError: no such file, not TOML, or an override that is not `key.path=value`.
     """
@@ -41,7 +43,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     for override in overrides:
         _apply(tables, override)
-    return tables
+    return _with_nones(tables)
 
 
 def build(cls: type[T], tables: Mapping[str, Any], where: str) -> T:
@@ -86,6 +88,13 @@ def _apply(tables: dict[str, Any], override: str) -> None:
         if not isinstance(tables, dict):
             raise ConfigError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is a value, not a table")
     tables[keys[-1]] = value
+
+
+def _with_nones(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _with_nones(value) if isinstance(value, dict) else None if value == "none" else value
+        for key, value in tables.items()
+    }
 
 
 def _dotted(location: Sequence[int | str], tables: object) -> str:

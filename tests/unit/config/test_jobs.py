@@ -108,3 +108,10 @@ def test_configs_load_without_torch_or_ray(tmp_path):
     )
     environment = {"PYTHONPATH": str(ROOT / "platform"), "PATH": ""}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("tables", "overrides"), [("[tiles]\nsize = 512\n", ["tiles=none"]), ('tiles = "none"\n', [])])
+def test_none_is_a_value(tmp_path, tables, overrides):
+    top, _, source = GOOD.partition("[source]")
+    path = write(tmp_path, f"{top}{tables}[source]{source}")
+    assert jobs.load(path, overrides).tiles is None
