@@ -89,11 +89,13 @@ class StoredRows:
 
 
 def _check_shares(config: TrainConfig, plan: RunPlan) -> None:
-    """A step's images must be shared out evenly, and groups stay whole, on any number of workers there may be.
+    """A step's images must be there, shared out evenly, and groups stay whole, on any number of workers there may be.
 
     Raises:
         ConfigError: they cannot.
     """
+    if plan.unlabeled and config.data.unlabeled is None:
+        raise ConfigError(f"the {plan.name} run learns from unlabeled images: give data.unlabeled")
     most = max(config.workers.count, 1)
     schedule, problems = plan.schedule, []
     for workers in range(config.workers.min_count or most, most + 1):

@@ -29,6 +29,7 @@ from segray.config.base import plain
 from segray.config.recipes import S4M, CachedRefinement, PointRefinement, StudentRun, TeacherRun
 from segray.config.train import TrainConfig
 from segray.data.training_rows import TrainingRows
+from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.losses.structure import Structure, StructureCriterion
 from segray.masks.instances import Instances
@@ -194,10 +195,19 @@ class StudentObjective(Objective[StudentInputs]):
 
     @classmethod
     def build(cls, context: Context, *, recipe: S4M) -> "StudentObjective":
-        """A fresh student (not a copy of the teacher: 3.7) and the teacher of stage 1."""
+        """A fresh student (not a copy of the teacher: 3.7) and the teacher of stage 1.
+
+        Raises:
+            TrainError: the teacher's folder holds another student than this config's.
+        """
         config, settings = context.config, recipe.student
         student = build_student(config.student, context.classes, seed=draws.key(config.seed, "stage 2"))
         teacher = load_student(context.parents["teacher"])
+        if (teacher.settings, teacher.classes) != (config.student, context.classes):
+            raise TrainError(
+                f"{context.parents['teacher']}: the teacher is of another architecture or other classes than its"
+                " student; train it anew with --fresh"
+            )
         refinement = settings.refinement
         masks = AutomaticMasks(refinement.store) if isinstance(refinement, CachedRefinement) else None
         refiner = build_refiner(refinement, recipe.sam, context.device, masks.find if masks else _no_masks)

@@ -1,0 +1,307 @@
+"""The train job in this process: it goes on as if it had never stopped, and says early what cannot work."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from segray.config.jobs import load_as
+from segray.config.train import TrainConfig
+from segray.data.rows import LabeledRow
+from segray.data.sources import open_source
+from segray.data.store import Store
+from segray.errors import ConfigError, SegrayError, TrainError
+from segray.jobs import train as job
+from segray.jobs.train import train
+from segray.masks.instances import Instances
+from segray.models.build import build_student
+from segray.models.package import load_student, save_student
+from segray.testing import write_coco, write_training
+from segray.train.lineage import ancestors, show_run
+from segray.train.metrics import read_metrics
+from segray.train.session import run_worker
+
+RECIPES = {"supervised": ["student"], "s4m": ["teacher", "student"]}
+EVALUATE = ["rhythm.evaluate_every=3"]
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory) -> dict[str, Path]:
+    """A config file of each recipe."""
+    folders = {recipe: tmp_path_factory.mktemp(recipe) for recipe in RECIPES}
+    return {recipe: write_training(folder, recipe) for recipe, folder in folders.items()}
+
+
+@pytest.fixture
+def config(worlds, tmp_path) -> Callable[..., TrainConfig]:
+    """`config(recipe, *overrides)`, with runs of the test's own."""
+    return lambda recipe, *overrides: load_as(TrainConfig, worlds[recipe], [f"runs={tmp_path / 'runs'}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def whole(worlds, tmp_path_factory) -> dict[str, list[Any]]:
+    """Results of runs that nobody interrupted."""
+    return {
+        recipe: train(load_as(TrainConfig, path, [f"runs={tmp_path_factory.mktemp('runs')}", *EVALUATE]))
+        for recipe, path in worlds.items()
+    }
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def stopped(monkeypatch) -> Callable[[TrainConfig, str, int], None]:
+    """`stopped(config, run, step)` trains until the run tells of that step."""
+
+    def stop(config: TrainConfig, run: str, step: int) -> None:
+        def worker(one, group):
+            def report(values):
+                if one.plan.name == run and values["step"] >= step:
+                    raise StoppedError
+
+            run_worker(one, replace(group, report=report))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "run_worker", worker)
+            with pytest.raises(StoppedError):
+                train(config)
+
+    return stop
+
+
+def told(uri: str) -> list[dict[str, Any]]:
+    """A run's metrics without the time of day."""
+    return [{name: value for name, value in line.items() if name != "time"} for line in read_metrics(uri)]
+
+
+def weights(uri: str) -> dict[str, Any]:
+    return load_file(Path(uri) / "student.safetensors")
+
+
+def assert_same_run(one, other):
+    assert told(one.folder.uri) == told(other.folder.uri)
+    assert (one.name, one.folder.name) == (other.name, other.folder.name)
+    assert {k: v for k, v in one.end.items() if k != "seconds"} == {
+        k: v for k, v in other.end.items() if k != "seconds"
+    }
+    for which in ("best", "last"):
+        ours, theirs = weights(one.folder.student(which)), weights(other.folder.student(which))
+        assert ours.keys() == theirs.keys()
+        assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "run", "step"),
+    [
+        ("supervised", "student", 1),  # Before any checkpoint.
+        ("supervised", "student", 2),  # Between a line and its checkpoint.
+        ("supervised", "student", 3),  # With lines, and perhaps a best student, that are done again.
+        ("supervised", "student", 4),  # After the last line.
+        ("s4m", "teacher", 3),
+        ("s4m", "student", 2),  # When the teacher is about to become the student.
+        ("s4m", "student", 3),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_end(config, whole, stopped, recipe, run, step):
+    settings = config(recipe, *EVALUATE)
+    stopped(settings, run, step)
+    again = train(settings)
+    assert not again[-1].was_finished
+    for one, other in zip(again, whole[recipe], strict=True):
+        assert_same_run(one, other)
+
+
+def test_what_was_trained_before_is_not_trained_again(config, stopped):
+    settings = config("s4m")
+    stopped(settings, "student", 3)
+    assert [one.was_finished for one in train(settings)] == [True, False]
+    assert [one.was_finished for one in train(settings)] == [True, True]
+
+
+def test_fresh_starts_over(config, stopped, whole):
+    settings = config("supervised", *EVALUATE)
+    stopped(settings, "student", 3)
+    over = train(settings, fresh=True)
+    assert not over[0].was_finished
+    assert_same_run(over[0], whole["supervised"][0])
+    assert not train(settings, fresh=True)[0].was_finished
+
+
+@pytest.mark.parametrize(
+    ("override", "runs"),
+    [
+        ("seed=1", 2),
+        ("view.flip=0.0", 2),
+        ("student.num_queries=5", 2),
+        ("recipe.student.schedule.steps=3", 1),
+        ("recipe.student.unlabeled_weight=1.0", 1),
+        ("recipe.student.refinement=none", 1),
+        ("recipe.teacher.distillation=none", 2),
+        ("rhythm.log_every=2", 0),
+        ("workers.max_failures=3", 0),
+        ("tracking.project=other", 0),
+    ],
+)
+def test_what_decides_a_result_names_the_run(config, override, runs):
+    """How many of the two runs are others, as their folders' names say."""
+
+    def names(settings):
+        rows, folders = job.prepare_rows(settings), {}
+        for plan in job.plans(settings):
+            content = job.run_content(settings, plan, rows, folders)
+            folders[plan.name] = replace(FOLDER, name=f"{plan.name}-{job.fingerprint(content)}")
+        return [one.name for one in folders.values()]
+
+    pairs = zip(names(config("s4m")), names(config("s4m", override)), strict=True)
+    assert sum(one != other for one, other in pairs) == runs
+
+
+FOLDER = job.RunFolder(runs="unused", name="")
+
+
+def test_a_run_leaves_what_design_says(whole):
+    for recipe, names in RECIPES.items():
+        for name, result in zip(names, whole[recipe], strict=True):
+            folder = Path(result.folder.uri)
+            assert folder.name.startswith(f"{recipe}-{name}-")
+            assert {one.name for one in folder.iterdir()} >= {
+                *("run.json", "metrics.jsonl", "checkpoints", "best", "last", "finished.json", "report.html")
+            }
+            assert load_student(result.folder.student("last")).classes == ("disc", "square")
+            assert [line["step"] for line in told(str(folder)) if line["kind"] == "train"] == [1, 2, 3, 4]
+            assert [line["step"] for line in told(str(folder)) if line["kind"] == "evaluate"] == [3, 4]
+    runs = whole["s4m"][0].folder.runs
+    student = show_run(runs, whole["s4m"][1].folder.name)
+    assert [one.name for one in ancestors(runs, student)] == [whole["s4m"][0].folder.name]
+
+
+def test_pseudo_labels_are_measured_before_and_after_refinement(whole):
+    figures = whole["s4m"][1].end["last"]
+    assert figures["labels_before/true"] == figures["labels_after/true"] > 0
+    assert figures["labels_after/labels"] > 0
+    assert not any(name.startswith("labels_") for name in whole["s4m"][0].end["last"])
+
+
+def test_checkpoints_hold_student_and_teacher_and_no_sam(whole):
+    teacher, student = (sorted(Path(one.folder.uri, "checkpoints").rglob("*.safetensors")) for one in whole["s4m"])
+    assert {one.stem for one in teacher} == {"student"}
+    assert {one.stem for one in student} == {"student", "teacher"}
+    package = weights(whole["s4m"][1].folder.student("last"))
+    assert all(load_file(one).keys() == package.keys() for one in (*teacher, *student))
+
+
+# ------------------------------------------------------------------------------------- what is said before the start
+
+
+def source(role: str, found: Any) -> list[str]:
+    return [f"data.{role}.uri={found.uri}", f"data.{role}.annotations={found.annotations}"]
+
+
+def without_masks(folder: Path) -> Any:
+    found = write_coco(folder, 4)
+    path = Path(found.annotations)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    return found
+
+
+def shrunk(folder: Path) -> Any:
+    """An image that is not of the size its masks are for."""
+    found = write_coco(folder, 4)
+    path = Path(found.annotations)
+    document = json.loads(path.read_text())
+    for one in document["images"]:
+        one["width"] = 32
+    for one in document["annotations"]:
+        one["segmentation"] = [[0, 0, 8, 0, 8, 8]]
+    path.write_text(json.dumps(document))
+    return found
+
+
+MISTAKES = {
+    "no labels": (
+        lambda folder: source("labeled", without_masks(folder)),
+        TrainError,
+        "nothing to learn from: 4 images",
+    ),
+    "a class nobody learns": (
+        lambda folder: source("validation", write_coco(folder, 4, classes=("disc", "star"))),
+        TrainError,
+        "'star'.*it knows 'disc', 'square'",
+    ),
+    "images of another size": (lambda folder: source("labeled", shrunk(folder)), TrainError, "its masks are for"),
+    "no such file": (lambda folder: [f"data.labeled.annotations={folder}/no.json"], SegrayError, "no.json"),
+    "no such sam": (
+        lambda folder: ["recipe.sam.kind=original", f"recipe.sam.weights={folder}/no.pth"],
+        SegrayError,
+        "no.pth",
+    ),
+    "pieces that do not come out even": (
+        lambda _: ["recipe.student.schedule.accumulate=3"],
+        ConfigError,
+        "labeled_batch: 4 images",
+    ),
+    "more workers than images": (
+        lambda _: ["workers.count=8"],
+        ConfigError,
+        "teacher.schedule.labeled_batch: 4 images",
+    ),
+    "groups cut by pieces": (
+        lambda _: ["recipe.student.schedule.accumulate=2"],
+        ConfigError,
+        "unlabeled_batch: 4 images cannot be shared by 1 workers in 2 pieces, in groups of 4",
+    ),
+    "no unlabeled images": (lambda _: ["data.unlabeled=none"], ConfigError, "data.unlabeled"),
+    "images that the store lacks": (
+        lambda folder: [
+            "recipe.student.refinement={}",
+            "recipe.student.refinement.kind=cached",
+            f"recipe.student.refinement.store={half_a_store(folder)}",
+        ],
+        TrainError,
+        "4 unlabeled images are not in",
+    ),
+}
+
+
+def half_a_store(folder: Path) -> str:
+    """Automatic masks of the first four images of eight."""
+    store = Store.create(str(folder / "stores"), "masks", {})
+    rows = list(open_source(write_coco(folder / "world", 8)).rows())[:4]
+    found = Instances.from_masks(np.ones((1, 64, 64), dtype=bool), provenance="sam:test")
+    store.write_part([LabeledRow(image=row, instances=found, seconds=0.0) for row in rows])
+    return store.uri
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_cannot_work_is_said_before_anything_is_trained(config, tmp_path, mistake):
+    make, kind, message = MISTAKES[mistake]
+    with pytest.raises(kind, match=message):
+        train(config("s4m", *make(tmp_path / "mistake")))
+    assert not list((tmp_path / "runs").glob("s4m-*"))
+
+
+def test_a_teacher_of_another_architecture_is_one_clear_error(config, stopped):
+    settings = config("s4m")
+    stopped(settings, "student", 1)
+    teacher = next(Path(settings.runs).glob("s4m-teacher-*")) / "last"
+    other = build_student(replace(settings.student, num_queries=5), ("disc", "square"), seed=0)
+    save_student(other, str(teacher), info={})
+    with pytest.raises(TrainError, match=f"{teacher}.*another architecture"):
+        train(settings)
+
+
+def test_a_checkpoint_of_another_architecture_is_one_clear_error(config, stopped):
+    settings = config("supervised")
+    stopped(settings, "student", 3)
+    weights_file = next(Path(settings.runs).glob("*/checkpoints/*/student.safetensors"))
+    other = build_student(replace(settings.student, num_queries=5), ("disc", "square"), seed=0)
+    save_student(other, str(weights_file.parent), info={})
+    with pytest.raises(TrainError, match="student does not fit"):
+        train(settings)
