@@ -305,3 +305,11 @@ def test_a_checkpoint_of_another_architecture_is_one_clear_error(config, stopped
     save_student(other, str(weights_file.parent), info={})
     with pytest.raises(TrainError, match="student does not fit"):
         train(settings)
+
+
+def test_a_run_that_diverges_ends_with_what_to_do(config):
+    settings = config("supervised", "recipe.schedule.learning_rate=1e30", "recipe.schedule.clip_norm=1e30")
+    with pytest.raises(TrainError, match=r"not finite at step \d.*lower schedule\.learning_rate"):
+        train(settings)
+    folder = next(Path(settings.runs).glob("supervised-*"))
+    assert not (folder / "finished.json").exists()
