@@ -260,7 +260,6 @@ MISTAKES = {
     "no unlabeled images": (lambda _: ["data.unlabeled=none"], ConfigError, "data.unlabeled"),
     "images that the store lacks": (
         lambda folder: [
-            "recipe.student.refinement={}",
             "recipe.student.refinement.kind=cached",
             f"recipe.student.refinement.store={half_a_store(folder)}",
         ],
