@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 EXPORTS := PYTHONPATH=platform:.
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench table format clean
 
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo
@@ -21,6 +21,11 @@ check: $(SET_UP)
 
 bench: $(SET_UP)
 	$(EXPORTS) $(BIN)/python -m bench
+
+# One line per cell in docs/tables; go on in another sitting with the same command.
+table: $(SET_UP)
+	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b --tune
+	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei
 
 format: $(SET_UP)
 	$(BIN)/ruff check --fix .

@@ -18,6 +18,7 @@ def train(
     config: Config,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option(help="Remove what this config's runs have left, and start over.")] = False,
+    until: Annotated[str | None, typer.Option(help="Stop after this run of the recipe, such as teacher.")] = None,
 ) -> None:
     """Train a student. The same command again goes on where it was stopped."""
     loaded = jobs.load_as(TrainConfig, config, overrides or ())
@@ -25,7 +26,7 @@ def train(
     from segray.jobs.train import train as run
 
     with console.train_progress() as show:
-        results = run(loaded, fresh=fresh, show=show)
+        results = run(loaded, fresh=fresh, until=until, show=show)
     console.run_results(results)
 
 

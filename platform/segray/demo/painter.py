@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segray.demo.shapes import FAMILY_SHAPES, Family, Part, place
-from segray.demo.textures import Field, Rng, draw_material, paint
+from segray.demo.textures import Field, Look, Rng, draw_material, paint
 
 Pixels = NDArray[np.float32]
 
@@ -22,6 +22,18 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "orange": (230, 130, 40), "yellow": (220, 210, 60), "green": (60, 150, 60), "teal": (50, 150, 150),
     "blue": (50, 80, 190), "purple": (130, 60, 170), "pink": (230, 140, 180), "brown": (120, 80, 45),
 }  # fmt: skip
+
+
+CLASS_LOOKS: Final = {
+    name: Look(kinds=kinds, hue=index / 6)
+    for index, (name, kinds) in enumerate(
+        {
+            "bottle": ("cellular", "woven"), "mushroom": ("ringed", "marbled"), "leaf": ("veined", "scaly"),
+            "fish": ("scaly", "ringed"), "gear": ("woven", "cellular"), "crescent": ("marbled", "veined"),
+        }.items()
+    )
+}  # fmt: skip
+"""Family B's classes have typical colours and textures, as real ones do; family A's have none: it is for masks only."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Painter:
         whole = patch.whole
         height, width = whole.shape
         self._cast_shadow(patch, diameter)
-        material = draw_material(rng, self.family, diameter, shared)
+        material = draw_material(rng, self.family, diameter, shared, CLASS_LOOKS.get(class_name))
         colours = paint(material, height, width, rng)
         part_map = np.zeros((height, width), np.uint8)
         for number, coverage in enumerate(patch.coverages):

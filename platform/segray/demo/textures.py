@@ -157,21 +157,35 @@ FIELDS: Final[dict[str, Callable[[int, int, Rng, float], Field]]] = {
     "grainy": _grain, "patchy": _patches, "wooden": _wood,
     "marbled": _marble, "cellular": _cells, "scaly": _scales, "ringed": _rings, "woven": _weave, "veined": _veins,
 }  # fmt: skip
-CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.32), "b": (0.08, 0.32)}
+CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.32), "b": (0.22, 0.55)}
 """How far apart the colours of one material are: less than light and shadow move them, as in photographs."""
 HUE_SPREAD: Final = 0.4
+HUE_SCATTER: Final = 0.06
 FAMILY_TEXTURES: Final[dict[str, tuple[str, ...]]] = {
     "a": ("cloudy", "shaded", "striped", "checked", "dotted", "grainy", "patchy", "wooden"),
     "b": ("marbled", "cellular", "scaly", "ringed", "woven", "veined"),
 }
 
 
-def draw_palette(rng: Rng, family: str, shared: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class Look:
+    """What things of one class tend to look like, as leaves tend to be green and veined."""
+
+    kinds: tuple[str, ...]
+    hue: float
+    """Turns of the colour wheel; drawn hues scatter around it by HUE_SCATTER."""
+
+
+def draw_palette(
+    rng: Rng, family: str, shared: NDArray[np.float32] | None = None, look: Look | None = None
+) -> NDArray[np.float32]:
     """Three to five colours far enough apart that no threshold holds them together, (K, 3) RGB.
 
     `shared` is a palette already in the scene: some of its colours take the place of drawn ones.
     """
     hue, saturation, value = rng.uniform(0, 1), rng.beta(1.2, 1.5), rng.uniform(0.1, 0.95)
+    if look is not None:
+        hue, saturation = look.hue + rng.normal(0, HUE_SCATTER), rng.uniform(0.45, 0.95)
     contrast = rng.uniform(*CONTRAST[family])
     colours = []
     for _ in range(int(rng.integers(3, 6))):
@@ -187,12 +201,14 @@ def draw_palette(rng: Rng, family: str, shared: NDArray[np.float32] | None = Non
     return palette
 
 
-def draw_material(rng: Rng, family: str, extent: float, shared: NDArray[np.float32] | None = None) -> Material:
-    """A random material of a family for something `extent` pixels across."""
-    kind = str(rng.choice(FAMILY_TEXTURES[family]))
+def draw_material(
+    rng: Rng, family: str, extent: float, shared: NDArray[np.float32] | None = None, look: Look | None = None
+) -> Material:
+    """A random material of a family, or of a class's look, for something `extent` pixels across."""
+    kind = str(rng.choice(look.kinds if look is not None else FAMILY_TEXTURES[family]))
     finest, coarsest = max(4.0, extent / 12), max(extent / 3, 5.0)
     wavelength = float(np.exp(rng.uniform(np.log(finest), np.log(coarsest))))
-    return Material(kind, draw_palette(rng, family, shared), wavelength)
+    return Material(kind, draw_palette(rng, family, shared, look), wavelength)
 
 
 def paint(material: Material, height: int, width: int, rng: Rng) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 FAMILY_CLASSES: Final[dict[str, tuple[str, ...]]] = {name: tuple(shapes) for name, shapes in FAMILY_SHAPES.items()}
 DIAMETER_RANGE: Final = (28 / 256, 0.65)
 """Smallest and largest extent of an object, as a share of the image side."""
-SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.6}
+SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.4}
 """How often an object takes some of its colours from the background, per family."""
 MIN_VISIBLE_PIXELS: Final = 60
 MIN_VISIBLE_SHARE: Final = 0.25

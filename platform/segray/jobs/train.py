@@ -45,13 +45,21 @@ class RunResult:
 Show = Callable[[Progress], None]
 
 
-def train(config: TrainConfig, *, fresh: bool = False, show: Show | None = None) -> list[RunResult]:
+def train(
+    config: TrainConfig, *, fresh: bool = False, until: str | None = None, show: Show | None = None
+) -> list[RunResult]:
     """Train what the recipe asks for, going on where an earlier command stopped; the last result is the student's.
+
+    Args:
+        config: the job.
+        fresh: remove what its runs have left, and start over.
+        until: the run after which to stop, such as `teacher`; none: all.
+        show: told how it goes.
 
     Raises:
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
     """
-    steps = plans(config)
+    steps = _upto(plans(config), until)
     for plan in steps:
         _check_shares(config, plan)
     rows = prepare_rows(config)
@@ -86,6 +94,13 @@ class StoredRows:
 
     uri: str
     rows: TrainingRows
+
+
+def _upto(steps: Sequence[RunPlan], until: str | None) -> Sequence[RunPlan]:
+    names = [plan.name for plan in steps]
+    if until is not None and until not in names:
+        raise ConfigError(f"the recipe has no run called {until!r}; its runs are {', '.join(names)}")
+    return steps[: names.index(until) + 1] if until else steps
 
 
 def _check_shares(config: TrainConfig, plan: RunPlan) -> None:

@@ -59,7 +59,7 @@ class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[no-untyped-call]  #
         self.pixels = Mask2FormerPixelDecoder(config, feature_channels=list(channels))
         self.queries = Mask2FormerTransformerModule(config.feature_size, config)
         self.classifier = nn.Linear(config.hidden_dim, num_classes + 1)
-        # Children first: what a whole layer says of its weights is to stand. `post_init` would do it the other way round.
+        # Children first: what a whole layer says of its weights is to stand; `post_init` does it the other way round.
         self.apply(self._init_weights)
 
     def forward(self, features: tuple[Tensor, ...]) -> QueryOutput:
