@@ -59,6 +59,9 @@ class Mask2Former:
     kind: Literal["mask2former"] = "mask2former"
     backbone: Backbone = NanoBackbone()
     """What makes features of the image."""
+    start: str | None = None
+    """Folder of a student of this architecture to start from; only what depends on classes and queries is new then.
+    "nano": the one that segray ships, trained on family A of the procedural worlds. None: the backbone's weights."""
     num_queries: Count = 100
     """Most objects in an image that it can tell apart."""
     hidden_dim: Count = 256

@@ -13,7 +13,7 @@ from segray.data.training_rows import TrainingRows
 from segray.evaluate.average_precision import ApResult
 from segray.evaluate.students import Example, gather
 from segray.masks.instances import Instances
-from segray.models.package import load_student
+from segray.models.build import load_student
 from segray.recipes.instances import RowExamples
 from segray.sam.device import place
 

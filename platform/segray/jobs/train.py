@@ -14,7 +14,7 @@ from segray.data import files
 from segray.data.sources import open_source
 from segray.data.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
-from segray.models.build import backbone_hash
+from segray.models.build import start_hash
 from segray.recipes import plans
 from segray.sam.device import place
 from segray.train.folder import RunFolder
@@ -159,7 +159,7 @@ def run_content(
         "settings": dict(plan.settings),
         "schedule": plain(plan.schedule),
         "student": plain(config.student),
-        "backbone": backbone_hash(config.student),
+        "start": start_hash(config.student),
         "view": plain(config.view),
         "seed": config.seed,
         "labeled": rows["labeled"].rows.fingerprint,

@@ -11,14 +11,11 @@ from typing import Any, Final
 import safetensors.torch
 import torch
 
-from segray.config.base import build, plain
-from segray.config.students import Student as StudentConfig
+from segray.config.base import plain
 from segray.data import files
-from segray.errors import BackendError, ConfigError, SourceError
-from segray.models.build import build_student
+from segray.errors import BackendError, SourceError
 from segray.models.queries import MEAN_RGB, MULTIPLE, PADDING_RGB, STD_RGB
 from segray.models.student import Student
-from segray.nets.weights import load_into
 
 FORMAT: Final = 1
 """Of `student.json`; raised when its meaning changes."""
@@ -53,25 +50,16 @@ def save_student(student: Student, folder: str, *, info: Mapping[str, Any]) -> N
     files.write_bytes_atomic(files.join(folder, _CARD), json.dumps(card, indent=2, allow_nan=False).encode())
 
 
-def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
-    """The student of a folder, in eval mode.
+def read_weights(folder: str) -> dict[str, torch.Tensor]:
+    """The weights of a folder, as its card describes them.
 
     Raises:
-        BackendError: no such folder, not a student's, damaged, or of an architecture that this version does not know.
+        BackendError: not there, or damaged.
     """
-    card = read_card(folder)
     weights = _read(folder, _WEIGHTS)
-    if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
+    if hashlib.sha256(weights).hexdigest() != read_card(folder)["weights_sha256"]:
         raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; export it again")
-    try:
-        settings = build(StudentConfig, card["student"], f"{folder}: {_CARD}")
-    except ConfigError as error:
-        raise BackendError(
-            f"{error}\nThis version knows no such student; load it with the version that wrote it, or export it again"
-        ) from error
-    student = build_student(settings, tuple(card["classes"]), seed=None)
-    load_into(student, safetensors.torch.load(weights), f"the weights in {folder}")
-    return student.to(device).eval()
+    return dict(safetensors.torch.load(weights))
 
 
 def read_card(folder: str) -> dict[str, Any]:

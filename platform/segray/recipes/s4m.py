@@ -33,8 +33,7 @@ from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.losses.structure import Structure, StructureCriterion
 from segray.masks.instances import Instances
-from segray.models.build import build_student
-from segray.models.package import load_student
+from segray.models.build import build_student, load_student
 from segray.models.student import QueryOutput, Student
 from segray.recipes.automatic_masks import AutomaticMasks
 from segray.recipes.figures import Figures

@@ -6,7 +6,8 @@ import torch
 
 from segray.config.students import HfBackbone
 from segray.errors import BackendError
-from segray.models.package import load_student, read_card, save_student
+from segray.models.build import load_student
+from segray.models.package import read_card, save_student
 
 
 @pytest.fixture
