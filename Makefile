@@ -8,7 +8,7 @@ EXPORTS := PYTHONPATH=platform:.
 .PHONY: demo test check bench table format clean
 
 demo: $(SET_UP)
-	$(EXPORTS) $(BIN)/segray demo
+	$(EXPORTS) $(BIN)/segray demo $(if $(QUICK),--quick)
 
 test: $(SET_UP)
 	$(BIN)/python -m pytest

@@ -23,6 +23,7 @@ from bench.table_data import DATA, Task
 from bench.table_text import text
 from segray.config.base import build
 from segray.config.train import TrainConfig
+from segray.demo import training
 from segray.jobs.train import train
 from segray.train.metrics import read_metrics
 
@@ -47,8 +48,7 @@ class Row:
 
 POINTS = {"kind": "points"}
 GATED = {"kind": "points", "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
-ARP = {"mode": "dynamic", "group": 4}
-SD = {"num_points": 16}
+ARP, SD = training.ARP, training.DISTILLATION
 ROWS: dict[str, Row] = {
     "supervised": Row("supervised", kind="supervised"),
     "teacher-sd": Row("teacher: supervised + SD", teacher={"distillation": SD}, student=None),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,6 +125,14 @@ def run_results(results: Sequence[RunResult]) -> None:
         )
         rows.append((one.name, reached or "not measured", note, one.folder.uri))
     table(("run", "last student, %", "", "folder"), rows)
+
+
+def comparison(results: Mapping[str, RunResult]) -> None:
+    """Students of several methods by AP, in percent; the first is what the others are compared with."""
+    aps = {name: 100 * one.end["last"]["ap"] for name, one in results.items()}
+    first = next(iter(aps.values()))
+    rows = [(name, f"{ap:.1f}", f"{ap - first:+.1f}") for name, ap in aps.items()]
+    table(("student", "AP, %", "against the first"), rows)
 
 
 @contextmanager

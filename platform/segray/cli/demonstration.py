@@ -13,14 +13,20 @@ from segray.cli.common import app
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("out/demo"),
-    images: Annotated[int, typer.Option(min=1, help="Scenes to draw and label.")] = 40,
+    quick: Annotated[bool, typer.Option(help="Smaller: a few minutes, figures to match.")] = False,
 ) -> None:
-    """Draw a small world, label it, write a report: the whole way on this machine, nothing downloaded."""
+    """Draw a small world, label it, train on it: the whole way on this machine, nothing downloaded."""
     from segray import console
-    from segray.jobs.demo import demo as run
+    from segray.jobs.demo import FULL, QUICK, label_world, train_world
 
+    size = QUICK if quick else FULL
     with console.label_progress("labeling") as show:
-        result = run(out, images, typer.echo, show)
-    console.label_summary(result.summary)
-    console.table(("", ""), [("recall of the true objects (AR@1000)", f"{result.recall:.3f}")])
-    typer.echo(f"world:  {result.world}\nreport: {result.report}   open it in a browser")
+        labeled = label_world(out, size.label_images, typer.echo, show)
+    console.label_summary(labeled.summary)
+    console.table(("", ""), [("recall of the true objects (AR@1000)", f"{labeled.recall:.3f}")])
+    with console.train_progress() as show_training:
+        trained = train_world(out, size, typer.echo, show_training)
+    console.comparison(trained.results)
+    typer.echo(
+        f"world:    {labeled.world}\nmasks:    {labeled.report}\nstudents: {trained.report}   open them in a browser"
+    )

@@ -1,28 +1,55 @@
-"""The demo: draw a world, label it, look at it. Everything runs for real, on the model that ships with the package."""
+"""The demo: draw a world, label it, train on it, look at it. Everything is real; its models ship with segray."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from segray.config.base import build
 from segray.config.label import LabelConfig, Workers
 from segray.config.sam import MaskGeneration
 from segray.config.sources import CocoSource
+from segray.config.train import TrainConfig
 from segray.data.rows import labeled_rows
 from segray.data.sources import open_source
 from segray.data.store import Store
+from segray.demo import training
 from segray.demo.coco import write_world
 from segray.evaluate.recall import average_recall
+from segray.jobs.cluster import connected
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report
+from segray.jobs.train import RunResult, train
+from segray.jobs.train import Show as ShowTraining
 from segray.labels.summary import Summary
+from segray.train.comparison import compare_report
+from segray.train.lineage import show_run
 
 SEED = 40_000
-"""First scene: none that sam-nano was trained or tuned on."""
+"""First scene: none that the shipped models were trained or tuned on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoResult:
-    """What a demo leaves."""
+class Size:
+    """How much the demo does."""
+
+    label_images: int
+    """Scenes to label."""
+    train_images: int
+    """Scenes to train on, a tenth of them labeled."""
+    validation_images: int
+    """Scenes to measure on."""
+    steps: int
+    """Updates of each student."""
+
+
+FULL = Size(label_images=40, train_images=240, validation_images=60, steps=300)
+QUICK = Size(label_images=12, train_images=120, validation_images=30, steps=80)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labeled:
+    """What labeling leaves."""
 
     world: Path
     """A COCO file of scenes and their true masks."""
@@ -32,7 +59,17 @@ class DemoResult:
     report: Path
 
 
-def demo(out: Path, images: int, say: Callable[[str], None], show: Show) -> DemoResult:
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training leaves."""
+
+    results: dict[str, RunResult]
+    """The student's run of each method."""
+    report: Path
+    """Both side by side."""
+
+
+def label_world(out: Path, images: int, say: Callable[[str], None], show: Show) -> Labeled:
     """Draw `images` scenes of family B below `out`, label them, compare with the truth, write the report."""
     say(f"drawing {images} scenes that sam-nano has never seen")
     annotations = write_world(out / "world", "b", images, seed=SEED)
@@ -55,4 +92,33 @@ def demo(out: Path, images: int, say: Callable[[str], None], show: Show) -> Demo
     say("writing the report")
     page = out / "report.html"
     report(store, page)
-    return DemoResult(world=annotations, summary=summary, recall=recall, report=page)
+    return Labeled(world=annotations, summary=summary, recall=recall, report=page)
+
+
+def train_world(out: Path, size: Size, say: Callable[[str], None], show: ShowTraining) -> Trained:
+    """Train a student on labels alone and one by S4M; compare them in figures and to the eye.
+
+    Two workers where there are two cores.
+    """
+    say(f"drawing {size.train_images} scenes to train on, a tenth of them labeled, and {size.validation_images} more")
+    data = training.family_b(out, train=size.train_images, validation=size.validation_images, share=0.1)
+    results = {}
+    with connected():
+        for name, recipe in training.recipes(size.steps).items():
+            say(f"training: {name}, {size.steps} steps")
+            tables = {
+                "job": "train",
+                "recipe": recipe,
+                "data": data,
+                "runs": str(out / "runs"),
+                "student": training.STUDENT,
+                "view": training.VIEW,
+                "workers": {"count": min(2, len(os.sched_getaffinity(0)))},
+                "rhythm": {"log_every": 20, "checkpoint_every": 100, "evaluate_images": 40},
+                "tracking": {"wandb": "off"},
+            }
+            results[name] = train(build(TrainConfig, tables, "demo"), show=show)[-1]
+    page = out / "comparison.html"
+    runs = {name: show_run(one.folder.runs, one.folder.name) for name, one in results.items()}
+    compare_report(runs, page, title="Labels alone, and S4M")
+    return Trained(results=results, report=page)

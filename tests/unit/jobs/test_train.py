@@ -19,8 +19,8 @@ from segray.errors import ConfigError, SegrayError, TrainError
 from segray.jobs import train as job
 from segray.jobs.train import train
 from segray.masks.instances import Instances
-from segray.models.build import build_student
-from segray.models.package import load_student, save_student
+from segray.models.build import build_student, load_student
+from segray.models.package import save_student
 from segray.testing import write_coco, write_training
 from segray.train.lineage import ancestors, show_run
 from segray.train.metrics import read_metrics

@@ -1,0 +1,79 @@
+"""Nano training on the procedural world: what the demo and the tables have in common.
+
+Knows worlds, splits and the tables of a config; trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from segray.config.sources import CocoSource
+from segray.data.splits import Splitter, write_shares
+from segray.demo.coco import write_world
+
+STUDENT: Final[dict[str, Any]] = {
+    "start": "nano",
+    "num_queries": 24,
+    "hidden_dim": 128,
+    "mask_feature_size": 64,
+    "num_heads": 4,
+    "pixel_decoder_layers": 2,
+    "pixel_decoder_feedforward": 192,
+    "decoder_layers": 3,
+    "decoder_feedforward": 192,
+    "num_points": 512,
+    "predict": {"top_k": 50, "side": 128},
+}
+"""A Mask2Former of 4 M parameters; widths and layers are those of the shipped one that it starts from."""
+VIEW: Final[dict[str, Any]] = {"canvas_hw": [128, 128], "min_scale": 0.8, "max_scale": 1.5}
+SCHEDULE: Final[dict[str, Any]] = {
+    "labeled_batch": 8,
+    "unlabeled_batch": 8,
+    "learning_rate": 5e-4,
+    "backbone_factor": 0.3,
+    "clip_norm": 1.0,
+    "warmup": 0.05,
+}
+DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
+"""128 points would cost a nano SAM on a CPU several times the student's own step."""
+ARP: Final[dict[str, Any]] = {"mode": "dynamic", "group": 4}
+EMA: Final[dict[str, Any]] = {"half_life": 30}
+"""The papers' half-life of 1,732 steps is a fiftieth of their runs; a twentieth of short ones still averages."""
+
+
+def coco(images: Path, annotations: Path) -> dict[str, str]:
+    """A COCO source's table."""
+    return {"kind": "coco", "uri": str(images), "annotations": str(annotations)}
+
+
+def shares(folder: Path, images: Path, annotations: Path, share: float, seed: int) -> dict[str, Any]:
+    """Labeled: a seed's share of the images. Unlabeled: all, as the papers have it; their masks only measure."""
+    splitter = Splitter(CocoSource(uri=str(images), annotations=str(annotations)), seed)
+    write_shares(splitter, [share], str(folder))
+    everything = coco(images, annotations)
+    return {
+        "labeled": coco(images, folder / f"labeled-{share:g}.json"),
+        "unlabeled": everything,
+        "hidden": everything,
+    }
+
+
+def family_b(folder: Path, *, train: int, validation: int, share: float, seed: int = 0) -> dict[str, Any]:
+    """The `data` table of `train` scenes of family B, a share of them labeled, and of `validation` others."""
+    scenes = write_world(folder / "train", "b", train, seed=50_000)
+    others = write_world(folder / "val", "b", validation, seed=60_000)
+    data = shares(folder / f"splits-{seed}", scenes.parent / "images", scenes, share, seed)
+    return {**data, "validation": coco(others.parent / "images", others)}
+
+
+def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
+    """The `recipe` tables that are compared, equal in student updates."""
+    schedule = {**SCHEDULE, "steps": steps}
+    teacher = {"schedule": schedule, "distillation": DISTILLATION}
+    student = {"schedule": schedule, "refinement": {"kind": "points"}, "arp": ARP, "ema": EMA}
+    return {
+        "Supervised": {"kind": "supervised", "schedule": schedule},
+        "S4M": {"kind": "s4m", "teacher": teacher, "student": student},
+    }
