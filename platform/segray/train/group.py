@@ -29,7 +29,8 @@ class Group:
     leaving: Callable[[], bool] = _never
     """Whether a machine is about to go; asked by all workers at the same steps, answered the same to all."""
     report: Callable[[Mapping[str, float]], None] = _nothing
-    """Tells the cluster how it goes; called by all workers at the same steps."""
+    """Tells the cluster what an evaluation found; called by all workers at the same steps, and may take seconds: Ray
+    Train fetches one report per look at its workers, every two seconds."""
 
     @property
     def leads(self) -> bool:

@@ -143,6 +143,7 @@ class Session:
         part = self.evaluator.shard(self.objective, rank=group.rank, world=group.world, final=final)
         found = self.evaluator.result(group.gather(part))
         self._tell("evaluate", done, found)
+        group.report({"step": float(done), **found})
         value = found.get(self.evaluator.metric)
         if value is not None and (self.best is None or value > self.best[self.evaluator.metric]):
             self.best = {"step": float(done), **found}
@@ -154,7 +155,6 @@ class Session:
         if self.metrics is not None:
             self.metrics.write(kind, done, values)
             self.tracker.log(kind, done, values)
-        self.group.report({"step": float(done), **values})
 
     def _leave_in_time(self, done: int) -> None:
         """A checkpoint of its own when a machine is about to go."""

@@ -58,15 +58,19 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def stopped(monkeypatch) -> Callable[[TrainConfig, str, int], None]:
-    """`stopped(config, run, step)` trains until the run tells of that step."""
+    """`stopped(config, run, step)` trains until the run has told of that step."""
 
     def stop(config: TrainConfig, run: str, step: int) -> None:
         def worker(one, group):
-            def report(values):
-                if one.plan.name == run and values["step"] >= step:
-                    raise StoppedError
+            steps = iter(range(1, step))
 
-            run_worker(one, replace(group, report=report))
+            def leaving():
+                # Asked after each line of metrics, which is one per step.
+                if one.plan.name == run and next(steps, None) is None:
+                    raise StoppedError
+                return False
+
+            run_worker(one, replace(group, leaving=leaving))
 
         with monkeypatch.context() as patch:
             patch.setattr(job, "run_worker", worker)
