@@ -80,6 +80,22 @@ def runs_report(
     typer.echo(f"report: {out}")
 
 
+@runs_app.command("onnx")
+def runs_onnx(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="The ONNX file to write.")] = Path("out/student.onnx"),
+    which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
+    canvas: Annotated[tuple[int, int], typer.Option(help="Rows and columns of its input, multiples of 32.")] = (128, 128),
+) -> None:
+    """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
+    from segray.data import files
+    from segray.models.build import load_student
+    from segray.models.onnx import export_onnx
+
+    apart = export_onnx(load_student(files.join(run, which)), str(out), canvas)
+    typer.echo(f"{out}: outputs differ by {apart:.1e} on average")
+
+
 @runs_app.command("names")
 def runs_names(runs: Runs) -> None:
     """What promoted names stand for."""

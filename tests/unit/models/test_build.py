@@ -1,8 +1,17 @@
 import pytest
+import torch
 
 from segray.config.base import build as build_config
-from segray.config.students import Mask2Former
-from segray.errors import ConfigError
+from segray.config.students import Mask2Former, NanoBackbone, Predict
+from segray.errors import BackendError, ConfigError
+from segray.models.build import build_student, start_hash
+from segray.models.package import save_student
+
+
+def small(**changes):
+    widths = {"hidden_dim": 32, "mask_feature_size": 16, "num_heads": 2, "pixel_decoder_layers": 1, "decoder_layers": 3}
+    rest = {"pixel_decoder_feedforward": 32, "decoder_feedforward": 32, "num_points": 64, "num_queries": 6}
+    return Mask2Former(**widths | rest | {"predict": Predict(side=64, top_k=10)} | changes)
 
 
 def test_a_student_knows_its_classes_and_settings(build):
@@ -15,3 +24,25 @@ def test_a_student_knows_its_classes_and_settings(build):
 def test_widths_that_do_not_divide_are_a_config_error(widths):
     with pytest.raises(ConfigError, match="multiple of 32"):
         build_config(Mask2Former, widths, "student")
+
+
+def test_a_student_starts_from_another_all_but_what_classes_and_queries_decide(build, tmp_path):
+    other = build(seed=1)
+    save_student(other, str(tmp_path), info={})
+    student = build_student(small(start=str(tmp_path), num_queries=9), ("cat", "dog"), seed=2)
+    ours, theirs = student.state_dict(), other.state_dict()
+    new = {name.rsplit(".", 2)[-2] for name in ours if not torch.equal(ours[name], theirs.get(name, torch.zeros(())))}
+    assert new == {"classifier", "queries_embedder", "queries_features"}
+
+
+def test_starting_from_another_architecture_is_one_clear_error(build, tmp_path):
+    save_student(build(hidden_dim=64), str(tmp_path), info={})
+    with pytest.raises(BackendError, match="another architecture"):
+        build(start=str(tmp_path))
+
+
+def test_what_a_student_starts_from_is_named_by_its_weights(build, tmp_path):
+    for folder, seed in (("one", 1), ("two", 2)):
+        save_student(build(seed=seed), str(tmp_path / folder), info={})
+    hashes = [start_hash(small(start=str(tmp_path / folder))) for folder in ("one", "two")]
+    assert len({*hashes, start_hash(small()), start_hash(small(backbone=NanoBackbone(pretrained=False)))}) == 4
