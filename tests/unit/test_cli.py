@@ -1,8 +1,11 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from segray.testing import write_coco, write_training
 
 ROOT = Path(__file__).parents[2]
 BAD = """
@@ -63,6 +66,19 @@ def test_check_needs_neither_torch_nor_ray():
         (["report", "nowhere"], 1, "nowhere"),
         (["store", "compact", "nowhere"], 1, "nowhere"),
         (["store", "rm", "nowhere", "--yes"], 1, "nowhere"),
+        (["train", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),
+        (
+            ["train", ROOT / "configs" / "tiny" / "label.toml"],
+            2,
+            "describes a label job, this command needs a train job",
+        ),
+        (["evaluate", ROOT / "configs" / "tiny" / "label.toml"], 2, "this command needs a evaluate job"),
+        (["runs", "show", "nowhere/run"], 1, "there is no such run"),
+        (["runs", "compare", "here/run", "there/run"], 2, "are not in one folder of runs"),
+        (["promote", "nowhere/run", "name"], 1, "there is no such run"),
+        (["runs", "rollback", "nowhere", "name"], 1, "nothing was promoted as 'name'"),
+        (["split", "nowhere.json", "--share", "0.5"], 1, "nowhere.json"),
+        (["split", "nowhere.json"], 2, "--holdout"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_words(arguments, status, message):
@@ -70,3 +86,101 @@ def test_what_cannot_be_done_is_said_in_words(arguments, status, message):
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --------------------------------------------------------------------------------------------- from labels to a student
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Where two runs have been trained by the command: S4M's teacher and student."""
+    folder = tmp_path_factory.mktemp("home")
+    done = segray("train", write_training(folder), "rhythm.log_every=2")
+    assert done.returncode == 0, done.stderr
+    assert "s4m-student-" in done.stdout
+    return folder
+
+
+def run_of(home, name):
+    return next((home / "runs").glob(f"s4m-{name}-*"))
+
+
+def said(*arguments):
+    done = segray(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_same_command_says_that_the_run_is_finished(home):
+    assert "finished before" in said("train", home / "train.toml")
+
+
+@pytest.mark.parametrize(
+    ("override", "status", "message"),
+    [
+        ("recipe.student.schedule.accumulate=2", 2, "in groups of 4: give a multiple of 8"),
+        ("workers.count=3", 2, "teacher.schedule.labeled_batch: 4 images cannot be shared by 3 workers"),
+        ("recipe.student.ema.burn_in=2", 2, "recipe.student.ema.burn_in"),
+        ("rhythm.checkpoint_every=3", 0, "finished before"),
+        ("data.labeled.annotations=nowhere.json", 1, "nowhere.json"),
+    ],
+)
+def test_training_ends_with_a_status(home, override, status, message):
+    done = segray("train", home / "train.toml", override)
+    assert done.returncode == status
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_leaves_figures_and_predictions(home):
+    config = home / "evaluate.toml"
+    world = home / "validation"
+    config.write_text(
+        f'job = "evaluate"\nstudent = "{run_of(home, "student") / "last"}"\nout = "{home / "measured"}"\n'
+        f'[data]\nkind = "coco"\nuri = "{world / "images"}"\nannotations = "{world / "instances.json"}"\n'
+    )
+    assert "ap50" in said("evaluate", config)
+    figures = json.loads((home / "measured" / "figures.json").read_text())
+    end = json.loads((run_of(home, "student") / "finished.json").read_text())
+    assert figures["images"] == 4
+    assert figures["ap"] == pytest.approx(end["last"]["ap"])
+    assert isinstance(json.loads((home / "measured" / "predictions.json").read_text()), list)
+
+
+def test_runs_are_listed_shown_compared_and_reported(home):
+    teacher, student = run_of(home, "teacher"), run_of(home, "student")
+    assert {teacher.name, student.name} <= set(said("runs", "ls", home / "runs").replace("│", " ").split())
+    shown = said("runs", "show", student)
+    assert shown.index(f'"name": "{student.name}"') < shown.index(f'"name": "{teacher.name}"')
+    assert "settings.unlabeled_weight" in said("runs", "compare", teacher, student, "--out", home / "both.html")
+    assert "<html" in (home / "both.html").read_text()
+    said("runs", "report", student, "--out", home / "one.html")
+    assert "<html" in (home / "one.html").read_text()
+
+
+def test_promote_and_rollback(home):
+    teacher, student = run_of(home, "teacher"), run_of(home, "student")
+    said("promote", teacher, "live", "--which", "last")
+    assert f"{student.name}/best" in said("promote", student, "live")
+    assert student.name in said("runs", "names", home / "runs")
+    assert f"{teacher.name}/last" in said("runs", "rollback", home / "runs", "live")
+    assert segray("runs", "rollback", home / "runs", "live").returncode == 1
+
+
+def test_splits_are_nested(tmp_path):
+    source, out = write_coco(tmp_path, 12), tmp_path / "out"
+    shares = ["--share", "0.25", "--share", "0.5"]
+    told = said("split", source.annotations, "--images", source.uri, *shares, "--out", out)
+    assert "0.25" in told
+    few, many = (json.loads((out / f"labeled-{share}.json").read_text())["images"] for share in ("0.25", "0.5"))
+    assert (len(few), len(many)) == (3, 6)
+    assert all(one in many for one in few)
+
+
+def test_a_holdout_is_apart(tmp_path):
+    source, out = write_coco(tmp_path, 12), tmp_path / "out"
+    assert "9 images to train, 3 for validation" in said(
+        "split", source.annotations, "--images", source.uri, "--holdout", "0.25", "--out", out
+    )
+    train, validation = (json.loads((out / f"{name}.json").read_text())["images"] for name in ("train", "val"))
+    assert sorted(one["id"] for one in train + validation) == list(range(12))
