@@ -122,6 +122,18 @@ def test_a_stopped_run_goes_on_to_the_same_end(config, whole, stopped, recipe, r
         assert_same_run(one, other)
 
 
+def test_a_machine_about_to_go_leaves_a_checkpoint_of_its_own(config, whole, monkeypatch):
+    asked = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            job, "run_worker", lambda one, group: run_worker(one, replace(group, leaving=lambda: next(asked)))
+        )
+        (warned,) = train(config("supervised", *EVALUATE, "rhythm.checkpoint_every=4"))
+    steps = {one.name for one in Path(warned.folder.uri, "checkpoints").iterdir()}
+    assert steps == {"step-00000002", "step-00000004"}
+    assert_same_run(warned, whole["supervised"][0])
+
+
 def test_what_was_trained_before_is_not_trained_again(config, stopped):
     settings = config("s4m")
     stopped(settings, "student", 3)
