@@ -70,9 +70,9 @@ def test_check_needs_neither_torch_nor_ray():
         (
             ["train", ROOT / "configs" / "tiny" / "label.toml"],
             2,
-            "describes a label job, this command needs a train job",
+            "describes a label job, this command needs one of kind 'train'",
         ),
-        (["evaluate", ROOT / "configs" / "tiny" / "label.toml"], 2, "this command needs a evaluate job"),
+        (["evaluate", ROOT / "configs" / "tiny" / "label.toml"], 2, "this command needs one of kind 'evaluate'"),
         (["runs", "show", "nowhere/run"], 1, "there is no such run"),
         (["runs", "compare", "here/run", "there/run"], 2, "are not in one folder of runs"),
         (["promote", "nowhere/run", "name"], 1, "there is no such run"),

@@ -85,7 +85,10 @@ def runs_onnx(
     run: Run,
     out: Annotated[Path, typer.Option(help="The ONNX file to write.")] = Path("out/student.onnx"),
     which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
-    canvas: Annotated[tuple[int, int], typer.Option(help="Rows and columns of its input, multiples of 32.")] = (128, 128),
+    canvas: Annotated[tuple[int, int], typer.Option(help="Rows and columns of its input, multiples of 32.")] = (
+        128,
+        128,
+    ),
 ) -> None:
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
     from segray.data import files

@@ -37,5 +37,5 @@ def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     loaded = load(path, overrides)
     if not isinstance(loaded, cls):
         own = next(name for name, known in JOBS.items() if known is cls)
-        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs a {own} job")
+        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs one of kind {own!r}")
     return loaded
