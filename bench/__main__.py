@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement")
+BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement", "bench.training")
 
 
 def main() -> None:

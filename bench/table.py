@@ -1,8 +1,9 @@
 """Tables of methods, cell by cell: `python -m bench.table TABLE [--minutes M] [--jobs N] [--show]`.
 
 A cell is one row of a table with one seed: a training, whose line is appended to docs/tables/TABLE.jsonl when it ends.
-What has a line is not run again, so a table can be computed in several sittings; a cell that was cut short goes on from
-its checkpoint. Rows differ only in the method: equal student updates, data, views, initial weights and seeds.
+What has a line is not run again, so a table can be computed in several sittings; a cell that was cut short goes on
+from its checkpoint. Rows differ only in the method: equal student updates, data, views and starting weights; class heads, which
+are drawn, differ between stages.
 
 The learning rate of each row is its own: the best of RATES on tuning images (seed 100), once those cells are there; the
 middle one until then, and cells of another rate than the tuned one count no more.
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.table_data import DATA, Task
+from bench.table_data import DATA
 from bench.table_text import text
 from segray.config.base import build
 from segray.config.train import TrainConfig
@@ -73,6 +74,12 @@ class Cell:
         """What makes two cells the same."""
         return self.row, self.seed, self.rate
 
+    @property
+    def teacher(self) -> tuple[str, int, float]:
+        """What makes two cells have the same first run."""
+        row = ROWS[self.row]
+        return f"{row.kind} {sorted(row.teacher)}", self.seed, self.rate
+
 
 def main() -> None:
     """Run what is missing, or show what there is."""
@@ -87,11 +94,18 @@ def main() -> None:
     parser.add_argument("--cell", nargs=3, metavar=("ROW", "SEED", "RATE"), help="run one cell in this process")
     given = parser.parse_args()
     if given.show:
-        print(text(DATA[given.table], {name: row.title for name, row in ROWS.items()}, read(given.table), chosen_rate))
+        print(shown(given.table))
     elif given.cell:
         run(given.table, Cell(given.cell[0], int(given.cell[1]), float(given.cell[2])))
     else:
         run_missing(given)
+
+
+def shown(table: str) -> str:
+    """The table so far, as Markdown."""
+    tuning = read(DATA[table].rates)
+    rates = {name: chosen_rate(tuning, name) for name in ROWS}
+    return text(DATA[table], {name: row.title for name, row in ROWS.items()}, read(table), rates)
 
 
 def read(table: str) -> list[dict[str, Any]]:
@@ -107,36 +121,56 @@ def chosen_rate(lines: Sequence[Mapping[str, Any]], row: str) -> float:
 
 
 def run_missing(given: argparse.Namespace) -> None:
-    """Cells without a line, a few at a time, each in a process of its own."""
-    began, running = time.monotonic(), list[subprocess.Popen[bytes]]()
-    tried: set[tuple[str, int, float]] = set()
-    while True:
-        running = [process for process in running if process.poll() is None]
-        late = time.monotonic() - began > given.minutes * 60
-        cell = None if late or len(running) >= given.jobs else _next(given, tried)
-        if cell is not None:
-            tried.add(cell.key)
-            print(f"{given.table}: {cell.row}, seed {cell.seed}, rate {cell.rate:g}", flush=True)
-            command = [sys.executable, "-m", "bench.table", given.table, "--cell"]
-            running.append(subprocess.Popen([*command, cell.row, str(cell.seed), str(cell.rate)]))
-        elif not running:
-            return
-        else:
+    """Cells without a line, a few at a time, each in a process of its own: tuning first, then seed after seed."""
+    began = time.monotonic()
+    if given.tune:
+        run_all(given, [Cell(row, TUNING_SEED, rate) for row in given.rows for rate in RATES], began)
+    lines = read(DATA[given.table].rates)
+    run_all(given, [Cell(row, seed, chosen_rate(lines, row)) for seed in given.seeds for row in given.rows], began)
+
+
+def run_all(given: argparse.Namespace, wanted: Sequence[Cell], began: float) -> None:
+    """These cells, but for those that have a line."""
+    done = {(line["row"], line["seed"], line["rate"]) for line in read(given.table)}
+    waiting = [cell for cell in wanted if cell.key not in done]
+    running: dict[subprocess.Popen[bytes], Cell] = {}
+    while waiting or running:
+        running = {process: cell for process, cell in running.items() if process.poll() is None}
+        if time.monotonic() - began > given.minutes * 60:
+            waiting = []
+        cell = _startable(waiting, list(running.values())) if len(running) < given.jobs else None
+        if cell is None:
             time.sleep(1)
+            continue
+        waiting.remove(cell)
+        prepare(given.table, cell)
+        print(f"{given.table}: {cell.row}, seed {cell.seed}, rate {cell.rate:g}", flush=True)
+        command = [sys.executable, "-m", "bench.table", given.table, "--cell"]
+        running[subprocess.Popen([*command, cell.row, str(cell.seed), str(cell.rate)])] = cell
 
 
-def _next(given: argparse.Namespace, tried: set[tuple[str, int, float]]) -> Cell | None:
-    """The first cell that has no line yet; all rows of a seed before the next seed."""
-    lines = read(given.table)
-    done = {(line["row"], line["seed"], line["rate"]) for line in lines} | tried
-    wanted = [Cell(row, TUNING_SEED, rate) for row in given.rows for rate in RATES] if given.tune else []
-    wanted += [Cell(row, seed, chosen_rate(lines, row)) for seed in given.seeds for row in given.rows]
-    return next((cell for cell in wanted if cell.key not in done), None)
+def _startable(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell | None:
+    """The first cell that shares no teacher with one that runs: the two would train it twice."""
+    taken = {cell.teacher for cell in running}
+    return next((cell for cell in waiting if cell.teacher not in taken), None)
 
 
-def config_of(task: Task, cell: Cell) -> TrainConfig:
+def prepare(table: str, cell: Cell) -> None:
+    """Draw and split what the cell learns from, once, and leave its `data` table beside."""
+    path = data_path(table, cell)
+    if not path.exists():
+        tables = DATA[table].prepare(OUT / "data", cell.seed, tuning=cell.seed == TUNING_SEED)
+        path.write_text(json.dumps(tables))
+
+
+def data_path(table: str, cell: Cell) -> Path:
+    """Where `prepare` leaves it."""
+    return OUT / "data" / f"{table}-{cell.seed}.json"
+
+
+def config_of(table: str, cell: Cell) -> TrainConfig:
     """The cell's training."""
-    row, data = ROWS[cell.row], task.prepare(OUT / "data", cell.seed, tuning=cell.seed == TUNING_SEED)
+    row, task, data = ROWS[cell.row], DATA[table], json.loads(data_path(table, cell).read_text())
     schedule = {**task.schedule, "learning_rate": cell.rate}
     recipe: dict[str, Any] = {"kind": row.kind, "schedule": schedule}
     if row.kind == "s4m":
@@ -164,9 +198,9 @@ def config_of(task: Task, cell: Cell) -> TrainConfig:
 
 def run(table: str, cell: Cell) -> None:
     """Train, and append the line."""
-    task = DATA[table]
+    prepare(table, cell)
     until = "teacher" if ROWS[cell.row].student is None else None
-    result = train(config_of(task, cell), until=until)[-1]
+    result = train(config_of(table, cell), until=until)[-1]
     acted: dict[str, list[float]] = {}
     for line in read_metrics(result.folder.uri):
         for name in ACTIONS:

@@ -1,6 +1,6 @@
 """A table's lines as Markdown: means, spreads, paired differences, how often components acted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -19,18 +19,18 @@ BASES = {
 Lines = Sequence[Mapping[str, Any]]
 
 
-def text(task: Task, titles: Mapping[str, str], lines: Lines, rate: Callable[[Lines, str], float]) -> str:
+def text(task: Task, titles: Mapping[str, str], lines: Lines, rates: Mapping[str, float]) -> str:
     """The table; seeds below 100 only, each row at its own rate."""
-    rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rate(lines, name))} for name in titles}
+    rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in titles}
     out = [
         f"**{task.title}**, {task.schedule['steps']} student updates; AP of the last student in %, mean ± standard",
         "deviation over seeds; differences paired by seed, ± 2 standard errors.",
         "",
         "| row | seeds | rate | AP | AP50 | against | difference | same sign | labels/image | precision | matched IoU"
-        " before → after | replaced | pasted into |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        " before → after | images refined | images pasted into | teacher moved |",
+        "|" + "---|" * 14,
     ]
-    out += [_row(titles[name], name, found, rows, rate(lines, name)) for name, found in rows.items() if found]
+    out += [_row(titles[name], name, found, rows, rates[name]) for name, found in rows.items() if found]
     return "\n".join(out)
 
 
@@ -57,14 +57,17 @@ def _row(title: str, name: str, found: Mapping[int, Any], rows: Mapping[str, Map
         _known(acted["labels_per_image"], 1),
         _known(figure["labels_after/precision"], 100),
         f"{_known(figure['labels_before/matched_iou'], 100)} → {_known(figure['labels_after/matched_iou'], 100)}",
-        _known(acted["masks_replaced"], 100),
-        _known(acted["images_pasted_into"], 100),
+        _acted(acted["images_refined"]),
+        _acted(acted["images_pasted_into"]),
+        _known(acted["teacher_distance"], 1),
     ]
     return "| " + " | ".join(cells) + " |"
 
 
 _LABELS = ("labels_after/precision", "labels_before/matched_iou", "labels_after/matched_iou")
-_ACTED = ("labels_per_image", "masks_replaced", "images_pasted_into")
+_ACTED = ("labels_per_image", "images_refined", "images_pasted_into", "teacher_distance")
+LEAST_ACTED = 0.05
+"""A component that acted on a smaller share of the images does not count as tried."""
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -79,6 +82,14 @@ def _error(gains: Sequence[float]) -> str:
     return f"{mean(gains):+.1f} ± {2 * stdev(gains) / len(gains) ** 0.5:.1f}"
 
 
+def _acted(values: Sequence[float | None]) -> str:
+    """A share of images in %, and a mark where it is too small to say anything of the component."""
+    known = [value for value in values if value is not None]
+    if not known or not max(known):
+        return "-"
+    return f"{100 * mean(known):.1f}" + ("" if mean(known) >= LEAST_ACTED else " (not tried)")
+
+
 def _known(values: Sequence[float | None], factor: float) -> str:
     known = [factor * value for value in values if value is not None]
-    return f"{mean(known):.1f}" if known else "-"
+    return f"{mean(known):.2g}" if known and max(known) < 1 else f"{mean(known):.1f}" if known else "-"

@@ -26,7 +26,8 @@ def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
     """Where an image goes on its canvas: scale, window and mirroring, drawn uniformly (methods.md 2, 3.4)."""
     rng = draws.rng(key, "view")
     (height, width), (rows, columns) = image_hw, settings.canvas_hw
-    scale = rng.uniform(settings.min_scale, settings.max_scale) * min(rows / height, columns / width)
+    unit = min(rows / height, columns / width) if settings.unit == "canvas" else 1.0
+    scale = rng.uniform(settings.min_scale, settings.max_scale) * unit
     resized = max(1, round(height * scale)), max(1, round(width * scale))
     y0, x0 = (int(rng.integers(max(0, side - own) + 1)) for side, own in zip(resized, settings.canvas_hw, strict=True))
     return View(

@@ -102,7 +102,8 @@ class Ema:
     """The teacher in stage 2 (3.1)."""
 
     burn_in: Unit = 15_000 / 90_000
-    """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068)."""
+    """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068). A
+    student that is worse by then spoils it: see `teacher_ap` beside `ap` in the run's metrics."""
     half_life: Positive = 1732.5
     """Steps after which half of the teacher's weights are new: 1732.5 is a decay of 0.9996 (3.1)."""
 

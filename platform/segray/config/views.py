@@ -1,6 +1,6 @@
 """What training sees of an image."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -16,8 +16,10 @@ class WeakView:
 
     canvas_hw: tuple[int, int] = (128, 128)
     """Rows and columns of every image of a batch, pixels, multiples of 32. Papers: 512 x 1024, 1024 x 1024 (COCO)."""
+    unit: Literal["canvas", "image"] = "canvas"
+    """What a scale of 1 is. canvas: the image just fits into it; image: the image's own pixels."""
     min_scale: Annotated[float, pydantic.Field(gt=0)] = 0.5
-    """Smallest resize; 1 makes the image just fit into the canvas. Papers: Cityscapes 0.5 of full size, COCO 0.1."""
+    """Smallest resize. Papers: Cityscapes 0.5 of full size, COCO 0.1 of the canvas."""
     max_scale: Annotated[float, pydantic.Field(gt=0)] = 2.0
     """Largest resize; drawn uniformly between the two. Papers: 2.0 in both."""
     flip: Unit = 0.5

@@ -35,6 +35,9 @@ REASONS = ("unreadable", "empty", "not-an-image", "truncated", "zero-sized", "to
 """Why an image was refused: its URI cannot be read, 0 bytes, no known kind of image, cut short or damaged inside, no
 pixels, more pixels (or bytes) than allowed."""
 
+MOST_PIXELS = 1 << 28
+"""Beyond this, training and evaluation open no image."""
+
 # Those of Pillow's readers that read photographs and no more: others run programs or unpack images inside images.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")

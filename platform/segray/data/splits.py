@@ -90,15 +90,16 @@ class Splitter:
 
 
 def write_shares(splitter: Splitter, shares: Sequence[float], folder: str) -> list[Split]:
-    """`labeled-SHARE.json` and, without annotations, `unlabeled-SHARE.json` for each share, and `split.json`.
+    """`labeled-SHARE.json`, `unlabeled-SHARE.json` without annotations, and `split.json`.
 
-    What is hidden in the unlabeled ones stays in the original file.
+    What the unlabeled ones hide is in `hidden-SHARE.json`, to measure pseudo-labels with and for nothing else.
     """
     splits = [splitter.split(share) for share in shares]
     for one in splits:
         _write(splitter.document, one.first, files.join(folder, f"labeled-{one.share:g}.json"))
-        hidden = {**splitter.document, "annotations": []}
-        _write(hidden, one.second, files.join(folder, f"unlabeled-{one.share:g}.json"))
+        _write(splitter.document, one.second, files.join(folder, f"hidden-{one.share:g}.json"))
+        bare = {**splitter.document, "annotations": []}
+        _write(bare, one.second, files.join(folder, f"unlabeled-{one.share:g}.json"))
     _write_manifest(splitter, splits, ("labeled", "unlabeled"), folder)
     return splits
 

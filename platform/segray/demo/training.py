@@ -39,8 +39,9 @@ SCHEDULE: Final[dict[str, Any]] = {
 DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
 """128 points would cost a nano SAM on a CPU several times the student's own step."""
 ARP: Final[dict[str, Any]] = {"mode": "dynamic", "group": 4}
-EMA: Final[dict[str, Any]] = {"half_life": 30}
-"""The papers' half-life of 1,732 steps is a fiftieth of their runs; a twentieth of short ones still averages."""
+EMA: Final[dict[str, Any]] = {"half_life": 30, "burn_in": 0.5}
+"""The papers' half-life of 1,732 steps is a fiftieth of their runs; a tenth of short ones still averages. In runs this
+short a student needs half of them to be worth following."""
 
 
 def coco(images: Path, annotations: Path) -> dict[str, str]:
@@ -49,14 +50,15 @@ def coco(images: Path, annotations: Path) -> dict[str, str]:
 
 
 def shares(folder: Path, images: Path, annotations: Path, share: float, seed: int) -> dict[str, Any]:
-    """Labeled: a seed's share of the images. Unlabeled: all, as the papers have it; their masks only measure."""
+    """Labeled: a seed's share of the images. Unlabeled: all of them, as the papers have it. Hidden: the masks of those
+    that are not labeled, which only measure.
+    """
     splitter = Splitter(CocoSource(uri=str(images), annotations=str(annotations)), seed)
     write_shares(splitter, [share], str(folder))
-    everything = coco(images, annotations)
     return {
         "labeled": coco(images, folder / f"labeled-{share:g}.json"),
-        "unlabeled": everything,
-        "hidden": everything,
+        "unlabeled": coco(images, annotations),
+        "hidden": coco(images, folder / f"hidden-{share:g}.json"),
     }
 
 

@@ -31,7 +31,8 @@ def build_student(settings: config.Student, classes: tuple[str, ...], *, seed: i
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(draws.key(seed or 0, "student"))
-        student: Student = STUDENTS[settings.kind](settings, tuple(classes), load=seed is not None)
+        fetch = seed is not None and settings.start is None
+        student: Student = STUDENTS[settings.kind](settings, tuple(classes), load=fetch)
     if seed is not None and settings.start is not None:
         _start(student, _start_folder(settings.start))
     return student

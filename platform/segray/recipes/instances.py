@@ -1,7 +1,7 @@
 """How instance methods are measured: AP of the student and of its teachers, and how good the pseudo-labels are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -10,7 +10,6 @@ from segray import draws
 from segray.augment.batch import Batch
 from segray.augment.geometry import sample
 from segray.config.train import TrainConfig
-from segray.config.views import WeakView
 from segray.data import images
 from segray.data.training_rows import TrainingRows
 from segray.evaluate.average_precision import AveragePrecision
@@ -22,8 +21,6 @@ from segray.models.student import Student
 from segray.train.objective import Objective
 from segray.train.panels import Panel
 from segray.train.plan import Context, EvaluationRows
-
-MAX_PIXELS = 1 << 28
 
 
 @runtime_checkable
@@ -55,7 +52,7 @@ class RowExamples:
 
     def __getitem__(self, index: int, /) -> Example:
         row = self.rows.row(index)
-        pixels, _ = images.load(row.uri, MAX_PIXELS)
+        pixels, _ = images.load(row.uri, images.MOST_PIXELS)
         true = row.instances if row.instances is not None else Instances.empty(pixels.shape[:2])
         return Example(image_id=row.image_id, pixels=pixels, true=true)
 
@@ -69,15 +66,14 @@ class InstanceEvaluator:
         self.classes, self.rows = tuple(classes), rows
         self.limit = config.rhythm.evaluate_images
         self.max_dets = config.student.predict.top_k
-        self.view = WeakView(canvas_hw=config.view.canvas_hw, min_scale=1, max_scale=1, flip=0)
+        self.view = replace(config.view, flip=0)
 
     def shard(self, objective: Objective[Any], *, rank: int, world: int, final: bool) -> Shard:
-        """The student's AP; at the end on all images, and its teachers' too."""
+        """AP of the student and of its teachers, by which one sees which of them is worth following."""
         ap = {}
         if self.rows.validation is not None:
             students = {"": objective.student}
-            if final:
-                students |= {f"{n}_": one for n, one in objective.teachers().items() if isinstance(one, Student)}
+            students |= {f"{n}_": one for n, one in objective.teachers().items() if isinstance(one, Student)}
             examples = RowExamples(self.rows.validation)
             for prefix, student in students.items():
                 ap[prefix] = gather(
@@ -135,7 +131,7 @@ class InstanceEvaluator:
         return quality
 
     def _canvas(self, rows: TrainingRows, index: int, objective: Objective[Any]) -> tuple[Batch, Instances]:
-        """An image just fitting its canvas, as a batch of one, and the truth about it there."""
+        """An image as training sees it, always the same way, as a batch of one, and the truth about it there."""
         row, example = rows.row(index), RowExamples(rows)[index]
         batch = sample(row, example.pixels, self.view, draws.key("evaluation", index))
         masks, kept = batch.views[0].masks(example.true)

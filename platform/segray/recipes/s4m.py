@@ -14,6 +14,7 @@ Stage 2 without PR and ARP, from a teacher without SD, is GuidedDistillation (Be
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,8 +27,9 @@ from segray.augment.arp import mix
 from segray.augment.batch import Batch
 from segray.augment.colour import strong_view
 from segray.config.base import plain
-from segray.config.recipes import S4M, CachedRefinement, PointRefinement, StudentRun, TeacherRun
+from segray.config.recipes import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.config.train import TrainConfig
+from segray.data.store import Store
 from segray.data.training_rows import TrainingRows
 from segray.errors import TrainError
 from segray.losses.criterion import Targets
@@ -56,7 +58,7 @@ def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
     refinement = recipe.student.refinement
     asks_sam = recipe.teacher.distillation is not None or isinstance(refinement, PointRefinement)
-    sam = {"sam": describe(recipe.sam).weights_hash} if asks_sam else {}
+    sam = {"sam": describe(recipe.sam).weights_hash, "dtype": recipe.sam.dtype} if asks_sam else {}
     teacher = RunPlan(
         recipe="s4m",
         name="teacher",
@@ -73,7 +75,7 @@ def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
         recipe="s4m",
         name="student",
         schedule=recipe.student.schedule,
-        settings={**own, **(sam if isinstance(refinement, PointRefinement) else {})},
+        settings={**own, **(sam if isinstance(refinement, PointRefinement) else {}), **_store(refinement)},
         objective=partial(StudentObjective.build, recipe=recipe),
         evaluator=instance_evaluator,
         unlabeled=True,
@@ -257,7 +259,9 @@ class StudentObjective(Objective[StudentInputs]):
 
     def _guess(self, batch: Batch) -> list[Guesses]:
         """The teacher's confident queries on the weak view (3.2)."""
-        output = self.teacher(batch.images)
+        half = batch.images.is_cuda and self.settings.schedule.amp == "bfloat16"
+        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+            output = self.teacher(batch.images)
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
 
     def _refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
@@ -303,6 +307,13 @@ def _instances(labels: Refined) -> Instances:
         scores=labels.scores.cpu().numpy(),
         classes=labels.classes.cpu().numpy(),
     )
+
+
+def _store(refinement: Refinement | None) -> dict[str, str]:
+    """What made the cached masks, wherever they lie."""
+    if not isinstance(refinement, CachedRefinement):
+        return {}
+    return {"store": Store.open(refinement.store).manifest.fingerprint}
 
 
 def _masks_there(rows: Mapping[str, TrainingRows], *, recipe: S4M) -> None:

@@ -33,7 +33,6 @@ Piece = tuple[Batch, Batch | None]
 _AHEAD = 2
 """Steps that are made ready before they are asked for."""
 _THREADS = 2
-_MAX_PIXELS = 1 << 28
 _CACHE_BYTES = 256 << 20
 
 
@@ -59,7 +58,7 @@ class _Decoded:
                 self._pixels.move_to_end(uri)
                 return self._pixels[uri]
         try:
-            pixels, _ = images.load(uri, _MAX_PIXELS)
+            pixels, _ = images.load(uri, images.MOST_PIXELS)
         except ImageError as error:
             raise TrainError(f"{uri}: {error}; mend it or take it out of the source") from error
         with self._lock:
