@@ -2,8 +2,8 @@
 
 A cell is one row of a table with one seed: a training, whose line is appended to docs/tables/TABLE.jsonl when it ends.
 What has a line is not run again, so a table can be computed in several sittings; a cell that was cut short goes on
-from its checkpoint. Rows differ only in the method: equal student updates, data, views and starting weights; class heads, which
-are drawn, differ between stages.
+from its checkpoint. Rows differ only in the method: equal student updates, data, views and starting weights; class
+heads, which are drawn, differ between stages.
 
 The learning rate of each row is its own: the best of RATES on tuning images (seed 100), once those cells are there; the
 middle one until then, and cells of another rate than the tuned one count no more.

@@ -3,9 +3,10 @@ import torch
 
 from segray.config.base import build as build_config
 from segray.config.students import Mask2Former, NanoBackbone, Predict
+from segray.demo.training import STUDENT
 from segray.errors import BackendError, ConfigError
-from segray.models.build import build_student, start_hash
-from segray.models.package import save_student
+from segray.models.build import NANO_START, build_student, start_hash
+from segray.models.package import read_card, read_weights, save_student
 
 
 def small(**changes):
@@ -46,3 +47,13 @@ def test_what_a_student_starts_from_is_named_by_its_weights(build, tmp_path):
         save_student(build(seed=seed), str(tmp_path / folder), info={})
     hashes = [start_hash(small(start=str(tmp_path / folder))) for folder in ("one", "two")]
     assert len({*hashes, start_hash(small()), start_hash(small(backbone=NanoBackbone(pretrained=False)))}) == 4
+
+
+def test_the_shipped_student_is_there_and_of_the_width_that_the_demo_asks_for():
+    settings = build_config(Mask2Former, STUDENT, "demo")
+    student = build_student(settings, ("leaf", "fish"), seed=0)
+    shipped = read_weights(str(NANO_START))
+    own = student.state_dict()
+    assert start_hash(settings) == read_card(str(NANO_START))["weights_sha256"]
+    taken = [name for name in own if "classifier" not in name]
+    assert all(torch.equal(own[name], shipped[name].float()) for name in taken)
