@@ -87,13 +87,15 @@ class Painter:
         whole = patch.whole
         height, width = whole.shape
         self._cast_shadow(patch, diameter)
-        material = draw_material(rng, self.family, diameter, shared, CLASS_LOOKS.get(class_name))
+        look = CLASS_LOOKS.get(class_name)
+        material = draw_material(rng, self.family, diameter, shared, look)
         colours = paint(material, height, width, rng)
         part_map = np.zeros((height, width), np.uint8)
         for number, coverage in enumerate(patch.coverages):
             inside = coverage > 127
             if number > 0 and rng.random() < 0.7:
-                other = draw_material(rng, self.family, diameter / 2, material.palette if rng.random() < 0.5 else None)
+                again = material.palette if rng.random() < 0.5 else None
+                other = draw_material(rng, self.family, diameter / 2, again, look)
                 colours[inside] = paint(other, height, width, rng)[inside]
             part_map[inside] = self._next_part + number
         colours *= self._shading(whole)[..., None]

@@ -157,10 +157,12 @@ FIELDS: Final[dict[str, Callable[[int, int, Rng, float], Field]]] = {
     "grainy": _grain, "patchy": _patches, "wooden": _wood,
     "marbled": _marble, "cellular": _cells, "scaly": _scales, "ringed": _rings, "woven": _weave, "veined": _veins,
 }  # fmt: skip
-CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.32), "b": (0.22, 0.55)}
+CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": (0.05, 0.32), "b": (0.8, 1.2)}
 """How far apart the colours of one material are: less than light and shadow move them, as in photographs."""
+GROUND_CONTRAST: Final[dict[str, tuple[float, float]]] = {"a": CONTRAST["a"], "b": (0.06, 0.24)}
+"""The same for backgrounds: B's are calm."""
 HUE_SPREAD: Final = 0.4
-HUE_SCATTER: Final = 0.06
+HUE_SCATTER: Final = 0.04
 FAMILY_TEXTURES: Final[dict[str, tuple[str, ...]]] = {
     "a": ("cloudy", "shaded", "striped", "checked", "dotted", "grainy", "patchy", "wooden"),
     "b": ("marbled", "cellular", "scaly", "ringed", "woven", "veined"),
@@ -177,21 +179,21 @@ class Look:
 
 
 def draw_palette(
-    rng: Rng, family: str, shared: NDArray[np.float32] | None = None, look: Look | None = None
+    rng: Rng, contrast_range: tuple[float, float], shared: NDArray[np.float32] | None = None, look: Look | None = None
 ) -> NDArray[np.float32]:
-    """Three to five colours far enough apart that no threshold holds them together, (K, 3) RGB.
+    """Three to five colours, further apart the higher the contrast, (K, 3) RGB.
 
     `shared` is a palette already in the scene: some of its colours take the place of drawn ones.
     """
     hue, saturation, value = rng.uniform(0, 1), rng.beta(1.2, 1.5), rng.uniform(0.1, 0.95)
     if look is not None:
         hue, saturation = look.hue + rng.normal(0, HUE_SCATTER), rng.uniform(0.45, 0.95)
-    contrast = rng.uniform(*CONTRAST[family])
+    contrast = rng.uniform(*contrast_range)
     colours = []
     for _ in range(int(rng.integers(3, 6))):
         colours.append(colorsys.hsv_to_rgb(hue % 1.0, float(np.clip(saturation, 0, 1)), float(value)))
-        hue += rng.normal(0, HUE_SPREAD * contrast)
-        saturation = np.clip(saturation + rng.normal(0, 0.6 * contrast), 0, 1)
+        hue += rng.normal(0, HUE_SPREAD * contrast if look is None else HUE_SCATTER / 2)
+        saturation = np.clip(saturation + rng.normal(0, 0.6 * contrast), 0 if look is None else 0.3, 1)
         value = (value + rng.choice([-1, 1]) * contrast * rng.uniform(0.4, 0.8)) % 1.7
         value = float(np.clip(value if value <= 1 else 1.7 - value, 0.06, 1))
     palette = np.asarray(colours, np.float32) * 255
@@ -202,13 +204,22 @@ def draw_palette(
 
 
 def draw_material(
-    rng: Rng, family: str, extent: float, shared: NDArray[np.float32] | None = None, look: Look | None = None
+    rng: Rng,
+    family: str,
+    extent: float,
+    shared: NDArray[np.float32] | None = None,
+    look: Look | None = None,
+    contrast: tuple[float, float] | None = None,
 ) -> Material:
-    """A random material of a family, or of a class's look, for something `extent` pixels across."""
+    """A random material of a family, or of a class's look, for something `extent` pixels across.
+
+    `contrast` is the range to draw from; the family's where not given.
+    """
     kind = str(rng.choice(look.kinds if look is not None else FAMILY_TEXTURES[family]))
     finest, coarsest = max(4.0, extent / 12), max(extent / 3, 5.0)
     wavelength = float(np.exp(rng.uniform(np.log(finest), np.log(coarsest))))
-    return Material(kind, draw_palette(rng, family, shared, look), wavelength)
+    palette = draw_palette(rng, contrast or CONTRAST[family], shared, look)
+    return Material(kind, palette, wavelength)
 
 
 def paint(material: Material, height: int, width: int, rng: Rng) -> NDArray[np.float32]:

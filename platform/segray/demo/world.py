@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 
 from segray.demo.painter import Painted, Painter, Pixels
 from segray.demo.shapes import FAMILY_SHAPES, Family
-from segray.demo.textures import Material, Rng, draw_material, noise, paint
+from segray.demo.textures import GROUND_CONTRAST, Material, Rng, draw_material, noise, paint
 
 Mask = NDArray[np.bool_]
 
 FAMILY_CLASSES: Final[dict[str, tuple[str, ...]]] = {name: tuple(shapes) for name, shapes in FAMILY_SHAPES.items()}
-DIAMETER_RANGE: Final = (28 / 256, 0.65)
-"""Smallest and largest extent of an object, as a share of the image side."""
-SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.4}
+DIAMETER_RANGE: Final[dict[str, tuple[float, float]]] = {"a": (28 / 256, 0.65), "b": (40 / 256, 0.6)}
+"""Smallest and largest extent of an object, as a share of the image side, per family."""
+OBJECTS: Final[dict[str, tuple[int, int]]] = {"a": (3, 9), "b": (3, 6)}
+"""Fewest and most objects of a scene, per family: B is what small students learn from few labels."""
+SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.25}
 """How often an object takes some of its colours from the background, per family."""
+LIGHT: Final[dict[str, tuple[float, float]]] = {"a": (0.5, 1.5), "b": (0.9, 1.8)}
+"""How uneven the light is, from even (0) to black corners (2), per family."""
 MIN_VISIBLE_PIXELS: Final = 60
 MIN_VISIBLE_SHARE: Final = 0.25
 """Objects hidden more than this are in the picture but not in the annotation."""
@@ -49,24 +53,25 @@ class Scene:
 
 
 def scene(family: Family, seed: int, size: int = 256) -> Scene:
-    """A scene of 3 to 9 objects; the same arguments give the same pixels and masks."""
+    """A scene of a few objects; the same arguments give the same pixels and masks."""
     rng = np.random.default_rng([ord(family), seed, size])
     zone_ids, materials, background = _background(rng, family, size)
     painter = Painter(rng, family, background)
-    for diameter in _diameters(rng, size):
+    for diameter in _diameters(rng, family, size):
         shared = materials[int(rng.integers(len(materials)))].palette if rng.random() < SHARED_COLOURS[family] else None
         painter.add(float(diameter), shared)
-    image = _photograph(painter.pixels, rng)
+    image = _photograph(painter.pixels, family, rng)
     objects = tuple(found for item in painter.painted if (found := _visible(painter, item)) is not None)
     bare = painter.object_ids == 0
     zones = tuple(bare & (zone_ids == index) for index in range(len(materials)))
     return Scene(image, objects, tuple(zone for zone in zones if zone.sum() >= MIN_VISIBLE_PIXELS))
 
 
-def _diameters(rng: Rng, size: int) -> NDArray[np.float64]:
+def _diameters(rng: Rng, family: Family, size: int) -> NDArray[np.float64]:
     """Log-uniform extents in pixels, mostly large ones first (further back)."""
-    low, high = DIAMETER_RANGE
-    count = int(rng.integers(3, 10))
+    low, high = DIAMETER_RANGE[family]
+    fewest, most = OBJECTS[family]
+    count = int(rng.integers(fewest, most + 1))
     extents = np.exp(rng.uniform(np.log(low), np.log(high), count)) * size
     order = np.argsort(-extents * np.exp(rng.normal(0, 0.5, count)))
     return extents[order]
@@ -83,7 +88,7 @@ def _background(rng: Rng, family: Family, size: int) -> tuple[NDArray[np.uint8],
         zone_ids[level + rng.uniform(0, 0.8) * wave > 0] = index
     materials, pixels = [], np.zeros((size, size, 3), np.float32)
     for index in range(int(zone_ids.max()) + 1):
-        material = draw_material(rng, family, size / 2)
+        material = draw_material(rng, family, size / 2, contrast=GROUND_CONTRAST[family])
         pixels[zone_ids == index] = paint(material, size, size, rng)[zone_ids == index]
         materials.append(material)
     pixels = _litter(pixels, rng, family)
@@ -103,10 +108,10 @@ def _litter(pixels: Pixels, rng: Rng, family: Family) -> Pixels:
     return pixels
 
 
-def _photograph(pixels: Pixels, rng: Rng) -> NDArray[np.uint8]:
+def _photograph(pixels: Pixels, family: Family, rng: Rng) -> NDArray[np.uint8]:
     """Uneven light, lens blur, sensor noise and compression."""
     size = len(pixels)
-    light = 1 + rng.uniform(0.5, 1.5) * (noise(size, size, rng, size / 1.5, 1) - 0.5)
+    light = 1 + rng.uniform(*LIGHT[family]) * (noise(size, size, rng, size / 1.5, 1) - 0.5)
     pixels = pixels * light[..., None]
     if rng.random() < 0.6:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.2)) * size / 256), np.float32)
