@@ -10,7 +10,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import OriginalSam, Sam, Unit
-from segray.config.schedule import Schedule
+from segray.config.schedule import Ema, Schedule
 from segray.config.sources import Uri
 from segray.config.views import StrongView
 
@@ -95,17 +95,6 @@ class Arp:
     group: Annotated[int, pydantic.Field(ge=3)] = 4
     """Images among which pairs are drawn: max(1, group // 4) of them. The papers' groups are one GPU's batch (4 and 3,
     4.2); a number of its own keeps the method independent of the number of workers."""
-
-
-@config
-class Ema:
-    """The teacher in stage 2 (3.1)."""
-
-    burn_in: Unit = 15_000 / 90_000
-    """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068). A
-    student that is worse by then spoils it: see `teacher_ap` beside `ap` in the run's metrics."""
-    half_life: Positive = 1732.5
-    """Steps after which half of the teacher's weights are new: 1732.5 is a decay of 0.9996 (3.1)."""
 
 
 @config

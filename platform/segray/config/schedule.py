@@ -1,4 +1,4 @@
-"""One run of training: how long, how fast, on how much at once."""
+"""One run of training: how long, how fast, on how much at once, and how a teacher follows."""
 
 from typing import Annotated, Literal
 
@@ -10,6 +10,16 @@ from segray.config.sam import Unit
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
+
+
+@config
+class Ema:
+    """How a teacher follows its student (methods.md 3.1)."""
+
+    burn_in: Unit = 15_000 / 90_000
+    """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068)."""
+    half_life: Positive = 1732.5
+    """Steps after which half of the teacher's weights are new: 1732.5 is a decay of 0.9996 (3.1)."""
 
 
 @config

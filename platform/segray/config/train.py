@@ -1,12 +1,14 @@
 """The train job: which method, on which data, with which student, on what machines."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pydantic
 
 from segray.config.base import config
-from segray.config.recipes import Recipe
+from segray.config.recipes import S4M, Recipe, Supervised
 from segray.config.sam import Device
+from segray.config.schedule import Schedule
 from segray.config.sources import Source, Uri
 from segray.config.students import Mask2Former, Student
 from segray.config.views import WeakView
@@ -118,3 +120,56 @@ class TrainConfig:
     """How often it is measured and saved."""
     tracking: Tracking = Tracking()
     """Where metrics go."""
+
+    @pydantic.model_validator(mode="after")
+    def _device_is_reserved(self) -> "TrainConfig":
+        if self.workers.count and self.device == "cuda" and not self.workers.gpus:
+            raise ValueError('device "cuda" needs workers.gpus above 0: workers compute on what they reserve')
+        if self.workers.count and self.device == "cpu" and self.workers.gpus:
+            raise ValueError(f'device "cpu" needs workers.gpus = 0, got {self.workers.gpus:g}: it would stand idle')
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _images_can_be_shared(self) -> "TrainConfig":
+        problems = [problem for run in _runs(self.recipe) for problem in _unshared(run, self)]
+        if problems:
+            raise ValueError("\n  ".join(problems))
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What of a recipe's run must come out even."""
+
+    path: str
+    schedule: Schedule
+    group: int | None = None
+    """Unlabeled images that stay together; none: it learns from labels only."""
+
+
+def _runs(recipe: Recipe) -> list[_Run]:
+    match recipe:
+        case Supervised():
+            return [_Run(path="recipe", schedule=recipe.schedule)]
+        case S4M():
+            arp = recipe.student.arp
+            return [
+                _Run(path="recipe.teacher", schedule=recipe.teacher.schedule),
+                _Run(path="recipe.student", schedule=recipe.student.schedule, group=arp.group if arp else 1),
+            ]
+
+
+def _unshared(run: _Run, config: TrainConfig) -> list[str]:
+    """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
+    if run.group is not None and config.data.unlabeled is None:
+        return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
+    most, accumulate = max(config.workers.count, 1), run.schedule.accumulate
+    batches = [("labeled_batch", run.schedule.labeled_batch, 1)]
+    batches += [("unlabeled_batch", run.schedule.unlabeled_batch, run.group)] if run.group is not None else []
+    return [
+        f"{run.path}.schedule.{name}: {batch} images cannot be shared by {workers} workers in {accumulate} pieces"
+        f"{f', in groups of {group}' if group > 1 else ''}: give a multiple of {workers * accumulate * group}"
+        for workers in range(config.workers.min_count or most, most + 1)
+        for name, batch, group in batches
+        if batch % (workers * accumulate * group)
+    ]

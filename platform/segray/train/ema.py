@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from segray.config.recipes import Ema
+from segray.config.schedule import Ema
 from segray.train.objective import At
 
 

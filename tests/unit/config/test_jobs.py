@@ -46,6 +46,44 @@ def test_a_mistake_is_one_line_with_its_path(tmp_path, tables, problem):
     assert problem in str(caught.value)
 
 
+TRAINING = """job = "train"
+runs = "out"
+[recipe]
+kind = "s4m"
+[data.labeled]
+kind = "coco"
+uri = "images"
+annotations = "a.json"
+[data.unlabeled]
+kind = "folder"
+uri = "images"
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["workers.gpus=1"], ""),
+        (["device=cuda", "workers.gpus=1"], ""),
+        (["device=cuda", "workers.count=0"], ""),
+        (["device=cuda"], 'device "cuda" needs workers.gpus above 0'),
+        (["device=cpu", "workers.gpus=1"], 'device "cpu" needs workers.gpus = 0, got 1'),
+        (["workers.count=3"], "recipe.teacher.schedule.labeled_batch: 16 images cannot be shared by 3 workers"),
+        (["workers.count=8"], "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4"),
+        (["workers.count=4", "workers.min_count=2"], "shared by 3 workers"),
+        (["recipe.student.schedule.accumulate=5"], "recipe.student.schedule.labeled_batch: 16 images cannot"),
+        (["data.unlabeled=none"], "recipe.student learns from unlabeled images: give data.unlabeled"),
+    ],
+)
+def test_what_workers_cannot_do_is_said_while_loading(tmp_path, overrides, problem):
+    if not problem:
+        assert jobs.load(write(tmp_path, TRAINING), overrides).job == "train"
+        return
+    with pytest.raises(ConfigError) as caught:
+        jobs.load(write(tmp_path, TRAINING), overrides)
+    assert problem in str(caught.value)
+
+
 def test_all_mistakes_are_listed_and_counted(tmp_path):
     bad = 'job = "label"\n[source]\nkind = "coco"\nuri = ""\n[masks]\npoints_per_side = 0\n[extra]\nx = 1\n'
     with pytest.raises(ConfigError, match="5 problems") as caught:

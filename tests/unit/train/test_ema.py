@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segray.config.recipes import Ema
+from segray.config.schedule import Ema
 from segray.train.ema import burn_in_steps, decay, distance, follow, freeze
 from segray.train.objective import At
 
