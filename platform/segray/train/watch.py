@@ -28,6 +28,19 @@ class Progress:
     """The newest of each kind."""
 
 
+class Rate:
+    """Steps per second since the first look, or since a resumed run went back behind what was seen there."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def at(self, step: int, seconds: float) -> float:
+        """The rate when `step` is seen at a time."""
+        if self._first is None or step < self._first[0]:
+            self._first = step, seconds
+        return (step - self._first[0]) / max(seconds - self._first[1], 1e-6)
+
+
 @contextmanager
 def watching(folder: RunFolder, steps: int, show: Callable[[Progress], None] | None) -> Iterator[None]:
     """Calls `show` from a thread of its own whenever the run has written something new."""
@@ -45,7 +58,7 @@ def watching(folder: RunFolder, steps: int, show: Callable[[Progress], None] | N
 
 
 def _follow(folder: RunFolder, steps: int, show: Callable[[Progress], None], over: threading.Event) -> None:
-    seen, first, began = b"", -1, time.monotonic()
+    seen, rate = b"", Rate()
     while True:
         last_look = over.wait(LOOK_EVERY_S)
         found = _lines(folder)
@@ -56,10 +69,8 @@ def _follow(folder: RunFolder, steps: int, show: Callable[[Progress], None], ove
                 entry = _parsed(line)
                 step = int(entry.pop("step", step))
                 figures |= {name: value for name, value in entry.items() if isinstance(value, float)}
-            if first < 0:
-                first, began = step, time.monotonic()
-            rate = (step - first) / max(time.monotonic() - began, 1e-6)
-            show(Progress(run=folder.name, step=step, steps=steps, steps_per_s=rate, figures=figures))
+            speed = rate.at(step, time.monotonic())
+            show(Progress(run=folder.name, step=step, steps=steps, steps_per_s=speed, figures=figures))
         if last_look:
             return
 
