@@ -38,7 +38,7 @@ class ImageError(SegrayError):
 
 
 class StoreError(SegrayError):
-    """A store is missing, damaged, or held by another job."""
+    """A store is missing or damaged, or it (or a run's folder) is held by another job."""
 
 
 class BackendError(SegrayError):
@@ -51,6 +51,10 @@ class ExportError(SegrayError):
 
 class LabelError(SegrayError):
     """A label job could not finish as asked (too many refused images, nothing to label)."""
+
+
+class ClusterError(SegrayError):
+    """The cluster that a job is to run on cannot be reached."""
 
 
 class TrainError(SegrayError):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
-from segray.errors import LabelError
+from segray.errors import ClusterError
 
 
 @contextmanager
@@ -26,7 +26,9 @@ def connected() -> Iterator[None]:
         try:
             ray.init(address=address)
         except ConnectionError as error:
-            raise LabelError(f"no Ray at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS to work here") from error
+            raise ClusterError(
+                f"no Ray at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS to work here"
+            ) from error
     else:
         ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
     try:
