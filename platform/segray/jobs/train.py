@@ -1,5 +1,6 @@
 """The train job: check everything that can be checked before the spend, then the recipe's runs one after the other."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from segray.errors import ConfigError, TrainError
 from segray.models.build import start_hash
 from segray.recipes import plans
 from segray.sam.device import place
+from segray.train import checkpoint
 from segray.train.folder import RunFolder
 from segray.train.group import Group
-from segray.train.lineage import show_run
+from segray.train.lineage import refuse_promoted, show_run
 from segray.train.plan import RunPlan
 from segray.train.report import write_report
 from segray.train.session import RunJob, run_worker
@@ -27,6 +29,7 @@ from segray.train.watch import Progress, watching
 
 CODE_VERSION = 1
 """Part of every run's name: raise it when the same config trains to other weights than before."""
+REPORT = "report.html"
 ROLES = ("labeled", "unlabeled", "validation", "hidden")
 
 
@@ -39,7 +42,7 @@ class RunResult:
     end: Mapping[str, Any]
     """What its finished.json says."""
     was_finished: bool
-    """It was finished before: nothing was done."""
+    """It was finished before, and measured on the same: nothing was done."""
 
 
 Show = Callable[[Progress], None]
@@ -50,6 +53,8 @@ def train(
 ) -> list[RunResult]:
     """Train what the recipe asks for, going on where an earlier command stopped; the last result is the student's.
 
+    A finished run whose figures are of other images, or of another `student.predict`, is measured anew and not trained.
+
     Args:
         config: the job.
         fresh: remove what its runs have left, and start over.
@@ -58,34 +63,28 @@ def train(
 
     Raises:
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
+        StoreError: another command is at one of its runs.
     """
     steps = _upto(plans(config), until)
-    for plan in steps:
-        _check_shares(config, plan)
     rows = prepare_rows(config)
-    for plan in steps:
-        plan.check({role: one.rows for role, one in rows.items()})
-    folders: dict[str, RunFolder] = {}
-    results = []
-    for plan in steps:
-        content = run_content(config, plan, rows, folders)
-        folder = RunFolder(runs=config.runs, name=f"{plan.recipe}-{plan.name}-{fingerprint(content)}")
-        folders[plan.name] = folder
-        if fresh:
-            folder.remove()
-        done = folder.finished
-        if done is None:
-            folder.begin(_record(config, plan, content, rows, folders))
-            parents = {name: folders[name].student("last") for name in plan.parents}
-            uris = {role: one.uri for role, one in rows.items()}
-            _run(RunJob(config=config, plan=plan, folder=folder, parents=parents, rows=uris), show)
-        end = folder.finished
-        if end is None:
-            raise TrainError(f"{folder.uri}: the workers came back without finishing; the same command goes on")
-        if done is None and files.scheme(folder.uri) == "":
-            write_report(show_run(folder.runs, folder.name), Path(folder.uri) / "report.html")
-        results.append(RunResult(name=plan.name, folder=folder, end=end, was_finished=done is not None))
-    return results
+    runs = _named(config, steps, rows)
+    measured = measurement(config, rows)
+    if fresh:
+        for run in runs:
+            refuse_promoted(run.folder)
+    due = [run for run in runs if fresh or not _stands(run.folder, measured)]
+    _look(rows, due)
+    return [_train_one(config, run, rows, measured, fresh=fresh, due=run in due, show=show) for run in runs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRun:
+    """A run and the folder that its content names."""
+
+    plan: RunPlan
+    content: Mapping[str, Any]
+    folder: RunFolder
+    parents: Mapping[str, RunFolder]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,37 +102,90 @@ def _upto(steps: Sequence[RunPlan], until: str | None) -> Sequence[RunPlan]:
     return steps[: names.index(until) + 1] if until else steps
 
 
-def _check_shares(config: TrainConfig, plan: RunPlan) -> None:
-    """A step's images must be there, shared out evenly, and groups stay whole, on any number of workers there may be.
+def _named(config: TrainConfig, steps: Sequence[RunPlan], rows: Mapping[str, StoredRows]) -> list[NamedRun]:
+    folders: dict[str, RunFolder] = {}
+    runs = []
+    for plan in steps:
+        content = run_content(config, plan, rows, folders)
+        folders[plan.name] = RunFolder(runs=config.runs, name=f"{plan.recipe}-{plan.name}-{fingerprint(content)}")
+        parents = {name: folders[name] for name in plan.parents}
+        runs.append(NamedRun(plan=plan, content=content, folder=folders[plan.name], parents=parents))
+    return runs
+
+
+def _stands(folder: RunFolder, measured: str) -> bool:
+    """Whether the run is finished, with figures of this measurement.
 
     Raises:
-        ConfigError: they cannot.
+        TrainError: it is finished with other figures, and what it could be measured anew from is gone.
     """
-    if plan.unlabeled and config.data.unlabeled is None:
-        raise ConfigError(f"the {plan.name} run learns from unlabeled images: give data.unlabeled")
-    most = max(config.workers.count, 1)
-    schedule, problems = plan.schedule, []
-    for workers in range(config.workers.min_count or most, most + 1):
-        pieces = workers * schedule.accumulate
-        for name, batch, group in (
-            ("labeled_batch", schedule.labeled_batch, 1),
-            *((("unlabeled_batch", schedule.unlabeled_batch, plan.group),) if plan.unlabeled else ()),
-        ):
-            if batch % (pieces * group):
-                whole = f", in groups of {group}" if group > 1 else ""
-                problems.append(
-                    f"{plan.name}.schedule.{name}: {batch} images cannot be shared by {workers} workers in"
-                    f" {schedule.accumulate} pieces{whole}: give a multiple of {pieces * group}"
-                )
-    if problems:
-        raise ConfigError(f"the {plan.name} run's steps cannot be shared out evenly", tuple(problems))
+    end = folder.finished
+    if end is None or end.get("measured") == measured:
+        return end is not None
+    newest = checkpoint.find(folder.uri)[:1]
+    if not newest or newest[0].step != end["step"]:
+        raise TrainError(
+            f"{folder.uri}: was measured on other images or with another student.predict, and its last checkpoint is"
+            " gone: measure its student with `segray evaluate`, or train anew with --fresh"
+        )
+    return False
+
+
+def _look(rows: Mapping[str, StoredRows], due: Sequence[NamedRun]) -> None:
+    """See that what is to be done can be, before anything is spent."""
+    if due:
+        for one in rows.values():
+            probe_all(one.rows)
+    for run in due:
+        run.plan.check({role: one.rows for role, one in rows.items()})
+
+
+def _train_one(
+    config: TrainConfig,
+    run: NamedRun,
+    rows: Mapping[str, StoredRows],
+    measured: str,
+    *,
+    fresh: bool,
+    due: bool,
+    show: Show | None,
+) -> RunResult:
+    """One run to its end, or as it was found; a report where there is none."""
+    folder, plan = run.folder, run.plan
+    if due:
+        job = RunJob(
+            config=config,
+            plan=plan,
+            folder=folder,
+            parents={name: parent.student("last") for name, parent in run.parents.items()},
+            rows={role: one.uri for role, one in rows.items()},
+            measured=measured,
+        )
+        with folder.lease():
+            if fresh:
+                folder.remove()
+            folder.begin(_record(config, run, rows))
+            _run(job, show)
+    end = folder.finished
+    if end is None or end.get("measured") != measured:
+        raise TrainError(f"{folder.uri}: the workers came back without finishing; the same command goes on")
+    if due or not files.exists(files.join(folder.uri, REPORT)):
+        _report(folder)
+    return RunResult(name=plan.name, folder=folder, end=end, was_finished=not due)
+
+
+def _report(folder: RunFolder) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / REPORT
+        write_report(show_run(folder.runs, folder.name), page)
+        files.write_bytes_atomic(files.join(folder.uri, REPORT), page.read_bytes())
 
 
 def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
-    """The rows of each role that the config gives, built anew from its source and looked at.
+    """The rows of each role that the config gives, built anew from its source.
 
     Raises:
-        SourceError, TrainError: a source cannot be read; no masks to learn from; classes or images that do not fit.
+        SourceError, TrainError: a source cannot be read; no masks to learn from; classes that do not fit.
     """
     rows: dict[str, StoredRows] = {}
     classes: tuple[str, ...] | None = None
@@ -143,7 +195,6 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
             continue
         built = _rows(files.join(config.runs, "rows"), source, classes, role)
         classes = built.rows.classes if role == "labeled" else classes
-        probe_all(built.rows)
         rows[role] = built
     return rows
 
@@ -158,7 +209,7 @@ def run_content(
         "run": plan.name,
         "settings": dict(plan.settings),
         "schedule": plain(plan.schedule),
-        "student": plain(config.student),
+        "student": {name: value for name, value in plain(config.student).items() if name != "predict"},
         "start": start_hash(config.student),
         "view": plain(config.view),
         "seed": config.seed,
@@ -168,23 +219,24 @@ def run_content(
     }
 
 
-def _record(
-    config: TrainConfig,
-    plan: RunPlan,
-    content: Mapping[str, Any],
-    rows: Mapping[str, StoredRows],
-    folders: Mapping[str, RunFolder],
-) -> dict[str, Any]:
+def measurement(config: TrainConfig, rows: Mapping[str, StoredRows]) -> str:
+    """Names what figures depend on beside the weights: the images, and how a student's output becomes instances."""
+    measured = {role: rows[role].rows.fingerprint for role in ("validation", "hidden") if role in rows}
+    return fingerprint({**measured, "predict": plain(config.student.predict)})
+
+
+def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) -> dict[str, Any]:
     """What run.json says beside: where everything came from."""
+    plan = run.plan
     return {
-        "name": folders[plan.name].name,
+        "name": run.folder.name,
         "recipe": plan.recipe,
         "run": plan.name,
         "segray": __version__,
-        "fingerprint": fingerprint(dict(content)),
-        "content": dict(content),
+        "fingerprint": fingerprint(dict(run.content)),
+        "content": dict(run.content),
         "classes": list(rows["labeled"].rows.classes),
-        "parents": {name: folders[name].name for name in plan.parents},
+        "parents": {name: parent.name for name, parent in run.parents.items()},
         "data": {
             role: {
                 "source": plain(getattr(config.data, role)),
@@ -198,7 +250,7 @@ def _record(
 
 
 def _rows(folder: str, source: Source, classes: Sequence[str] | None, role: str) -> StoredRows:
-    """A source's rows in the runs' folder, under a name that their content decides."""
+    """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
     with tempfile.TemporaryDirectory() as scratch:
         built = TrainingRows.build(
             open_source(source),
@@ -207,8 +259,11 @@ def _rows(folder: str, source: Source, classes: Sequence[str] | None, role: str)
             with_masks=role != "unlabeled",
             crowds=role in ("validation", "hidden"),
         )
-        uri = files.join(folder, f"{built.fingerprint}.arrow")
-        files.write_bytes_atomic(uri, built.path.read_bytes())
+        with built.path.open("rb") as file:
+            name = hashlib.file_digest(file, "sha256").hexdigest()[:24]
+        uri = files.join(folder, f"{name}.arrow")
+        if not files.exists(uri):
+            files.write_bytes_atomic(uri, built.path.read_bytes())
     return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)))
 
 

@@ -6,6 +6,7 @@ samplers. A checkpoint counts once its `state.json` is there, which is written l
 
 import io
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class Saved:
     """Training time so far, over all sittings."""
     best: Mapping[str, float] | None
     """Metrics of the best evaluation so far."""
+    measured: str
+    """What `best` was measured on."""
 
 
 def save(
@@ -42,6 +45,7 @@ def save(
     step: int,
     seconds: float,
     best: Mapping[str, float] | None,
+    measured: str,
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -57,7 +61,7 @@ def save(
     stream = io.BytesIO()
     torch.save(optimizer.state_dict(), stream)
     files.write_bytes_atomic(files.join(folder, OPTIMIZER), stream.getvalue())
-    state = {"step": step, "seconds": seconds, "best": best, "modules": sorted(modules)}
+    state = {"step": step, "seconds": seconds, "best": best, "measured": measured, "modules": sorted(modules)}
     files.write_bytes_atomic(files.join(folder, STATE), json.dumps(state).encode())
     for old in find(run)[KEEP:]:
         _remove(old.uri)
@@ -85,18 +89,28 @@ def load(
             tensors = load_tensors(files.read_bytes(files.join(saved.uri, f"{name}.safetensors")))
             module.load_state_dict(tensors)
         except (SourceError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise TrainError(
-                f"{saved.uri}: {name} does not fit ({reason}); remove this checkpoint to go on from the one before it,"
-                " or start over with --fresh"
-            ) from error
-    state = torch.load(io.BytesIO(files.read_bytes(files.join(saved.uri, OPTIMIZER))), device, weights_only=True)
-    optimizer.load_state_dict(state)
+            raise _unfit(saved, name, error) from error
+    try:
+        data = io.BytesIO(files.read_bytes(files.join(saved.uri, OPTIMIZER)))
+        optimizer.load_state_dict(torch.load(data, device, weights_only=True))
+    except (SourceError, OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise _unfit(saved, "optimizer", error) from error
+
+
+def _unfit(saved: Saved, name: str, error: Exception) -> TrainError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return TrainError(f"{saved.uri}: {name} does not fit ({reason}); start over with --fresh")
 
 
 def _read(uri: str) -> Saved:
     state = json.loads(files.read_bytes(uri))
-    return Saved(uri=files.parent(uri), step=state["step"], seconds=state["seconds"], best=state["best"])
+    return Saved(
+        uri=files.parent(uri),
+        step=state["step"],
+        seconds=state["seconds"],
+        best=state["best"],
+        measured=state.get("measured", ""),
+    )
 
 
 def _remove(uri: str) -> None:

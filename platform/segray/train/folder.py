@@ -6,7 +6,8 @@
   checkpoints/    what is needed to go on
   best/, last/    student packages (segray.models.package)
   panels/         images to look at
-  finished.json   the end: metrics of best and last student, time
+  finished.json   the end: metrics of best and last student, what they were measured on, time
+  lease.json      who trains it now
 
 Knows names and files; no training.
 """
@@ -17,7 +18,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyarrow import fs
+
 from segray.data import files
+from segray.data.store import lease
 from segray.train.panels import Panel, write_panels
 
 RUN, FINISHED = "run.json", "finished.json"
@@ -40,6 +44,12 @@ class RunFolder:
         """The package of the `best` or `last` student."""
         return files.join(self.uri, which)
 
+    def lease(self) -> lease.Lease:
+        """For whoever writes into it; makes the folder. Entering raises StoreError where another holds it."""
+        system, path = files.filesystem(self.uri)
+        system.create_dir(path, recursive=True)
+        return lease.Lease(self.uri, "train")
+
     def begin(self, record: Mapping[str, Any]) -> None:
         """Write run.json, unless the run has begun before."""
         uri = files.join(self.uri, RUN)
@@ -55,10 +65,12 @@ class RunFolder:
         best: Mapping[str, float] | None,
         last: Mapping[str, float],
         panels: Sequence[Panel],
+        measured: str,
+        metric: str | None,
     ) -> None:
-        """Write the panels, then finished.json: the run is complete."""
+        """Write the panels, then finished.json: the run is complete. `metric` is the figure that best is best by."""
         write_panels(self.uri, panels)
-        end = {"step": step, "seconds": seconds, "best": best, "last": last}
+        end = {"step": step, "seconds": seconds, "best": best, "last": last, "measured": measured, "metric": metric}
         files.write_bytes_atomic(files.join(self.uri, FINISHED), json.dumps(end, indent=1).encode())
 
     @property
@@ -68,10 +80,14 @@ class RunFolder:
         return dict(json.loads(files.read_bytes(uri))) if files.exists(uri) else None
 
     def remove(self) -> None:
-        """All of it, the end first: half a removed run must not look finished."""
+        """All but its lease, the end first: half a removed run must not look finished."""
         if not files.exists(self.uri):
             return
         system, path = files.filesystem(self.uri)
         if self.finished is not None:
             system.delete_file(f"{path}/{FINISHED}")
-        system.delete_dir(path)
+        for info in system.get_file_info(fs.FileSelector(path)):
+            if info.type == fs.FileType.Directory:
+                system.delete_dir(info.path)
+            elif info.base_name not in lease.FILES:
+                system.delete_file(info.path)

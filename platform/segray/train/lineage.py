@@ -198,6 +198,20 @@ def promotions(runs: str) -> list[Promotion]:
     return [promoted(runs, name) for name in names]
 
 
+def refuse_promoted(folder: RunFolder) -> None:
+    """See that no name stands for a student of the run, before it is removed.
+
+    Raises:
+        TrainError: one does.
+    """
+    names = [one.name for one in promotions(folder.runs) if one.run == folder.name]
+    if names:
+        raise TrainError(
+            f"{folder.uri}: {', '.join(names)} stands for a student of this run, which is not removed; roll the name"
+            " back or promote another student first"
+        )
+
+
 def _read(runs: str, name: str) -> Run:
     folder = RunFolder(runs=runs, name=name)
     record = json.loads(files.read_bytes(files.join(folder.uri, RUN)))

@@ -4,14 +4,18 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 import torch
+from typing_extensions import override
 
+from segray.augment.batch import Batch
 from segray.config.train import TrainConfig
 from segray.data import files
 from segray.data.training_rows import TrainingRows
-from segray.models.package import save_student
+from segray.errors import BackendError, TrainError
+from segray.models.package import read_card, read_weights, save_student
+from segray.models.student import Student
 from segray.train import checkpoint
 from segray.train.folder import RunFolder
 from segray.train.group import Group
@@ -19,7 +23,7 @@ from segray.train.loader import StepLoader
 from segray.train.loop import Loop
 from segray.train.metrics import MetricsLog
 from segray.train.objective import Objective
-from segray.train.plan import Context, EvaluationRows, RunPlan
+from segray.train.plan import Context, EvaluationRows, Evaluator, RunPlan
 from segray.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
@@ -39,17 +43,34 @@ class RunJob:
     """Where the training rows lie, by role: labeled, unlabeled, validation, hidden."""
     parents: Mapping[str, str]
     """Student package of each parent run."""
+    measured: str
+    """Names what figures are taken on, and how: those of one name can be compared."""
 
 
 def run_worker(job: RunJob, group: Group) -> None:
-    """Train from the newest checkpoint to the end; every worker of the group calls this.
+    """Train from the newest checkpoint to the end, and measure; every worker of the group calls this.
 
     Raises:
-        TrainError: a loss is not finite, or a checkpoint does not fit.
+        TrainError: a loss is not finite, or no checkpoint fits.
     """
     threads = job.config.workers.torch_threads or max(int(job.config.workers.cpus), 1)
     torch.set_num_threads(threads)
     Session(job, group).run()
+
+
+class Alone(Objective[Never]):
+    """A student to be measured without what its method has around it."""
+
+    def __init__(self, student: Student) -> None:
+        self.student, self.module = student, student
+
+    @override
+    def prepare(self, labeled: Batch, unlabeled: Batch | None) -> Never:
+        raise NotImplementedError
+
+    @override
+    def count(self, prepared: Never) -> torch.Tensor:
+        raise NotImplementedError
 
 
 class Session:
@@ -101,67 +122,135 @@ class Session:
         self._finish()
 
     def _resume(self) -> int:
-        """Load the newest checkpoint; the number of updates done."""
-        found = checkpoint.find(self.job.folder.uri)
-        self.group.wait()
-        if not found:
-            return 0
-        newest = found[0]
-        checkpoint.load(newest, modules=self.modules, optimizer=self.loop.optimizer, device=self.group.device)
-        self.best, self.seconds_before = newest.best, newest.seconds
-        log.info("going on from step %d", newest.step)
-        return newest.step
+        """Load the newest checkpoint that all workers can load; the number of updates done.
+
+        Raises:
+            TrainError: there are checkpoints, and none of them loads.
+        """
+        problems: list[str] = []
+        for saved in checkpoint.find(self.job.folder.uri):
+            told = [problem for problem in self.group.gather(self._load(saved)) if problem]
+            if not told:
+                self.best = saved.best if saved.measured == self.job.measured else None
+                self.seconds_before = saved.seconds
+                log.info("going on from step %d", saved.step)
+                return saved.step
+            problems.append(told[0])
+            log.warning("a checkpoint is passed over: %s", told[0])
+        if problems:
+            raise TrainError(problems[0])
+        return 0
+
+    def _load(self, saved: checkpoint.Saved) -> str:
+        """Load a checkpoint; what is wrong with it."""
+        try:
+            checkpoint.load(saved, modules=self.modules, optimizer=self.loop.optimizer, device=self.group.device)
+        except TrainError as error:
+            return str(error)
+        return ""
 
     def _between(self, done: int) -> None:
         """What is due after `done` updates."""
         rhythm, last = self.job.config.rhythm, done == self.job.plan.schedule.steps
-        if done % rhythm.log_every == 0 or last:
+        logged, saved = done % rhythm.log_every == 0 or last, done % rhythm.checkpoint_every == 0 and not last
+        if logged:
             self._tell("train", done, self.loop.metrics())
-            self._leave_in_time(done)
         if rhythm.evaluate_every and done % rhythm.evaluate_every == 0 and not last:
-            self._evaluate(done, final=False)
-        if done % rhythm.checkpoint_every == 0 and not last:
+            self._keep_if_best(done, self._evaluate(done, final=False))
+        if saved:
             self._checkpoint(done)
+        if logged:
+            self._leave_in_time(done, saved=saved)
 
     def _finish(self) -> None:
         steps = self.job.plan.schedule.steps
         last = self._evaluate(steps, final=True)
         self._checkpoint(steps)
+        best = self._better(steps, last)
         if self.group.leads:
             self._package("last", steps, last)
             panels = self.evaluator.panels(self.objective, NUM_PANELS) if self.evaluator else []
-            self.job.folder.finish(step=steps, seconds=self._seconds(), best=self.best, last=last, panels=panels)
+            self.job.folder.finish(
+                step=steps,
+                seconds=self._seconds(),
+                best=best,
+                last=last,
+                panels=panels,
+                measured=self.job.measured,
+                metric=self.evaluator.metric if self.evaluator else None,
+            )
             self.tracker.close()
         self.group.wait()
 
     def _evaluate(self, done: int, *, final: bool) -> Mapping[str, float]:
-        """Measure the student, all workers together; keep it where it is the best so far."""
+        """Measure the student, and tell."""
         if self.evaluator is None:
             return {}
-        group = self.group
-        self.objective.module.eval()
-        part = self.evaluator.shard(self.objective, rank=group.rank, world=group.world, final=final)
-        found = self.evaluator.result(group.gather(part))
+        found = self._measure(self.evaluator, self.objective, final=final)
         self._tell("evaluate", done, found)
-        group.report({"step": float(done), **found})
-        value = found.get(self.evaluator.metric)
-        if value is not None and (self.best is None or value > self.best[self.evaluator.metric]):
-            self.best = {"step": float(done), **found}
-            if group.leads:
-                self._package("best", done, found)
+        self.group.report({"step": float(done), **found})
         return found
+
+    def _measure(self, evaluator: Evaluator, objective: Objective[Any], *, final: bool) -> Mapping[str, float]:
+        """All workers together."""
+        objective.module.eval()
+        part = evaluator.shard(objective, rank=self.group.rank, world=self.group.world, final=final)
+        return evaluator.result(self.group.gather(part))
+
+    def _keep_if_best(self, done: int, found: Mapping[str, float]) -> None:
+        metric = self.evaluator.metric if self.evaluator else ""
+        if metric in found and (self.best is None or found[metric] > self.best[metric]):
+            self.best = {"step": float(done), **found}
+            if self.group.leads:
+                self._package("best", done, found)
+
+    def _better(self, steps: int, last: Mapping[str, float]) -> Mapping[str, float] | None:
+        """The better of the student that was best on the way and the last one, both on all images; `best` is that one.
+
+        On the way a student may have been measured on few images, and by luck.
+        """
+        if self.evaluator is None or self.evaluator.metric not in last:
+            return None
+        student, metric = self.objective.student, self.evaluator.metric
+        step, weights = self._kept()
+        if weights and step != steps:
+            own = {name: value.clone() for name, value in student.state_dict().items()}
+            student.load_state_dict(weights)
+            found = self._measure(self.evaluator, Alone(student), final=True)
+            better = found[metric] >= last[metric]
+            if better and self.group.leads:
+                self._package("best", step, found)
+            student.load_state_dict(own)
+            if better:
+                return {"step": float(step), **found}
+        if self.group.leads:
+            self._package("best", steps, last)
+        return {"step": float(steps), **last}
+
+    def _kept(self) -> tuple[int, Mapping[str, torch.Tensor]]:
+        """Step and weights of the student that was best on the way; no weights where there is none."""
+        folder = self.job.folder.student("best")
+        if not files.exists(folder):
+            return 0, {}
+        try:
+            return int(read_card(folder)["info"]["step"]), read_weights(folder)
+        except BackendError as error:
+            # Its writer died between weights and card, or it was damaged since.
+            log.warning("the best student so far is lost, the last one takes its place: %s", error)
+            return 0, {}
 
     def _tell(self, kind: str, done: int, values: Mapping[str, float]) -> None:
         if self.metrics is not None:
             self.metrics.write(kind, done, values)
             self.tracker.log(kind, done, values)
 
-    def _leave_in_time(self, done: int) -> None:
-        """A checkpoint of its own when a machine is about to go."""
+    def _leave_in_time(self, done: int, *, saved: bool) -> None:
+        """A checkpoint of its own when a machine is about to go, unless one was just saved."""
         if not self.warned and self.group.leaving():
             self.warned = True
             log.warning("a machine is about to go: checkpoint at step %d", done)
-            self._checkpoint(done)
+            if not saved:
+                self._checkpoint(done)
 
     def _checkpoint(self, done: int) -> None:
         if self.metrics is not None:
@@ -171,6 +260,7 @@ class Session:
                 step=done,
                 seconds=self._seconds(),
                 best=self.best,
+                measured=self.job.measured,
                 modules=self.modules,
                 optimizer=self.loop.optimizer,
             )

@@ -1,6 +1,7 @@
 """The train job in this process: it goes on as if it had never stopped, and says early what cannot work."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,17 @@ from segray.config.train import TrainConfig
 from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
-from segray.errors import ConfigError, SegrayError, TrainError
+from segray.errors import ConfigError, SegrayError, StoreError, TrainError
 from segray.jobs import train as job
 from segray.jobs.train import train
 from segray.masks.instances import Instances
 from segray.models.build import build_student, load_student
-from segray.models.package import save_student
+from segray.models.package import read_card, save_student
+from segray.recipes.instances import InstanceEvaluator
 from segray.testing import write_coco, write_training
-from segray.train.lineage import ancestors, show_run
+from segray.train import checkpoint
+from segray.train.lineage import ancestors, promote, show_run
+from segray.train.loop import Loop
 from segray.train.metrics import read_metrics
 from segray.train.session import run_worker
 
@@ -105,7 +109,7 @@ def assert_same_run(one, other):
     ("recipe", "run", "step"),
     [
         ("supervised", "student", 1),  # Before any checkpoint.
-        ("supervised", "student", 2),  # Between a line and its checkpoint.
+        ("supervised", "student", 2),  # After a checkpoint.
         ("supervised", "student", 3),  # With lines, and perhaps a best student, that are done again.
         ("supervised", "student", 4),  # After the last line.
         ("s4m", "teacher", 3),
@@ -160,6 +164,9 @@ def test_fresh_starts_over(config, stopped, whole):
         ("recipe.student.unlabeled_weight=1.0", 1),
         ("recipe.student.refinement=none", 1),
         ("recipe.teacher.distillation=none", 2),
+        ("student.predict.top_k=3", 0),
+        ("data.validation=none", 0),
+        ("data.hidden=none", 0),
         ("rhythm.log_every=2", 0),
         ("workers.max_failures=3", 0),
         ("tracking.project=other", 0),
@@ -169,17 +176,10 @@ def test_what_decides_a_result_names_the_run(config, override, runs):
     """How many of the two runs are others, as their folders' names say."""
 
     def names(settings):
-        rows, folders = job.prepare_rows(settings), {}
-        for plan in job.plans(settings):
-            content = job.run_content(settings, plan, rows, folders)
-            folders[plan.name] = replace(FOLDER, name=f"{plan.name}-{job.fingerprint(content)}")
-        return [one.name for one in folders.values()]
+        return [one.folder.name for one in job._named(settings, job.plans(settings), job.prepare_rows(settings))]
 
     pairs = zip(names(config("s4m")), names(config("s4m", override)), strict=True)
     assert sum(one != other for one, other in pairs) == runs
-
-
-FOLDER = job.RunFolder(runs="unused", name="")
 
 
 def test_a_run_leaves_what_design_says(whole):
@@ -211,6 +211,127 @@ def test_checkpoints_hold_student_and_teacher_and_no_sam(whole):
     assert {one.stem for one in student} == {"student", "teacher"}
     package = weights(whole["s4m"][1].folder.student("last"))
     assert all(load_file(one).keys() == package.keys() for one in (*teacher, *student))
+
+
+def test_a_damaged_checkpoint_is_passed_over(config, whole, stopped, caplog):
+    settings = config("supervised", *EVALUATE)
+    stopped(settings, "student", 4)
+    older = next(Path(settings.runs).glob("supervised-*/checkpoints/*"))
+    newer = older.with_name("step-00000003")
+    shutil.copytree(older, newer)
+    (newer / "state.json").write_text((older / "state.json").read_text().replace('"step": 2', '"step": 3'))
+    (newer / "optimizer.pt").write_bytes(b"")
+    (again,) = train(settings)
+    assert "optimizer does not fit" in caplog.text
+    assert_same_run(again, whole["supervised"][0])
+
+
+def test_a_run_has_one_writer(config):
+    settings = config("supervised")
+    (first,) = train(settings)
+    with first.folder.lease():
+        assert train(settings)[0].was_finished
+        with pytest.raises(StoreError, match="held by 'train'"):
+            train(settings, fresh=True)
+    assert first.folder.finished == first.end
+    train(settings, fresh=True)
+    assert not Path(first.folder.uri, "lease.json").exists()
+
+
+def test_a_student_with_a_name_is_not_removed(config):
+    settings = config("supervised")
+    (first,) = train(settings)
+    promote(settings.runs, first.folder.name, "cells", "last")
+    with pytest.raises(TrainError, match="cells stands for a student"):
+        train(settings, fresh=True)
+    assert load_student(first.folder.student("last")).classes == ("disc", "square")
+
+
+OTHER_MEASURES = {
+    "other images": lambda folder: source("validation", write_coco(folder, 3, seed=9)),
+    "another way to predict": lambda _: ["student.predict.top_k=2"],
+}
+
+
+@pytest.mark.parametrize("measure", OTHER_MEASURES)
+def test_another_measurement_measures_anew_and_trains_nothing(config, tmp_path, monkeypatch, measure):
+    (first,) = train(config("supervised", *EVALUATE))
+    other = config("supervised", *EVALUATE, *OTHER_MEASURES[measure](tmp_path / "other"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "advance", lambda *_: pytest.fail("it trains"))
+        (again,) = train(other)
+    assert (again.folder, again.was_finished) == (first.folder, False)
+    assert again.end["measured"] != first.end["measured"]
+    (alone,) = train(replace(other, runs=str(tmp_path / "alone")))
+    assert again.end["last"] == alone.end["last"]
+    assert load_student(again.folder.student("last")).settings == other.student
+    assert train(other)[0].was_finished
+    shutil.rmtree(Path(again.folder.uri, "checkpoints"))
+    with pytest.raises(TrainError, match="its last checkpoint is gone"):
+        train(config("supervised", *EVALUATE))
+
+
+def test_best_is_never_compared_over_two_measurements(config, stopped, tmp_path):
+    settings = config("supervised", "rhythm.evaluate_every=1")
+    stopped(settings, "student", 2)
+    state = next(Path(settings.runs).glob("supervised-*/checkpoints/*/state.json"))
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps(kept | {"best": kept["best"] | {"ap": 2.0}}))
+    images = write_coco(tmp_path / "other", 3, seed=9)
+    (again,) = train(replace(settings, data=replace(settings.data, validation=images)))
+    assert checkpoint.find(again.folder.uri)[0].best["ap"] <= 1
+
+
+@pytest.mark.parametrize(("ap", "step"), [(0.3, 4), (0.6, 1)])
+def test_best_is_the_better_on_all_images(config, monkeypatch, ap, step):
+    """Whatever one image says on the way; 0.5 is the last student's."""
+    whole = iter([0.5, ap])
+    result = InstanceEvaluator.result
+    monkeypatch.setattr(
+        InstanceEvaluator,
+        "result",
+        lambda self, shards: {**result(self, shards), "ap": 1.0 if len(shards[0].ap[""]) == 1 else next(whole)},
+    )
+    (found,) = train(config("supervised", "rhythm.evaluate_every=1", "rhythm.evaluate_images=1"))
+    assert (found.end["best"]["step"], found.end["best"]["ap"]) == (step, max(0.5, ap))
+    best, last = (weights(found.folder.student(which)) for which in ("best", "last"))
+    assert all(bool((best[name] == last[name]).all()) for name in best) == (step == 4)
+    assert read_card(found.folder.student("best"))["info"]["step"] == step
+
+
+def test_an_evaluation_due_is_in_the_checkpoint_of_the_same_step(config, monkeypatch):
+    asked = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            job, "run_worker", lambda one, group: run_worker(one, replace(group, leaving=lambda: next(asked)))
+        )
+        (warned,) = train(config("supervised", "rhythm.evaluate_every=2", "rhythm.checkpoint_every=4"))
+    before = checkpoint.find(warned.folder.uri)[1]
+    assert (before.step, before.best and before.best["step"]) == (2, 2)
+
+
+def test_a_finished_run_needs_no_images_and_gets_its_report_back(config):
+    settings = config("supervised")
+    (first,) = train(settings)
+    Path(first.folder.uri, "report.html").unlink()
+    rows = {one.name: one.stat().st_mtime_ns for one in Path(settings.runs, "rows").iterdir()}
+    images = Path(settings.data.labeled.uri)
+    images.rename(images.with_name("away"))
+    try:
+        images.mkdir()
+        for one in images.with_name("away").iterdir():
+            shutil.copystat(one, touched(images / one.name, one.stat().st_size))
+        assert train(settings)[0].was_finished
+    finally:
+        shutil.rmtree(images)
+        images.with_name("away").rename(images)
+    assert Path(first.folder.uri, "report.html").exists()
+    assert {one.name: one.stat().st_mtime_ns for one in Path(settings.runs, "rows").iterdir()} == rows
+
+
+def touched(path: Path, size: int) -> Path:
+    path.write_bytes(bytes(size))
+    return path
 
 
 # ------------------------------------------------------------------------------------- what is said before the start

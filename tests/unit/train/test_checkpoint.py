@@ -35,7 +35,13 @@ class Parts:
 
     def save(self, run: Path, step: int) -> None:
         checkpoint.save(
-            str(run), step=step, seconds=1.5, best={"ap": 0.25}, modules=self.modules, optimizer=self.optimizer
+            str(run),
+            step=step,
+            seconds=1.5,
+            best={"ap": 0.25},
+            measured="here",
+            modules=self.modules,
+            optimizer=self.optimizer,
         )
 
     def load(self, run: Path) -> None:
@@ -102,4 +108,13 @@ def test_damaged_weights_are_one_clear_error(tmp_path, kept):
     weights = tmp_path / "checkpoints" / "step-00000001" / "student.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(TrainError, match="student does not fit"):
+        Parts().load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 400])
+def test_a_damaged_optimizer_is_one_clear_error(tmp_path, kept):
+    Parts(updates=1).save(tmp_path, 1)
+    state = tmp_path / "checkpoints" / "step-00000001" / "optimizer.pt"
+    state.write_bytes(state.read_bytes()[:kept])
+    with pytest.raises(TrainError, match="optimizer does not fit"):
         Parts().load(tmp_path)

@@ -1,4 +1,4 @@
-"""Who works on a store: one job at a time holds its lease, a small file that it renews every few seconds.
+"""Who works on a folder (a store, a run): one job at a time holds its lease, a small file renewed every few seconds.
 
 A second job is told who holds it. A lease is taken over at once where its process was on this machine and is gone, and
 otherwise when it was not renewed for `PATIENCE_S`, by this process's own clock: clocks of two machines are never
@@ -29,7 +29,9 @@ from segray.data import files
 from segray.data.store import disk
 from segray.errors import SourceError, StoreError
 
-NAME = "lease.json"
+NAME, _LOCK = "lease.json", ".lease.lock"
+FILES = (NAME, _LOCK)
+"""What a lease leaves in the folder."""
 BEAT_S = 5.0
 """Seconds between renewals."""
 PATIENCE_S = 30.0
@@ -73,7 +75,7 @@ class Claim:
 
 
 class Lease:
-    """Hold a store: `with store.lease("label job"): ...`."""
+    """Hold a folder: `with store.lease("label job"): ...`."""
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class Lease:
         patience_s: float = PATIENCE_S,
         settle_s: float = _SETTLE_S,
     ) -> None:
-        """All parties to one store use the same times; other ones are for tests."""
+        """All parties to one folder use the same times; other ones are for tests."""
         self._store_uri = store_uri
         self._uri = files.join(store_uri, NAME)
         self._holder = holder
@@ -119,9 +121,7 @@ class Lease:
             StoreError: another job took the lease over.
         """
         if self._lost.is_set():
-            raise StoreError(
-                f"{self._store_uri}: the lease was lost, another job holds the store; what was committed stays"
-            )
+            raise StoreError(f"{self._store_uri}: the lease was lost, another job works here; what was committed stays")
 
     def _take(self) -> None:
         seen, start = None, time.monotonic()
@@ -142,9 +142,7 @@ class Lease:
         if not locked:
             time.sleep(self._settle_s)
             if not self._is_mine():
-                raise StoreError(
-                    f"{self._store_uri}: another job took the store at the same time; try again when it is done"
-                )
+                raise StoreError(f"{self._store_uri}: another job took it at the same time; try again when it is done")
 
     def _refuse_if_alive(self, found: bytes, seen: bytes | None) -> None:
         claim = _parse(found)
@@ -204,7 +202,7 @@ def _alone(store_uri: str) -> Iterator[bool]:
         yield False
         return
     with disk.reaching(store_uri):
-        handle = os.open(Path(path) / ".lease.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(Path(path) / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         yield _lock(handle)
     finally:
