@@ -24,9 +24,9 @@ DIAMETER_RANGE: Final[dict[str, tuple[float, float]]] = {"a": (28 / 256, 0.65), 
 """Smallest and largest extent of an object, as a share of the image side, per family."""
 OBJECTS: Final[dict[str, tuple[int, int]]] = {"a": (3, 9), "b": (3, 6)}
 """Fewest and most objects of a scene, per family: B is what small students learn from few labels."""
-SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.25}
+SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.4}
 """How often an object takes some of its colours from the background, per family."""
-LIGHT: Final[dict[str, tuple[float, float]]] = {"a": (0.5, 1.5), "b": (0.9, 1.8)}
+LIGHT: Final[dict[str, tuple[float, float]]] = {"a": (0.5, 1.5), "b": (1.0, 1.9)}
 """How uneven the light is, from even (0) to black corners (2), per family."""
 MIN_VISIBLE_PIXELS: Final = 60
 MIN_VISIBLE_SHARE: Final = 0.25
