@@ -43,7 +43,8 @@ class CachedRefiner(Refiner):
     def _one(self, guesses: Guesses, view: View, image_id: str) -> Refined:
         guesses, teacher = on_canvas(guesses, view)
         instances = self.lookup(image_id) if len(guesses) else None
-        if instances is None:
+        # Of another size: the store's are of another version of the image.
+        if instances is None or instances.size_hw != view.image_hw:
             return unrefined(guesses, teacher)
         masks, index = view.masks(instances)
         if not len(masks):

@@ -27,6 +27,7 @@ def refine(
     stored = {
         "known": Instances.from_masks(masks, provenance="sam", scores=SCORES),
         "bare": Instances.empty(SIZE),
+        "other size": Instances.from_masks(np.ones((1, 8, 8), dtype=bool), provenance="sam", scores=[0.9]),
     }
 
     def run(view: View, image_id: str, min_iou: float) -> Refined:
@@ -49,7 +50,9 @@ def test_the_automatic_mask_of_most_overlap_replaces_the_teacher_s(
 
 
 @pytest.mark.parametrize(
-    ("image_id", "min_iou"), [("known", 0.9), ("bare", 0.0), ("unknown", 0.0)], ids=["gate", "no masks", "no image"]
+    ("image_id", "min_iou"),
+    [("known", 0.9), ("bare", 0.0), ("unknown", 0.0), ("other size", 0.0)],
+    ids=["gate", "no masks", "no image", "another version"],
 )
 def test_otherwise_the_teacher_s_stays(
     refine: Callable[..., Refined],
