@@ -106,7 +106,7 @@ def ap_rows(run: Run) -> list[Row]:
     if run.end is None:
         return []
     best, last = run.end.get("best") or {}, run.end.get("last") or {}
-    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if best else []
+    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if "ap" in best else []
     told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if "ap" in last else []
     others = [name.removesuffix("_ap") for name in last if name.endswith("_ap")]
     told += [(f"{_words(other)} at the end", f"{other}_", last) for other in others]

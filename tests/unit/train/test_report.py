@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def test_an_unfinished_run_shows_how_far_it_is(tmp_path: Path, leave_run: LeaveR
     assert "Steps 300 of 900" in text(page)
     assert "not finished" in page
     assert 'id="panels"' not in page
+
+
+def test_a_run_may_be_measured_by_another_figure(tmp_path: Path, leave_run: LeaveRun) -> None:
+    run = leave_run("masks")
+    figures = {"step": 300.0, "miou": 0.625}
+    page = written(replace(run, end={"step": 300, "best": figures, "last": figures, "metric": "miou"}), tmp_path / "r")
+    assert "miou 62.5 best, at step 300" in text(page)
+    assert 'id="ap"' not in page
 
 
 def test_names_from_outside_are_text(tmp_path: Path, leave_run: LeaveRun) -> None:
