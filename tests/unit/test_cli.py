@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from segray.testing import write_coco, write_training
@@ -145,6 +146,22 @@ def test_evaluate_leaves_figures_and_predictions(home):
     assert figures["images"] == 4
     assert figures["ap"] == pytest.approx(end["last"]["ap"])
     assert isinstance(json.loads((home / "measured" / "predictions.json").read_text()), list)
+
+
+def test_evaluate_knows_promoted_names_and_other_ways_to_predict(home):
+    said("promote", run_of(home, "teacher"), "measured", "--which", "last")
+    name, out = home / "runs" / "promoted" / "measured.json", home / "named"
+    said("evaluate", home / "evaluate.toml", f"student={name}", f"out={out}", "predict.top_k=1", "predict.side=64")
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures["student"] == str(run_of(home, "teacher") / "last")
+    assert len(json.loads((out / "predictions.json").read_text())) <= figures["images"]
+
+
+def test_a_student_becomes_onnx_of_the_size_it_predicts_at(home):
+    out = home / "student.onnx"
+    said("runs", "onnx", home / "runs" / "s4m-s", "--which", "last", "--out", out)
+    (images,) = onnx.load(out).graph.input
+    assert [one.dim_value for one in images.type.tensor_type.shape.dim][1:] == [3, 64, 64]
 
 
 def test_runs_are_listed_shown_compared_and_reported(home):

@@ -1,4 +1,4 @@
-"""Commands about runs: `segray runs ls|show|compare|report|names|rollback`, `segray promote`."""
+"""Commands about runs: `segray runs ls|show|compare|report|onnx|names|rollback`, `segray promote`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _parts(run: str) -> tuple[str, str]:
     """A run's folder as the folder of runs and the run's name."""
     from segray.data import files
 
-    bare = run.rstrip("/")
-    return files.parent(files.absolute(bare)), bare.rsplit("/", 1)[-1]
+    whole = files.absolute(run)
+    return files.parent(whole), files.name(whole)
 
 
 @runs_app.command("ls")
@@ -85,17 +85,19 @@ def runs_onnx(
     run: Run,
     out: Annotated[Path, typer.Option(help="The ONNX file to write.")] = Path("out/student.onnx"),
     which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
-    canvas: Annotated[tuple[int, int], typer.Option(help="Rows and columns of its input, multiples of 32.")] = (
-        128,
-        128,
-    ),
+    canvas: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Rows and columns of its input, multiples of 32; a square of student.predict.side if none."),
+    ] = None,
 ) -> None:
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
-    from segray.data import files
     from segray.models.build import load_student
     from segray.models.onnx import export_onnx
+    from segray.train.lineage import show_run
 
-    apart = export_onnx(load_student(files.join(run, which)), str(out), canvas)
+    student = load_student(show_run(*_parts(run)).folder.student(which))
+    side = 32 * -(-student.settings.predict.side // 32)
+    apart = export_onnx(student, str(out), canvas or (side, side))
     typer.echo(f"{out}: outputs differ by {apart:.1e} on average")
 
 

@@ -7,6 +7,7 @@ import pydantic
 from segray.config.base import config
 from segray.config.sam import Device
 from segray.config.sources import Source, Uri
+from segray.config.students import Predict
 
 
 @config
@@ -16,9 +17,12 @@ class EvaluateConfig:
     job: Literal["evaluate"]
     """What kind of job this file describes."""
     student: Uri
-    """A student's folder, as a run leaves it (`best`, `last`) or `segray promote` names it."""
+    """A student's folder, as a run leaves it (`best`, `last`), or the `promoted/NAME.json` of a folder of runs: what
+    `segray promote` made of that name."""
     data: Source
     """Images with masks; their classes are matched to the student's by name."""
+    predict: Predict | None = None
+    """How its output becomes instances; none: as it was trained to."""
     out: Uri
     """The folder for `figures.json` and `predictions.json` (COCO results)."""
     max_images: Annotated[int, pydantic.Field(ge=1)] | None = None

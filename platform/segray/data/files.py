@@ -106,10 +106,15 @@ def join(uri: str, *parts: str) -> str:
 
 
 def parent(uri: str) -> str:
-    """The folder that a file lies in, options kept."""
+    """The folder that a file or folder lies in, options kept."""
     bare, options = _split_options(uri)
-    folder = bare.rpartition("/")[0] or ("/" if bare.startswith("/") else ".")
+    folder = bare.rstrip("/").rpartition("/")[0] or ("/" if bare.startswith("/") else ".")
     return f"{folder}?{options}" if options else folder
+
+
+def name(uri: str) -> str:
+    """The last part of a file's or folder's path, without options."""
+    return _split_options(uri)[0].rstrip("/").rpartition("/")[2]
 
 
 def absolute(uri: str) -> str:

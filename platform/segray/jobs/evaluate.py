@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from segray.masks.instances import Instances
 from segray.models.build import load_student
 from segray.recipes.instances import RowExamples
 from segray.sam.device import place
+from segray.train.lineage import student_folder
 
 FIGURES, PREDICTIONS = "figures.json", "predictions.json"
 
@@ -25,9 +27,12 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
 
     Raises:
         BackendError: the folder holds no student that this version knows.
-        SourceError, TrainError: the images or masks cannot be used.
+        SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
-    student = load_student(config.student, place(config.device, "float32", compiled=False))
+    folder = student_folder(config.student)
+    student = load_student(folder, place(config.device, "float32", compiled=False))
+    if config.predict is not None:
+        student.settings = replace(student.settings, predict=config.predict)
     predictions: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         rows = TrainingRows.build(
@@ -53,7 +58,7 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
             seen=seen,
         )
     result = gathered.result()
-    figures = {"student": config.student, "images": total, **result.figures()}
+    figures = {"student": folder, "images": total, **result.figures()}
     files.write_bytes_atomic(files.join(config.out, FIGURES), json.dumps(figures, indent=1).encode())
     files.write_bytes_atomic(files.join(config.out, PREDICTIONS), json.dumps(predictions).encode())
     return result

@@ -189,6 +189,18 @@ def promoted(runs: str, name: str) -> Promotion:
     return _promotion(runs, name, _log(runs, name))
 
 
+def student_folder(uri: str) -> str:
+    """A student's folder: `uri` itself, or where it is a `promoted/<name>.json`, what the name stands for now.
+
+    Raises:
+        TrainError: no such name.
+    """
+    name = files.name(uri)
+    if not name.endswith(".json"):
+        return uri
+    return promoted(files.parent(files.parent(files.absolute(uri))), name.removesuffix(".json")).student
+
+
 def promotions(runs: str) -> list[Promotion]:
     """All names, sorted."""
     folder = files.join(runs, _PROMOTED)

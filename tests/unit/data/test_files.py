@@ -71,6 +71,22 @@ def test_no_leavings_beside_a_local_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "folder", "name"),
+    [
+        ("runs/one", "runs", "one"),
+        ("/runs/one/", "/runs", "one"),
+        ("one", ".", "one"),
+        ("/one", "/", "one"),
+        ("s3://b/runs/one", "s3://b/runs", "one"),
+        ("s3://b/runs/one/?endpoint_override=http://h:1/", "s3://b/runs?endpoint_override=http://h:1/", "one"),
+        ("s3://b/runs/what?", "s3://b/runs", "what?"),
+    ],
+)
+def test_parent_and_name(uri: str, folder: str, name: str) -> None:
+    assert (files.parent(uri), files.name(uri)) == (folder, name)
+
+
+@pytest.mark.parametrize(
     ("uri", "parts", "expected"),
     [
         ("data", ("a", "b.png"), "data/a/b.png"),
