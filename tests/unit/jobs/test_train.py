@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from segray.config.jobs import load_as
 from segray.config.train import TrainConfig
+from segray.data import files
 from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
@@ -327,6 +328,14 @@ def test_a_finished_run_needs_no_images_and_gets_its_report_back(config):
         images.with_name("away").rename(images)
     assert Path(first.folder.uri, "report.html").exists()
     assert {one.name: one.stat().st_mtime_ns for one in Path(settings.runs, "rows").iterdir()} == rows
+
+
+def test_runs_may_lie_in_an_object_store(config, tmp_path):
+    settings = config("supervised", *EVALUATE, f"runs=memory://{tmp_path}/runs")
+    for fresh in (False, True):
+        (found,) = train(settings, fresh=fresh)
+        assert b"<html" in files.read_bytes(files.join(found.folder.uri, "report.html"))
+        assert load_student(found.folder.student("best")).classes == ("disc", "square")
 
 
 def touched(path: Path, size: int) -> Path:
