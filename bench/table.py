@@ -174,7 +174,14 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
     schedule = {**task.schedule, "learning_rate": cell.rate}
     recipe: dict[str, Any] = {"kind": row.kind, "schedule": schedule}
     if row.kind == "s4m":
-        student = {"refinement": None, "arp": None, **(row.student or {}), "schedule": schedule, "ema": task.ema}
+        student = {
+            "refinement": None,
+            "arp": None,
+            **(row.student or {}),
+            "schedule": schedule,
+            "pseudo_labels": training.PSEUDO_LABELS,
+            "ema": task.ema,
+        }
         recipe = {
             "kind": "s4m",
             "teacher": {"distillation": None, **row.teacher, "schedule": schedule},

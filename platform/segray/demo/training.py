@@ -44,6 +44,10 @@ EMA: Final[dict[str, Any]] = {"half_life": 30, "burn_in": 0.5}
 short a student needs half of them to be worth following."""
 
 
+PSEUDO_LABELS: Final[dict[str, Any]] = {"score_threshold": 0.4}
+"""Nano students are never as sure as 0.7, the papers' threshold: after burn-in no label would be left."""
+
+
 def coco(images: Path, annotations: Path) -> dict[str, str]:
     """A COCO source's table."""
     return {"kind": "coco", "uri": str(images), "annotations": str(annotations)}
@@ -74,7 +78,13 @@ def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
     """The `recipe` tables that are compared, equal in student updates."""
     schedule = {**SCHEDULE, "steps": steps}
     teacher = {"schedule": schedule, "distillation": DISTILLATION}
-    student = {"schedule": schedule, "refinement": {"kind": "points"}, "arp": ARP, "ema": EMA}
+    student = {
+        "schedule": schedule,
+        "pseudo_labels": PSEUDO_LABELS,
+        "refinement": {"kind": "points"},
+        "arp": ARP,
+        "ema": EMA,
+    }
     return {
         "Supervised": {"kind": "supervised", "schedule": schedule},
         "S4M": {"kind": "s4m", "teacher": teacher, "student": student},

@@ -4,13 +4,13 @@ import torch
 from PIL import Image
 
 from segray import draws
-from segray.augment.batch import PADDING_RGB
 from segray.augment.geometry import apply_view, draw_view, sample
 from segray.config.views import WeakView
 from segray.data.training_rows import TrainingRow
 from segray.errors import TrainError
 from segray.masks.instances import Instances
 from segray.masks.view import View
+from segray.models.queries import PADDING_RGB
 
 SETTINGS = WeakView(canvas_hw=(64, 96), min_scale=0.5, max_scale=2.0, flip=0.5)
 

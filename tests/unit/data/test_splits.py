@@ -116,6 +116,8 @@ def test_written_shares_are_coco_files_without_hidden_truth(tmp_path):
     splits = write_shares(Splitter(source, 1), [0.1, 0.25], str(tmp_path / "split"))
     whole = CocoImages(source)
     assert sorted(path.name for path in (tmp_path / "split").iterdir()) == [
+        "hidden-0.1.json",
+        "hidden-0.25.json",
         "labeled-0.1.json",
         "labeled-0.25.json",
         "split.json",
@@ -133,6 +135,12 @@ def test_written_shares_are_coco_files_without_hidden_truth(tmp_path):
         for name in one.first:
             assert labeled.instances(name).counts.tolist() == whole.instances(name).counts.tolist()
         assert not any(len(unlabeled.instances(name)) for name in one.second)
+        hidden = CocoImages(
+            CocoSource(uri=source.uri, annotations=str(tmp_path / "split" / f"hidden-{one.share}.json"))
+        )
+        assert set(hidden.annotated) == set(one.second)
+        for name in one.second:
+            assert hidden.instances(name).counts.tolist() == whole.instances(name).counts.tolist()
     about = json.loads((tmp_path / "split" / "split.json").read_text())
     assert (about["seed"], about["images"], about["groups"]) == (1, 40, 40)
     assert [one["labeled"]["images"] for one in about["splits"]] == [4, 10]
