@@ -37,7 +37,8 @@ def start(world, ray_address) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def command(runs: Path, workers: int, *overrides: str) -> subprocess.Popen[str]:
-        arguments = [f"runs={runs}", f"workers.count={workers}", *GENTLE, *overrides]
+        # A relative path: Ray Train's workers start elsewhere than the command.
+        arguments = [f"runs={os.path.relpath(runs, ROOT)}", f"workers.count={workers}", *GENTLE, *overrides]
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs.train", str(world), *arguments],
             cwd=ROOT,

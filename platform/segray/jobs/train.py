@@ -160,6 +160,7 @@ def _train_one(
             parents={name: parent.student("last") for name, parent in run.parents.items()},
             rows={role: one.uri for role, one in rows.items()},
             measured=measured,
+            home=str(Path.cwd()),
         )
         with folder.lease():
             if fresh:

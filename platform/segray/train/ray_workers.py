@@ -1,7 +1,9 @@
 """A run on Ray Train: as many workers as the config says, each with the same session. Only this module knows Ray."""
 
+import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import ray.train
@@ -67,6 +69,9 @@ def _worker(config: dict[str, RunJob]) -> None:
     """What Ray Train runs on each worker."""
     context = ray.train.get_context()
     job = config["job"]
+    if Path(job.home).is_dir():
+        # Ray Train puts each worker into a folder of its own, where no relative path of the config leads anywhere.
+        os.chdir(job.home)
     device = torch.device("cuda") if job.config.workers.gpus else torch.device("cpu")
     if device.type == "cuda":
         device = ray.train.torch.get_device()

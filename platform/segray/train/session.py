@@ -43,6 +43,8 @@ class RunJob:
     """Where the training rows lie, by role: labeled, unlabeled, validation, hidden."""
     parents: Mapping[str, str]
     """Student package of each parent run."""
+    home: str
+    """The folder that the command was given in, which local paths may be relative to."""
     measured: str
     """Names what figures are taken on, and how: those of one name can be compared."""
 
