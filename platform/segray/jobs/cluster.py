@@ -30,7 +30,7 @@ def connected() -> Iterator[None]:
                 f"no Ray at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS to work here"
             ) from error
     else:
-        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     try:
         yield
     finally:
