@@ -61,6 +61,7 @@ def config(variant: str, steps: int = 1000, batch: int = 8) -> TrainConfig:
     if variant != "supervised":
         student = {
             "schedule": schedule,
+            "pseudo_labels": training.PSEUDO_LABELS,
             "refinement": refinement.get(variant.split(maxsplit=1)[0]),
             "arp": training.ARP if variant.endswith("ARP") else None,
             "ema": training.EMA,
