@@ -27,37 +27,38 @@ LINE_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
 
 
+COLUMNS = ("{task.description}", "{task.fields[rate]}")
+"""What stands before and after a bar."""
+
+
+def _bars(*, transient: bool) -> Progress:
+    before, after = (TextColumn(text) for text in COLUMNS)
+    return Progress(before, BarColumn(), MofNCompleteColumn(), after, console=err, transient=transient)
+
+
+def _now_and_then() -> Callable[[str, bool], None]:
+    """Prints a line when the last one is long ago, or when it is the last one of all."""
+    last = 0.0
+
+    def line(text: str, over: bool) -> None:
+        nonlocal last
+        if over or time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            err.print(text, highlight=False)
+
+    return line
+
+
 @contextmanager
 def label_progress(total_hint: str) -> Iterator[Show]:
     """Shows a label job's progress: a bar on a terminal, a line now and then elsewhere."""
     if not err.is_terminal:
-        yield _lines(total_hint)
+        line = _now_and_then()
+        yield lambda at: line(f"{total_hint}: {at.done}/{at.total} images, {_rate(at)}", at.done == at.total)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with _bars(transient=True) as progress:
         task = progress.add_task(total_hint, total=None, rate="starting")
-
-        def show(at: LabelProgress) -> None:
-            progress.update(task, total=at.total, completed=at.done, rate=_rate(at))
-
-        yield show
-
-
-def _lines(total_hint: str) -> Show:
-    last = 0.0
-
-    def show(at: LabelProgress) -> None:
-        nonlocal last
-        if at.done == at.total or time.monotonic() - last >= LINE_EVERY_S:
-            last = time.monotonic()
-            err.print(f"{total_hint}: {at.done}/{at.total} images, {_rate(at)}", highlight=False)
-
-    return show
+        yield lambda at: progress.update(task, total=at.total, completed=at.done, rate=_rate(at))
 
 
 def _rate(at: LabelProgress) -> str:
@@ -71,15 +72,10 @@ def _rate(at: LabelProgress) -> str:
 def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
     """Shows a training's progress, run after run: bars on a terminal, a line now and then elsewhere."""
     if not err.is_terminal:
-        yield _train_lines()
+        line = _now_and_then()
+        yield lambda at: line(f"{at.run}: {at.step}/{at.steps} steps, {_train_rate(at)}", at.step == at.steps)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, console=err) as progress:
+    with _bars(transient=False) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(at: TrainProgress) -> None:
@@ -88,18 +84,6 @@ def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
             progress.update(tasks[at.run], completed=at.step, rate=_train_rate(at))
 
         yield show
-
-
-def _train_lines() -> Callable[[TrainProgress], None]:
-    last = 0.0
-
-    def show(at: TrainProgress) -> None:
-        nonlocal last
-        if at.step == at.steps or time.monotonic() - last >= LINE_EVERY_S:
-            last = time.monotonic()
-            err.print(f"{at.run}: {at.step}/{at.steps} steps, {_train_rate(at)}", highlight=False)
-
-    return show
 
 
 def _train_rate(at: TrainProgress) -> str:
@@ -139,18 +123,11 @@ def comparison(results: Mapping[str, RunResult]) -> None:
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows done of all: a bar on a terminal, a line now and then elsewhere."""
     if not err.is_terminal:
-        last = 0.0
-
-        def line(done: int, total: int) -> None:
-            nonlocal last
-            if done == total or time.monotonic() - last >= LINE_EVERY_S:
-                last = time.monotonic()
-                err.print(f"{what}: {done}/{total}", highlight=False)
-
-        yield line
+        line = _now_and_then()
+        yield lambda done, total: line(f"{what}: {done}/{total}", done == total)
         return
-    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), console=err, transient=True) as progress:
-        task = progress.add_task(what, total=None)
+    with _bars(transient=True) as progress:
+        task = progress.add_task(what, total=None, rate="")
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

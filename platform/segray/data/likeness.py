@@ -16,7 +16,6 @@ from segray.data.ahead import in_order
 
 Hashes = npt.NDArray[np.uint64]
 
-_MAX_PIXELS = 1 << 28
 _SIDE = 32
 _KEPT = 8
 _BLOCK = 1 << 24
@@ -29,7 +28,7 @@ def hashes(uris: Sequence[str]) -> Hashes:
     Raises:
         ImageError: one that cannot be read.
     """
-    found = in_order(lambda uri: perceptual_hash(images.load(uri, _MAX_PIXELS)[0]), uris)
+    found = in_order(lambda uri: perceptual_hash(images.load(uri, images.MOST_PIXELS)[0]), uris)
     return np.fromiter(found, dtype=np.uint64, count=len(uris))
 
 
