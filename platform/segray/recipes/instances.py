@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -18,9 +18,8 @@ from segray.evaluate.students import Example, chosen, gather
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.models.student import Student
-from segray.train.objective import Objective
 from segray.train.panels import Panel
-from segray.train.plan import Context, EvaluationRows
+from segray.train.plan import Context, EvaluationRows, Measured
 
 
 @runtime_checkable
@@ -68,12 +67,12 @@ class InstanceEvaluator:
         self.max_dets = config.student.predict.top_k
         self.view = replace(config.view, flip=0)
 
-    def shard(self, objective: Objective[Any], *, rank: int, world: int, final: bool) -> Shard:
+    def shard(self, measured: Measured, *, rank: int, world: int, final: bool) -> Shard:
         """AP of the student and of its teachers, by which one sees which of them is worth following."""
         ap = {}
         if self.rows.validation is not None:
-            students = {"": objective.student}
-            students |= {f"{n}_": one for n, one in objective.teachers().items() if isinstance(one, Student)}
+            students = {"": measured.student}
+            students |= {f"{n}_": one for n, one in measured.teachers().items() if isinstance(one, Student)}
             examples = RowExamples(self.rows.validation)
             for prefix, student in students.items():
                 ap[prefix] = gather(
@@ -85,7 +84,7 @@ class InstanceEvaluator:
                     rank=rank,
                     world=world,
                 )
-        return Shard(ap=ap, quality=self._quality(objective, rank, world))
+        return Shard(ap=ap, quality=self._quality(measured, rank, world))
 
     def result(self, shards: Sequence[Shard]) -> Mapping[str, float]:
         """By name: `ap`, `ap50`, ..., `ap/<class>`, `teacher_ap`, ..., `labels_before/precision`, ..."""
@@ -103,34 +102,34 @@ class InstanceEvaluator:
             found |= quality.figures()
         return found
 
-    def panels(self, objective: Objective[Any], number: int) -> list[Panel]:
+    def panels(self, measured: Measured, number: int) -> list[Panel]:
         """Images with the truth, the teacher's labels where there are any, and what the student finds."""
         rows = self.rows.validation or self.rows.hidden
         if rows is None:
             return []
-        return [self._panel(objective, rows, index) for index in chosen(len(rows), number)]
+        return [self._panel(measured, rows, index) for index in chosen(len(rows), number)]
 
-    def _panel(self, objective: Objective[Any], rows: TrainingRows, index: int) -> Panel:
-        batch, true = self._canvas(rows, index, objective)
+    def _panel(self, measured: Measured, rows: TrainingRows, index: int) -> Panel:
+        batch, true = self._canvas(rows, index, measured)
         pixels = batch.images[0].permute(1, 2, 0).cpu().numpy()
         columns = [("truth", true)]
-        if isinstance(objective, LabelsImages):
-            before, after = objective.label(batch)[0]
+        if isinstance(measured, LabelsImages):
+            before, after = measured.label(batch)[0]
             columns += [("teacher", before), ("refined", after)]
-        columns.append(("student", _shown(objective.student.predict([pixels])[0])))
+        columns.append(("student", _shown(measured.student.predict([pixels])[0])))
         return Panel(image_id=batch.image_ids[0], pixels=pixels, columns=tuple(columns))
 
-    def _quality(self, objective: Objective[Any], rank: int, world: int) -> Quality | None:
+    def _quality(self, measured: Measured, rank: int, world: int) -> Quality | None:
         rows = self.rows.hidden
-        if rows is None or not isinstance(objective, LabelsImages):
+        if rows is None or not isinstance(measured, LabelsImages):
             return None
         quality = Quality()
         for index in chosen(len(rows), self.limit)[rank::world]:
-            batch, true = self._canvas(rows, index, objective)
-            quality.add(*objective.label(batch)[0], true)
+            batch, true = self._canvas(rows, index, measured)
+            quality.add(*measured.label(batch)[0], true)
         return quality
 
-    def _canvas(self, rows: TrainingRows, index: int, objective: Objective[Any]) -> tuple[Batch, Instances]:
+    def _canvas(self, rows: TrainingRows, index: int, measured: Measured) -> tuple[Batch, Instances]:
         """An image as training sees it, always the same way, as a batch of one, and the truth about it there."""
         row, example = rows.row(index), RowExamples(rows)[index]
         batch = sample(row, example.pixels, self.view, draws.key("evaluation", index))
@@ -139,7 +138,7 @@ class InstanceEvaluator:
         true = Instances.from_rle(
             rle.encode(masks), masks.shape[1:], provenance=makers, classes=example.true.classes[kept]
         )
-        return batch.to(_device(objective)), true
+        return batch.to(_device(measured)), true
 
 
 def instance_evaluator(context: Context, rows: EvaluationRows) -> InstanceEvaluator | None:
@@ -154,8 +153,8 @@ def _shown(found: Instances, least: float = 0.3) -> Instances:
     return found.filter(found.scores >= least)
 
 
-def _device(objective: Objective[Any]) -> torch.device:
-    return next(objective.student.parameters()).device
+def _device(measured: Measured) -> torch.device:
+    return next(measured.student.parameters()).device
 
 
 __all__ = ["InstanceEvaluator", "LabelsImages", "instance_evaluator"]

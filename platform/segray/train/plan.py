@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from segray.config.schedule import Schedule
 from segray.config.train import TrainConfig
 from segray.data.training_rows import TrainingRows
+from segray.models.student import Student
 from segray.train.objective import Objective
 from segray.train.panels import Panel
 
@@ -25,13 +27,37 @@ class Context:
     """Folder of the student of each run that this one builds on, by the run's name."""
 
 
+class Measured(Protocol):
+    """What is measured: every `Objective`, and a student `Alone`."""
+
+    @property
+    def student(self) -> Student:
+        """What is trained."""
+        ...
+
+    def teachers(self) -> Mapping[str, nn.Module]:
+        """Modules beside the student, by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A student without what its method has around it."""
+
+    student: Student
+
+    def teachers(self) -> Mapping[str, nn.Module]:
+        """None."""
+        return {}
+
+
 class Evaluator(Protocol):
     """Measures an objective's student; sharded over the workers, so that each sees its part of the images."""
 
     metric: str
     """Which of the results says which student is best."""
 
-    def shard(self, objective: Objective[Any], *, rank: int, world: int, final: bool) -> Any:
+    def shard(self, measured: Measured, *, rank: int, world: int, final: bool) -> Any:
         """What this worker's part of the images gives; picklable. `final` measures all that can be measured."""
         ...
 
@@ -39,7 +65,7 @@ class Evaluator(Protocol):
         """All parts' together: named figures, without what there was nothing to measure on."""
         ...
 
-    def panels(self, objective: Objective[Any], number: int) -> list[Panel]:
+    def panels(self, measured: Measured, number: int) -> list[Panel]:
         """Some images to look at."""
         ...
 

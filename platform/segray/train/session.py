@@ -4,18 +4,15 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any
 
 import torch
-from typing_extensions import override
 
-from segray.augment.batch import Batch
 from segray.config.train import TrainConfig
 from segray.data import files
 from segray.data.training_rows import TrainingRows
 from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
-from segray.models.student import Student
 from segray.train import checkpoint
 from segray.train.folder import RunFolder
 from segray.train.group import Group
@@ -23,7 +20,7 @@ from segray.train.loader import StepLoader
 from segray.train.loop import Loop
 from segray.train.metrics import MetricsLog
 from segray.train.objective import Objective
-from segray.train.plan import Context, EvaluationRows, Evaluator, RunPlan
+from segray.train.plan import Alone, Context, EvaluationRows, Evaluator, Measured, RunPlan
 from segray.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
@@ -58,21 +55,6 @@ def run_worker(job: RunJob, group: Group) -> None:
     threads = job.config.workers.torch_threads or max(int(job.config.workers.cpus), 1)
     torch.set_num_threads(threads)
     Session(job, group).run()
-
-
-class Alone(Objective[Never]):
-    """A student to be measured without what its method has around it."""
-
-    def __init__(self, student: Student) -> None:
-        self.student, self.module = student, student
-
-    @override
-    def prepare(self, labeled: Batch, unlabeled: Batch | None) -> Never:
-        raise NotImplementedError
-
-    @override
-    def count(self, prepared: Never) -> torch.Tensor:
-        raise NotImplementedError
 
 
 class Session:
@@ -193,10 +175,10 @@ class Session:
         self.group.report({"step": float(done), **found})
         return found
 
-    def _measure(self, evaluator: Evaluator, objective: Objective[Any], *, final: bool) -> Mapping[str, float]:
+    def _measure(self, evaluator: Evaluator, measured: Measured, *, final: bool) -> Mapping[str, float]:
         """All workers together."""
-        objective.module.eval()
-        part = evaluator.shard(objective, rank=self.group.rank, world=self.group.world, final=final)
+        measured.student.eval()
+        part = evaluator.shard(measured, rank=self.group.rank, world=self.group.world, final=final)
         return evaluator.result(self.group.gather(part))
 
     def _keep_if_best(self, done: int, found: Mapping[str, float]) -> None:
