@@ -7,12 +7,18 @@ from typing import TypeVar
 from segray.config import base
 from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig
+from segray.config.serve import ServeConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 
 T = TypeVar("T")
-Job = LabelConfig | TrainConfig | EvaluateConfig
-JOBS: Mapping[str, type[Job]] = {"label": LabelConfig, "train": TrainConfig, "evaluate": EvaluateConfig}
+Job = LabelConfig | TrainConfig | EvaluateConfig | ServeConfig
+JOBS: Mapping[str, type[Job]] = {
+    "label": LabelConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "serve": ServeConfig,
+}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Job:

@@ -1,0 +1,175 @@
+"""The serve job: which student behind which endpoint, within which limits, on how many replicas."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.sam import Device, Dtype, Sam
+from segray.config.sources import Uri
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+Share = Annotated[float, pydantic.Field(gt=0)]
+
+
+@config
+class Batching:
+    """How requests of different callers share a pass of the student; a batch ends at whichever limit comes first."""
+
+    max_images: Positive = 8
+    """Images in a batch."""
+    max_megapixels: Share = 16.0
+    """Sum of the images' sizes in a batch, in millions of pixels; an image larger than this goes alone."""
+    wait_ms: Annotated[float, pydantic.Field(ge=0)] = 5.0
+    """How long the first image of a batch waits for others, in milliseconds."""
+
+
+@config
+class Replicas:
+    """How many copies of a deployment, and what each one is given."""
+
+    least: Annotated[int, pydantic.Field(ge=0)] = 1
+    """Copies that stay; 0 lets it go to none, at the price of a cold start."""
+    most: Positive = 1
+    """Copies under load."""
+    cpus: Annotated[float, pydantic.Field(ge=0)] = 1.0
+    """Ray CPUs of each copy."""
+    gpus: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    """Ray GPUs of each copy; a fraction shares one."""
+    upscale_delay_s: Annotated[float, pydantic.Field(ge=0)] = 10.0
+    """How long load must last before a copy is added, in seconds."""
+    downscale_delay_s: Annotated[float, pydantic.Field(ge=0)] = 300.0
+    """How long it must be gone before one is taken away, in seconds."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "Replicas":
+        if self.least > self.most:
+            raise ValueError(f"least {self.least} is above most {self.most}")
+        return self
+
+
+@config
+class StudentServing:
+    """The deployment that holds the student."""
+
+    uri: Uri
+    """A student's folder, or the `promoted/NAME.json` of a folder of runs."""
+    device: Device = "auto"
+    """Where it runs; auto takes CUDA where present."""
+    dtype: Dtype = "float32"
+    """Autocast type; the half types need CUDA."""
+    compile: bool = False
+    """`torch.compile` it; needs CUDA, and lengthens the warm-up by minutes."""
+    torch_threads: Positive = 1
+    """CPU threads of a pass."""
+    batching: Batching = Batching()
+    replicas: Replicas = Replicas()
+    max_ongoing: Positive = 16
+    """Images a copy holds, in a batch or waiting for one; each image of a request counts."""
+    target_ongoing: Share = 8.0
+    """Images per copy that autoscaling aims at."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "StudentServing":
+        if self.batching.max_images > self.max_ongoing:
+            raise ValueError(
+                f"a batch of batching.max_images {self.batching.max_images} can never fill while a copy holds"
+                f" max_ongoing {self.max_ongoing}: raise max_ongoing, best to twice max_images"
+            )
+        if self.target_ongoing > self.max_ongoing:
+            raise ValueError(
+                f"target_ongoing {self.target_ongoing:g} is above max_ongoing {self.max_ongoing}: a copy can never"
+                " hold so many, and none would ever be added"
+            )
+        if self.dtype != "float32" and self.device == "cpu":
+            raise ValueError(f"dtype {self.dtype!r} needs CUDA, device is 'cpu'")
+        return self
+
+
+@config
+class ClickServing:
+    """The deployment that turns clicks and boxes into masks, for people who correct labels."""
+
+    sam: Sam
+    """Which model."""
+    cached_images: Positive = 64
+    """Embeddings kept per copy, the longest unused dropped first."""
+    replicas: Replicas = Replicas()
+    max_ongoing: Positive = 8
+    """Requests a copy holds."""
+
+
+@config
+class Limits:
+    """What a request may be; what is beyond is refused before it costs anything."""
+
+    max_body_mb: Share = 32.0
+    """Size of a request's body in MB."""
+    max_megapixels: Share = 50.0
+    """Size of one image in millions of pixels, read from its header before it is decoded."""
+    max_images: Positive = 16
+    """Images in a request."""
+    max_instances: Positive = 400
+    """Most instances that a caller may ask for, per image."""
+    timeout_s: Share = 30.0
+    """After this a request is given up, in seconds."""
+    max_queued: Positive = 64
+    """Images that wait for a copy to be free; beyond it the answer is 429 with Retry-After."""
+
+
+@config
+class NoKeys:
+    """Everyone may call. Must be said explicitly, and only on a loopback address unless `exposed` is said too."""
+
+    kind: Literal["off"]
+    exposed: bool = False
+    """Serve to the network without keys all the same."""
+
+
+@config
+class KeyFile:
+    """Callers are known by a key, of which only the hash is kept (`segray key` makes one)."""
+
+    kind: Literal["file"]
+    path: str
+    """A file with one line per key, `NAME SHA256-HEX`; read again when it changes, so that secrets can be
+    rotated."""
+
+
+Keys = Annotated[NoKeys | KeyFile, pydantic.Field(discriminator="kind")]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@config
+class ServeConfig:
+    """Serve a student: `segray serve CONFIG`."""
+
+    job: Literal["serve"]
+    """What kind of job this file describes."""
+    keys: Keys
+    """Who may call."""
+    student: StudentServing
+    """What answers `POST /v1/segment`."""
+    clicks: ClickServing | None = None
+    """What answers `POST /v1/masks`; none: nothing does."""
+    ingress: Replicas = Replicas()
+    """Copies that decode, check and encode."""
+    ingress_max_ongoing: Positive = 64
+    """Requests that a copy of the ingress holds."""
+    limits: Limits = Limits()
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is the network. Inside a RayService the cluster's own setting counts."""
+    port: Annotated[int, pydantic.Field(ge=0, le=65535)] = 8000
+    """As for host."""
+    page: bool = True
+    """Whether the page at / is served."""
+
+    @pydantic.model_validator(mode="after")
+    def _guarded(self) -> "ServeConfig":
+        if isinstance(self.keys, NoKeys) and not self.keys.exposed and self.host not in LOOPBACK:
+            raise ValueError(
+                f"keys are off and host {self.host!r} is no loopback address: give a key file, or say"
+                " keys.exposed = true"
+            )
+        return self
