@@ -16,6 +16,9 @@ from segray.masks.instances import Instances
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB, upright."""
 
+MOST_POINTS = 100
+"""Points on one object that a request may hold."""
+
 
 class BusyError(SegrayError):
     """The queue is full; the caller may come again after `retry_after_s`."""
@@ -40,6 +43,33 @@ class Clicks:
     labels: tuple[int, ...] = ()
     """One per point: 1 inside the object, 0 outside of it."""
     box_xyxy: tuple[float, float, float, float] | None = None
+    """Upper left corner, lower right corner."""
+
+    def check(self, size_hw: tuple[int, int]) -> None:
+        """Whether they mark something on an image of this size.
+
+        Raises:
+            ValueError: what is wrong with them, as a sentence.
+        """
+        height, width = size_hw
+        if len(self.labels) != len(self.points_xy):
+            raise ValueError(f"{len(self.points_xy)} points need as many labels, {len(self.labels)} are given")
+        if len(self.points_xy) > MOST_POINTS:
+            raise ValueError(f"{len(self.points_xy)} points are given, at most {MOST_POINTS} are allowed")
+        if wrong := [label for label in self.labels if label not in (0, 1)]:
+            raise ValueError(f"a label is 1 (inside the object) or 0 (outside of it), not {wrong[0]}")
+        if self.box_xyxy is None and 1 not in self.labels:
+            raise ValueError("nothing is marked: give a point inside the object, or a box around it")
+        for x, y in self.points_xy:
+            if not (0 <= x < width and 0 <= y < height):
+                raise ValueError(f"point ({x:g}, {y:g}) lies outside of the image, which is {width} x {height} pixels")
+        if self.box_xyxy is not None:
+            x0, y0, x1, y1 = self.box_xyxy
+            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+                raise ValueError(
+                    f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) must go from its upper left to its lower right corner and"
+                    f" lie inside the image, which is {width} x {height} pixels"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +86,8 @@ class ModelInfo:
     device: str = "cpu"
     loaded: str = ""
     """When, ISO 8601 UTC."""
+    refused: str = ""
+    """Why a newer student that was asked for does not serve; empty: none was refused."""
     training: dict[str, Any] = field(default_factory=dict)
     """What the student's card says of the run that made it."""
 
