@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from segray.cli import demonstration, labeling, runs, serving, stores, training
+from segray.cli import demonstration, labeling, runs, serving, stores, submitting, training
 from segray.cli.common import FAILED, WRONG, Config, Overrides, app
 from segray.config import base, jobs
 from segray.errors import ConfigError, SegrayError
@@ -34,4 +34,4 @@ def main(arguments: Sequence[str] = ()) -> None:
         sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
 
 
-__all__ = ["app", "demonstration", "labeling", "main", "runs", "serving", "stores", "training"]
+__all__ = ["app", "demonstration", "labeling", "main", "runs", "serving", "stores", "submitting", "training"]

@@ -1,0 +1,116 @@
+"""Commands about jobs on other machines: submit."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segray.cli.common import Config, Overrides, app
+
+if TYPE_CHECKING:
+    from segray.jobs.submission import Submission
+
+INTERRUPTED = 130
+
+
+class Kind(StrEnum):
+    """What can be submitted."""
+
+    label = "label"
+    train = "train"
+    evaluate = "evaluate"
+
+
+class Machines(StrEnum):
+    """Which of the project's RayJobs."""
+
+    gpu = "gpu"
+    cpu = "cpu"
+
+
+@app.command()
+def submit(
+    kind: Annotated[Kind, typer.Argument(help="Which job.", show_default=False)],
+    config: Config,
+    overrides: Overrides = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's dashboard, such as http://HOST:8265.", envvar="RAY_API_SERVER_ADDRESS"),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Instead of one made from the config.")] = None,
+    wait: Annotated[bool, typer.Option(help="Follow it, and end with its exit status; else print its id.")] = True,
+    image_code: Annotated[bool, typer.Option(help="The cluster's image has the code: send only the config.")] = False,
+    k8s: Annotated[bool, typer.Option("--k8s", help="Print a RayJob for `kubectl apply -f -` instead.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="With --k8s: write it to this file.")] = None,
+    machines: Annotated[Machines, typer.Option(help="With --k8s: what the RayJob asks for.")] = Machines.gpu,
+    image: Annotated[str | None, typer.Option(help="With --k8s: the image of all its containers.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="With --k8s: where it goes.")] = None,
+    max_replicas: Annotated[
+        list[str] | None, typer.Option(help="With --k8s: GROUP=N, most pods of a worker group; several times.")
+    ] = None,
+) -> None:
+    """Run a job on a cluster. The same command again follows it while it runs, and goes on with its work after."""
+    from segray.jobs.submission import Submission
+
+    if k8s == bool(address):
+        raise typer.BadParameter("give --address to run it on a Ray cluster, or --k8s for a RayJob")
+    submission = Submission.load(kind, config, overrides or (), name)
+    if local := submission.local_paths():
+        typer.echo(
+            "warning: these paths mean the cluster's machines, not this one: give URIs that all of them reach"
+            " (s3://...), unless they are folders that all of them mount\n  " + "\n  ".join(local),
+            err=True,
+        )
+    if address:
+        _on_ray(submission, address, wait=wait, with_code=not image_code)
+        return
+    from segray.jobs.rayjob import render
+
+    text = render(
+        submission,
+        cluster=machines,
+        image=image,
+        namespace=namespace,
+        max_replicas=dict(_group(one) for one in max_replicas or ()),
+    )
+    if out:
+        out.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
+def _on_ray(submission: Submission, address: str, *, wait: bool, with_code: bool) -> None:
+    from segray.jobs.submit import JobsApi
+
+    api = JobsApi(address)
+    job, new = api.submit(submission, with_code=with_code)
+    typer.echo(f"{job}: {'submitted' if new else 'is under way already'}", err=True)
+    if not wait:
+        typer.echo(job)
+        return
+    try:
+        status = api.follow(job, _say)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\n{job} goes on. To follow it: the same command again. To stop it:"
+            f" ray job stop --address {address} {job}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(status)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _group(given: str) -> tuple[str, int]:
+    name, _, number = given.partition("=")
+    if not name or not number.isdecimal():
+        raise typer.BadParameter(f"--max-replicas {given!r}: give GROUP=N, such as gpu-spot=4")
+    return name, int(number)

@@ -1,0 +1,97 @@
+"""Renders a submission as Kubernetes objects: its config as a ConfigMap, and KubeRay's RayJob that runs it.
+
+The RayJob is the one of the project's manifests (`templates/`, rendered from `k8s/`); this fills in what differs from
+job to job. The code is in the image.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from segray.errors import ConfigError
+from segray.jobs.submission import Submission
+
+CLUSTERS = ("gpu", "cpu")
+MOUNTED = "/etc/segray/configs"
+"""Where the templates mount the volume `VOLUME`."""
+VOLUME = "configs"
+FILE = "config.toml"
+_COMPONENT = "app.kubernetes.io/component"
+
+
+def render(
+    submission: Submission,
+    *,
+    cluster: str = "gpu",
+    image: str | None = None,
+    namespace: str | None = None,
+    max_replicas: Mapping[str, int] | None = None,
+) -> str:
+    """The objects as YAML documents for `kubectl apply -f -`.
+
+    Args:
+        submission: the job.
+        cluster: one of `CLUSTERS`, which machines the RayJob asks for.
+        image: of all containers; none: the template's.
+        namespace: of both objects; none: the template's.
+        max_replicas: most pods by worker group; groups not named keep the template's number.
+
+    Raises:
+        ConfigError: a worker group that the template does not have.
+    """
+    job = yaml.safe_load(resources.files("segray.jobs").joinpath(f"templates/rayjob-{cluster}.yaml").read_text())
+    metadata, spec = job["metadata"], job["spec"]
+    metadata["name"] = submission.name
+    metadata.setdefault("labels", {})[_COMPONENT] = submission.kind
+    if namespace:
+        metadata["namespace"] = namespace
+    spec["entrypoint"] = submission.command(f"{MOUNTED}/{FILE}")
+    cpus, gpus = submission.driver
+    spec |= {key: number for key, number in (("entrypointNumCpus", cpus), ("entrypointNumGpus", gpus)) if number}
+    settings = _settings(submission, metadata)
+    for pod in _pods(spec):
+        _point_at(pod, settings["metadata"]["name"])
+    for container in _containers(spec) if image else ():
+        container["image"] = image
+    _resize(spec["rayClusterSpec"], max_replicas or {})
+    return str(yaml.safe_dump_all([settings, job], sort_keys=False, width=120))
+
+
+def _settings(submission: Submission, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {key: metadata[key] for key in ("namespace", "labels") if key in metadata}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{submission.name}-config", **shared},
+        "data": {FILE: submission.config.read_text(encoding="utf-8")},
+    }
+
+
+def _pods(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Pod specs of head and workers."""
+    cluster = spec["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", ())):
+        yield group["template"]["spec"]
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    submitter = spec.get("submitterPodTemplate")
+    for pod in (*_pods(spec), *((submitter["spec"],) if submitter else ())):
+        yield from (*pod.get("initContainers", ()), *pod["containers"])
+
+
+def _point_at(pod: Mapping[str, Any], name: str) -> None:
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == VOLUME)
+    volume["configMap"]["name"] = name
+
+
+def _resize(cluster: Mapping[str, Any], max_replicas: Mapping[str, int]) -> None:
+    groups = {group["groupName"]: group for group in cluster.get("workerGroupSpecs", ())}
+    for name, most in max_replicas.items():
+        if name not in groups:
+            raise ConfigError(f"--max-replicas {name}={most}: no such worker group; there are {', '.join(groups)}")
+        group = groups[name]
+        group["maxReplicas"] = most
+        group |= {key: min(group[key], most) for key in ("replicas", "minReplicas") if key in group}

@@ -1,0 +1,158 @@
+"""Runs a job on a cluster somewhere else, by its Ray Jobs API: send, follow what it says, come back with how it ended.
+
+Knows that API; no kind of job.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from segray.errors import ClusterError
+from segray.jobs.submission import FOLDER, Submission, parcel
+
+PATIENCE_S = 300.0
+"""How long a cluster that does not answer is asked again while its job is followed."""
+PAUSE_S = 2.0
+"""Between two tries."""
+
+Say = Callable[[str], None]
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env.packaging")
+_LOST = (ConnectionError, OSError, aiohttp.ClientError, requests.RequestException, RuntimeError)
+"""What the client raises where the cluster, or the way to it, is gone for a while."""
+
+
+class JobsApi:
+    """A cluster's job server."""
+
+    def __init__(self, address: str) -> None:
+        """Connect.
+
+        Args:
+            address: http(s) address of the cluster's dashboard. A token is taken from RAY_AUTH_TOKEN, else from where
+                Ray itself looks for one.
+
+        Raises:
+            ClusterError: nobody answers there, or the token is missing or wrong.
+        """
+        self.address = address
+        token = os.environ.get("RAY_AUTH_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        # Ray would let these win over the address that was given.
+        for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
+            os.environ.pop(name, None)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with self._told():
+            self.client = JobSubmissionClient(address, headers=headers)
+
+    def submit(self, submission: Submission, *, with_code: bool = True) -> tuple[str, bool]:
+        """The id of the submission's job, and whether it was sent now: an unfinished one is not sent again.
+
+        Raises:
+            ClusterError: the cluster refused it.
+            ConfigError: the code cannot be sent.
+        """
+        with self._told():
+            earlier = [job for job in self.client.list_jobs() if _same(job, submission)]
+        for job in earlier:
+            if not job.status.is_terminal():
+                return str(job.submission_id), False
+        cpus, gpus = submission.driver
+        with parcel(submission, with_code=with_code) as folder, self._told():
+            environment: dict[str, Any] = {"working_dir": str(folder)}
+            if with_code:
+                environment["env_vars"] = {"PYTHONPATH": "platform:."}
+            # Two people who submit the same at once choose the same id, and the cluster takes one of them.
+            sent = self.client.submit_job(
+                entrypoint=submission.command(f"{FOLDER}/{submission.config.name}"),
+                submission_id=f"{submission.name}-{len(earlier) + 1}",
+                runtime_env=environment,
+                metadata={"segray": submission.name},
+                entrypoint_num_cpus=cpus or None,
+                entrypoint_num_gpus=gpus or None,
+            )
+        return sent, True
+
+    def follow(self, job: str, say: Say) -> int:
+        """Tell all that the job prints until it has ended; its exit status.
+
+        A connection that is lost is made again, and goes on where it was lost.
+
+        Raises:
+            ClusterError: the cluster did not answer for `PATIENCE_S`.
+        """
+        told, patient_until = 0, time.monotonic() + PATIENCE_S
+        while True:
+            heard = _Heard(told, say)
+            try:
+                asyncio.run(self._listen(job, heard))
+                details = self.client.get_job_info(job)
+                patient_until = time.monotonic() + PATIENCE_S
+            except _LOST as error:
+                if time.monotonic() > patient_until:
+                    raise ClusterError(
+                        f"{self.address}: lost while following {job} ({error}); the job may go on, and the same"
+                        " command follows it again"
+                    ) from error
+                details = None
+            told = max(told, heard.at)
+            if details is not None and details.status.is_terminal():
+                return _status(details, say)
+            time.sleep(PAUSE_S)
+
+    async def _listen(self, job: str, heard: "_Heard") -> None:
+        async for text in self.client.tail_job_logs(job):
+            heard(text)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the client raises, as one clear error."""
+        try:
+            yield
+        except AuthenticationError as error:
+            reason = "a token is needed" if "required" in str(error) else "the token was refused"
+            raise ClusterError(f"{self.address}: {reason}: set RAY_AUTH_TOKEN to the cluster's token") from error
+        except (ConnectionError, requests.RequestException) as error:
+            raise ClusterError(
+                f"{self.address}: no Ray job server answers there; give --address as http://HOST:8265, and forward"
+                " the port where the cluster is not reached directly"
+            ) from error
+        except RuntimeError as error:
+            raise ClusterError(f"{self.address}: refused: {str(error).splitlines()[0]}") from error
+
+
+class _Heard:
+    """Passes on what comes after the first `told` characters: a connection that is made again begins at the start."""
+
+    def __init__(self, told: int, say: Say) -> None:
+        self.told, self.say, self.at = told, say, 0
+
+    def __call__(self, text: str) -> None:
+        new = text[max(self.told - self.at, 0) :]
+        self.at += len(text)
+        if new:
+            self.say(new)
+
+
+def _same(job: JobDetails, submission: Submission) -> bool:
+    return (job.metadata or {}).get("segray") == submission.name
+
+
+def _status(job: JobDetails, say: Say) -> int:
+    """The command's own exit status where it came to have one."""
+    if job.status == JobStatus.SUCCEEDED:
+        return 0
+    code = job.driver_exit_code
+    if job.status == JobStatus.STOPPED or not code:
+        say(f"{job.submission_id}: {job.status.lower()}: {job.message}\n")
+        return 1
+    return code if code > 0 else 128 - code
