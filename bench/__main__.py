@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement", "bench.training")
+BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement", "bench.training", "bench.voting")
 
 
 def main() -> None:
