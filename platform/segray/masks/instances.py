@@ -119,14 +119,6 @@ class Instances:
         """Dense masks (N, H, W). Keep them inside one function."""
         return rle.decode(list(self.counts), self.size_hw)
 
-    def to_semantic(self, unknown: int = 255) -> npt.NDArray[np.uint8]:
-        """A class map (H, W): large masks are painted first, so small ones win; `unknown` where no mask lies."""
-        canvas = np.full(self.size_hw, unknown, dtype=np.uint8)
-        for index in np.argsort(-self.areas, kind="stable"):
-            if self.classes[index] != UNLABELED:
-                canvas[rle.decode([self.counts[index]], self.size_hw)[0]] = self.classes[index]
-        return canvas
-
 
 def _column(values: npt.ArrayLike | None, default: float, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:
     if values is None:

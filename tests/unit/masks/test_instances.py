@@ -41,11 +41,6 @@ def test_nms_keeps_the_better_of_two_that_overlap(threshold, kept):
     assert found.nms(threshold).scores.tolist() == pytest.approx(kept)
 
 
-def test_small_masks_are_painted_over_large_ones():
-    canvas = squares((2, 2, 4, 4), (0, 0, 10, 10), (15, 15, 20, 20), classes=[1, 0, UNLABELED]).to_semantic()
-    assert (canvas[3, 3], canvas[8, 8], canvas[17, 17]) == (1, 0, 255)
-
-
 def test_rows_of_unequal_number_are_refused():
     found = squares((0, 0, 2, 2))
     with pytest.raises(ValueError, match="scores has 2 rows, counts has 1"):

@@ -23,6 +23,7 @@ from segray.data.exports.tally import ExportSummary, Tally
 from segray.data.rows import LabeledRow
 from segray.errors import ExportError
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.semantic import paint
 
 BACKGROUND = "background"
 UNKNOWN: Literal[255] = 255
@@ -70,7 +71,7 @@ def export_voc(
 
 def class_map(instances: Instances, shift: int, uncovered: int) -> npt.NDArray[np.uint8]:
     """Indices (H, W): class ids plus `shift`, `uncovered` where no mask lies."""
-    painted = instances.to_semantic(unknown=UNKNOWN)
+    painted = paint(instances, UNKNOWN)
     return np.where(painted == UNKNOWN, uncovered, painted + np.uint8(shift)).astype(np.uint8)
 
 
