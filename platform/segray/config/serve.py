@@ -107,6 +107,9 @@ class Limits:
     """Size of a request's body in MB."""
     max_megapixels: Share = 50.0
     """Size of one image in millions of pixels, read from its header before it is decoded."""
+    max_held_megapixels: Share = 200.0
+    """Size of all images that a copy of the ingress holds at a time, in millions of pixels of 3 bytes: those of one
+    request are refused beyond it with 413, those of many with 429."""
     max_images: Positive = 16
     """Images in a request."""
     max_instances: Positive = 400
@@ -115,6 +118,15 @@ class Limits:
     """After this a request is given up, in seconds."""
     max_queued: Positive = 64
     """Images that wait for a copy to be free; beyond it the answer is 429 with Retry-After."""
+
+    @pydantic.model_validator(mode="after")
+    def _holds_one(self) -> "Limits":
+        if self.max_megapixels > self.max_held_megapixels:
+            raise ValueError(
+                f"max_megapixels {self.max_megapixels:g} is above max_held_megapixels {self.max_held_megapixels:g}: an"
+                " image of that size could never be held"
+            )
+        return self
 
 
 @config

@@ -25,6 +25,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 UNREADY_RETRY_S: Final = 5
 """When a caller may ask again after an answer of 503, in seconds."""
 
+REFUSED: Final = "segray.refused"
+"""Where in a request's scope the reason of its problem is left."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -90,7 +92,7 @@ def install(app: FastAPI) -> None:
 
 async def _expected(request: Request, error: Exception) -> Response:
     problem = _problem(error)
-    request.state.refused = problem.reason
+    request.scope[REFUSED] = problem.reason
     return _response(problem)
 
 

@@ -1,0 +1,187 @@
+"""The two routes that do the work: images to instances, clicks to masks.
+
+Each reads a body, decodes within bounds, asks the backend, and writes the answer; all but the asking in threads, all
+of it within the time limit.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+import anyio
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
+
+from segray.config.serve import Limits, ServeConfig
+from segray.masks.instances import Instances
+from segray.serving import answers, openapi
+from segray.serving.answers import JSON, MEDIA_TYPES, MOST_LABELS, Form, MaskForm
+from segray.serving.backend import Backend, Clicks, ModelInfo, UnreadyError
+from segray.serving.metrics import Observer, observe
+from segray.serving.negotiation import choose
+from segray.serving.pictures import Darkroom, Picture, Workers
+from segray.serving.problems import ProblemError, responses
+from segray.serving.requests import (
+    MAX_INSTANCES,
+    SCORE_THRESHOLD,
+    Body,
+    Score,
+    SegmentRequest,
+    parse_masks,
+    parse_segment,
+    read_body,
+)
+
+_PROBLEMS: Final = (400, 401, 406, 408, 413, 415, 422, 429, 500, 503, 504)
+
+
+class Api:
+    """What the routes share."""
+
+    def __init__(self, backend: Backend, config: ServeConfig, observers: Sequence[Observer]) -> None:
+        self._backend = backend
+        self._limits = config.limits
+        self._workers = Workers(max(1, round(config.ingress.cpus)))
+        self._darkroom = Darkroom(config.limits, self._workers)
+        self._observers = observers
+
+    def add_segment(self, app: FastAPI, guard: Sequence[Any]) -> None:
+        """`POST /v1/segment`."""
+        limits = self._limits
+
+        async def segment(
+            request: Request,
+            score_threshold: Annotated[
+                Score | None, Query(description=f"Least score of an instance; {SCORE_THRESHOLD:g} if not given.")
+            ] = None,
+            max_instances: Annotated[
+                int | None,
+                Query(
+                    ge=1, le=limits.max_instances, description=f"Per image, best first; {MAX_INSTANCES} if not given."
+                ),
+            ] = None,
+            form: Annotated[
+                Form | None, Query(alias="format", description="rle if not given, label where only PNG is accepted.")
+            ] = None,
+        ) -> Response:
+            """All objects on one image or several."""
+            chosen = choose(request.headers.get("accept", ""), form)
+            deadline = _Deadline(limits)
+            body = await deadline.body(request)
+            with deadline.answer():
+                asked = await self._workers(
+                    lambda: parse_segment(body, limits, score_threshold=score_threshold, max_instances=max_instances)
+                )
+                return await self._segment(asked, chosen)
+
+        self._add(app, "/v1/segment", segment, guard, openapi.segment_body(), openapi.segment_answer())
+
+    def add_masks(self, app: FastAPI, guard: Sequence[Any]) -> None:
+        """`POST /v1/masks`."""
+        limits = self._limits
+
+        async def masks(
+            request: Request,
+            clicks: Annotated[str | None, Query(description="JSON: points, labels, box; as in a JSON body.")] = None,
+            form: Annotated[MaskForm | None, Query(alias="format", description="rle if not given.")] = None,
+        ) -> Response:
+            """Up to three masks of what is marked on an image by points or a box."""
+            chosen = choose(request.headers.get("accept", ""), form or "rle")
+            deadline = _Deadline(limits)
+            body = await deadline.body(request)
+            with deadline.answer():
+                return await self._masks(body, clicks, "polygons" if chosen == "polygons" else "rle")
+
+        self._add(app, "/v1/masks", masks, guard, openapi.masks_body(), openapi.masks_answer())
+
+    def _add(
+        self, app: FastAPI, path: str, route: Any, guard: Sequence[Any], body: dict[str, Any], answer: dict[str, Any]
+    ) -> None:
+        app.add_api_route(
+            path,
+            route,
+            methods=["POST"],
+            dependencies=list(guard),
+            response_class=Response,
+            responses={200: answer, **responses(*_PROBLEMS)},
+            openapi_extra=body,
+        )
+
+    async def _segment(self, asked: SegmentRequest, form: Form) -> Response:
+        if MEDIA_TYPES[form] != JSON and len(asked.uploads) != 1:
+            raise ProblemError(422, "one-image", f"a PNG answers for one image, {len(asked.uploads)} are given")
+        async with self._darkroom.develop(asked.uploads) as pictures:
+            everything = await self._backend.segment([one.pixels for one in pictures])
+            model = _find(await self._backend.models(), "student")
+            if form == "label" and len(model.classes) > MOST_LABELS:
+                raise ProblemError(406, "not-acceptable", f"a label map has room for {MOST_LABELS} classes")
+            body = await self._workers(lambda: self._write(pictures, everything, model, asked, form))
+        return Response(body, media_type=MEDIA_TYPES[form])
+
+    def _write(
+        self,
+        pictures: Sequence[Picture],
+        everything: Sequence[Instances],
+        model: ModelInfo,
+        asked: SegmentRequest,
+        form: Form,
+    ) -> bytes:
+        for picture, found in zip(pictures, everything, strict=True):
+            for observer in self._observers:
+                observer(observe(picture.pixels, found))
+        best = [answers.chosen(found, asked.score_threshold, asked.max_instances) for found in everything]
+        match form:
+            case "label":
+                return answers.label_png(best[0])
+            case "overlay":
+                return answers.overlay_png(pictures[0].pixels, best[0])
+            case _:
+                return answers.segment_json(pictures, best, model, form)
+
+    async def _masks(self, body: Body, clicks: str | None, form: MaskForm) -> Response:
+        asked = await self._workers(lambda: parse_masks(body, self._limits, clicks=clicks))
+        async with self._darkroom.develop([asked.upload]) as (picture,):
+            _check(asked.clicks, picture)
+            found = await self._backend.masks(picture.pixels, picture.sha256, asked.clicks)
+            model = _find(await self._backend.models(), "sam")
+            answer = await self._workers(lambda: answers.masks_json(picture, found, model, form))
+        return Response(answer, media_type=JSON)
+
+
+class _Deadline:
+    """The time limit of one request: for its body to come, then for what is left of it to be answered."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._end = anyio.current_time() + limits.timeout_s
+
+    async def body(self, request: Request) -> Body:
+        with self._until_end(ProblemError(408, "slow-upload", "the request did not come in time")):
+            return await read_body(request, self._limits)
+
+    @contextmanager
+    def answer(self) -> Iterator[None]:
+        with self._until_end(ProblemError(504, "timeout", "the request took too long and was given up")):
+            yield
+
+    @contextmanager
+    def _until_end(self, problem: ProblemError) -> Iterator[None]:
+        with anyio.move_on_after(self._end - anyio.current_time()) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise problem
+
+
+def _check(clicks: Clicks, picture: Picture) -> None:
+    height, width = picture.pixels.shape[:2]
+    try:
+        clicks.check((height, width))
+    except ValueError as error:
+        raise ProblemError(422, "clicks", str(error)) from None
+
+
+def _find(models: Sequence[ModelInfo], kind: str) -> ModelInfo:
+    found = next((one for one in models if one.kind == kind), None)
+    if found is None:
+        raise UnreadyError(f"no {kind} answers")
+    return found

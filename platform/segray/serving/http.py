@@ -1,0 +1,113 @@
+"""The HTTP application: routes over a `Backend`, whichever it is. Knows no torch and no Ray.
+
+Open to everyone are /healthz, /readyz and the page; all else needs a key unless keys are off.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, FastAPI, Security
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+
+from segray.config.serve import Keys, NoKeys, ServeConfig
+from segray.serving import metrics, openapi, problems
+from segray.serving.api import Api
+from segray.serving.backend import Backend
+from segray.serving.headers import Shielded
+from segray.serving.keys import Keyring
+from segray.serving.problems import ProblemError, responses
+from segray.serving.schemas import HealthAnswer, ModelsAnswer
+
+PAGE: Final = Path(__file__).parent / "page"
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    backend: Backend,
+    config: ServeConfig,
+    *,
+    observers: Sequence[metrics.Observer] = (),
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The application; `observers` see every image that is segmented, in threads.
+
+    Raises:
+        ConfigError: the key file cannot be used.
+    """
+    app = openapi.Described(lifespan=lifespan)
+    counts = metrics.Metrics()
+    problems.install(app)
+    app.add_middleware(Shielded)
+    app.add_middleware(metrics.Counted, metrics=counts)
+    guard = _guard(config.keys)
+    api = Api(backend, config, (counts.image, *observers))
+    api.add_segment(app, guard)
+    if config.clicks is not None:
+        api.add_masks(app, guard)
+    _add_models(app, backend, guard)
+    _add_health(app, backend)
+    _add_documents(app, counts, guard)
+    if config.page:
+        _add_page(app)
+    return app
+
+
+def _guard(keys: Keys) -> list[Any]:
+    """What a route depends on so that only those with a key get through."""
+    if isinstance(keys, NoKeys):
+        return []
+    ring = Keyring(keys.path)
+
+    async def check(
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))],
+        header: Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
+    ) -> None:
+        given = bearer.credentials if bearer else header
+        if given is None or not ring.admits(given):
+            detail = "send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`" if given is None else "no such key"
+            raise ProblemError(401, "no-key", detail, headers={"WWW-Authenticate": "Bearer"})
+
+    return [Depends(check)]
+
+
+def _add_models(app: FastAPI, backend: Backend, guard: list[Any]) -> None:
+    @app.get("/v1/models", dependencies=guard, response_model=ModelsAnswer, responses=responses(401, 500, 503))
+    async def models() -> ModelsAnswer:
+        """What answers now, the student first."""
+        return ModelsAnswer(models=await backend.models())
+
+
+def _add_health(app: FastAPI, backend: Backend) -> None:
+    @app.get("/healthz")
+    async def healthz() -> HealthAnswer:
+        """Whether the process answers at all."""
+        return HealthAnswer(status="alive")
+
+    @app.get("/readyz", responses=responses(503))
+    async def readyz() -> HealthAnswer:
+        """Whether the models are loaded and warm."""
+        await backend.models()
+        return HealthAnswer(status="ready")
+
+
+def _add_documents(app: FastAPI, counts: metrics.Metrics, guard: list[Any]) -> None:
+    @app.get("/metrics", dependencies=guard, response_class=Response, responses=responses(401))
+    async def prometheus() -> Response:
+        """Prometheus' text."""
+        return Response(counts.text(), media_type=metrics.CONTENT_TYPE)
+
+    @app.get("/openapi.json", dependencies=guard, include_in_schema=False)
+    async def document() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE, check_dir=False))

@@ -1,0 +1,90 @@
+"""What FastAPI cannot see of the API for its OpenAPI document: bodies that come in three forms, answers in two."""
+
+from typing import Any, Final
+
+import pydantic
+from fastapi import FastAPI
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+import segray
+from segray.serving.problems import Problem
+from segray.serving.requests import FORM, JSON, MasksBody, SegmentBody
+from segray.serving.schemas import MasksAnswer, SegmentAnswer
+
+_REF: Final = "#/components/schemas/"
+_FILE: Final = {"type": "string", "format": "binary"}
+_SCHEMAS: Final[list[tuple[type[pydantic.BaseModel], JsonSchemaMode]]] = [
+    (SegmentBody, "validation"),
+    (MasksBody, "validation"),
+    (SegmentAnswer, "serialization"),
+    (MasksAnswer, "serialization"),
+    (Problem, "serialization"),
+]
+_TITLE: Final = "segray"
+_ABOUT: Final = "Instance segmentation of images by a student, and masks by clicks."
+
+
+def segment_body() -> dict[str, Any]:
+    """`POST /v1/segment`."""
+    files = {"type": "array", "items": _FILE, "minItems": 1}
+    return _body(SegmentBody, {"images": files}, ["images"])
+
+
+def masks_body() -> dict[str, Any]:
+    """`POST /v1/masks`."""
+    clicks = {"type": "string", "description": "JSON as in the query."}
+    return _body(MasksBody, {"image": _FILE, "clicks": clicks}, ["image"])
+
+
+def segment_answer() -> dict[str, Any]:
+    """`POST /v1/segment`."""
+    return {
+        "description": "What was found: JSON, or with `format` label or overlay a PNG.",
+        "content": {
+            JSON: {"schema": {"$ref": _REF + SegmentAnswer.__name__}},
+            "image/png": {"schema": _FILE},
+        },
+    }
+
+
+def masks_answer() -> dict[str, Any]:
+    """`POST /v1/masks`."""
+    return {"description": "Masks.", "content": {JSON: {"schema": {"$ref": _REF + MasksAnswer.__name__}}}}
+
+
+def _body(model: type[pydantic.BaseModel], fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    form = {"type": "object", "properties": fields, "required": required}
+    raw = {"schema": _FILE}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                FORM: {"schema": form},
+                JSON: {"schema": {"$ref": _REF + model.__name__}},
+                "application/octet-stream": raw,
+                "image/*": raw,
+            },
+        }
+    }
+
+
+class Described(FastAPI):
+    """A FastAPI that has the schemas of the bodies and answers that its routes name."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            title=_TITLE,
+            description=_ABOUT,
+            version=segray.__version__,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            **settings,
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The document."""
+        document = super().openapi()
+        _, schemas = models_json_schema(_SCHEMAS, by_alias=True, ref_template=_REF + "{model}")
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        return document

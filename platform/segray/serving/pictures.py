@@ -1,0 +1,128 @@
+"""Uploads to pixels, in threads, within bounds: of one image, and of all that are held at a time.
+
+A request takes its room by its images' headers before anything is decoded and gives it back when it is done. Knows
+images; knows no models.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from segray.config.serve import Limits
+from segray.data import images
+from segray.errors import ImageError
+from segray.serving.backend import BusyError, Pixels
+from segray.serving.problems import Flaw, ProblemError
+from segray.serving.requests import Upload
+
+T = TypeVar("T")
+Given = TypeVar("Given")
+
+_MILLION: Final = 1_000_000
+_RETRY_S: Final = 1.0
+_WORDS: Final = {
+    "empty": "holds no bytes",
+    "not-an-image": "is no kind of image that is read (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, JPEG 2000, PPM)",
+    "truncated": "is cut short or damaged inside",
+    "zero-sized": "has no pixels",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """An upload, decoded."""
+
+    name: str
+    sha256: str
+    """Of the file's bytes, hex."""
+    pixels: Pixels
+
+
+class Workers:
+    """Threads for what would hold up the event loop; so many at once that they share the processors they were given."""
+
+    def __init__(self, number: int) -> None:
+        self._limiter = anyio.CapacityLimiter(number)
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """What `work` gives. A caller that is cancelled waits for it all the same: a thread cannot be stopped."""
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+class Darkroom:
+    """Decodes uploads."""
+
+    def __init__(self, limits: Limits, workers: Workers) -> None:
+        self._limits = limits
+        self._workers = workers
+        self._held = 0
+
+    @asynccontextmanager
+    async def develop(self, uploads: Sequence[Upload]) -> AsyncIterator[list[Picture]]:
+        """The pictures of all uploads, in their order; their room is given back with the context.
+
+        Raises:
+            ProblemError: 413 or 422, naming every image that cannot be used.
+            BusyError: other requests hold too many pixels now.
+        """
+        sizes_hw = _usable(await self._workers(lambda: [_attempt(images.probe, one.data) for one in uploads]))
+        self._refuse_large(sizes_hw)
+        with self._room(sum(height * width for height, width in sizes_hw)):
+            yield _usable(await asyncio.gather(*(self._develop(one) for one in uploads)))
+
+    async def _develop(self, upload: Upload) -> Picture | ImageError:
+        most = int(self._limits.max_megapixels * _MILLION)
+        return await self._workers(lambda: _attempt(lambda one: _picture(one, most), upload))
+
+    def _refuse_large(self, sizes_hw: Sequence[tuple[int, int]]) -> None:
+        limits = self._limits
+        flaws = [
+            Flaw(where=f"images.{index}", reason="too-large", detail=f"has {width} x {height} pixels")
+            for index, (height, width) in enumerate(sizes_hw)
+            if height * width > limits.max_megapixels * _MILLION
+        ]
+        if flaws:
+            detail = f"an image has at most {limits.max_megapixels:g} megapixels; {flaws[0].where} {flaws[0].detail}"
+            raise ProblemError(413, "image-too-large", detail, flaws=flaws)
+        if sum(height * width for height, width in sizes_hw) > limits.max_held_megapixels * _MILLION:
+            detail = f"the images of a request have at most {limits.max_held_megapixels:g} megapixels together"
+            raise ProblemError(413, "images-too-large", detail)
+
+    @contextmanager
+    def _room(self, pixels: int) -> Iterator[None]:
+        if self._held + pixels > self._limits.max_held_megapixels * _MILLION:
+            raise BusyError(_RETRY_S)
+        self._held += pixels
+        try:
+            yield
+        finally:
+            self._held -= pixels
+
+
+def _picture(upload: Upload, max_pixels: int) -> Picture:
+    pixels = images.decode(upload.data, max_pixels)
+    return Picture(name=upload.name, sha256=hashlib.sha256(upload.data).hexdigest(), pixels=pixels)
+
+
+def _attempt(work: Callable[[Given], T], given: Given) -> T | ImageError:
+    """What `work` makes of an image, or why it cannot, so that one bad image does not hide the next."""
+    try:
+        return work(given)
+    except ImageError as error:
+        return error
+
+
+def _usable(found: Sequence[T | ImageError]) -> list[T]:
+    """All of them, if none is bad."""
+    bad = [(index, one.reason) for index, one in enumerate(found) if isinstance(one, ImageError)]
+    if not bad:
+        return [one for one in found if not isinstance(one, ImageError)]
+    flaws = [Flaw(where=f"images.{index}", reason=reason, detail=_WORDS[reason]) for index, reason in bad]
+    detail = "; ".join(f"{flaw.where} {flaw.detail}" for flaw in flaws)
+    raise ProblemError(422, "bad-image", detail, flaws=flaws)
