@@ -14,9 +14,11 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 
 from segray.config.label import Workers
+from segray.data import files
 from segray.data.rows import image_rows
 from segray.data.store import Store
 from segray.errors import LabelError, SegrayError
+from segray.labels.meters import Meters
 from segray.labels.stage import Stage
 from segray.labels.summary import Part
 
@@ -42,16 +44,21 @@ class Committer:
     def __init__(self, stage: Stage, store_uri: str) -> None:
         self.store = Store.open(store_uri)
         self.label = stage.build()
+        self.meters = Meters(files.name(store_uri))
 
     def __call__(self, part: pa.Table) -> pa.Table:
         """`SOURCE` rows in; one `COUNTS` row out, once the part's masks are committed."""
         rows = list(self.label(image_rows(part)))
         self.store.write_part(rows)
+        masks = sum(len(row.instances) for row in rows if row.instances is not None)
+        refused = [row.error for row in rows if row.error is not None]
+        seconds = sum(row.seconds for row in rows)
+        self.meters.committed(images=len(rows), masks=masks, refused=refused, seconds=seconds)
         counts = {
             "images": len(rows),
-            "masks": sum(len(row.instances) for row in rows if row.instances is not None),
-            "refused": [row.error for row in rows if row.error is not None],
-            "seconds": sum(row.seconds for row in rows),
+            "masks": masks,
+            "refused": refused,
+            "seconds": seconds,
             "squares": sum(row.seconds**2 for row in rows),
         }
         return pa.Table.from_pylist([counts], COUNTS)

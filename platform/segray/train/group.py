@@ -18,6 +18,10 @@ def _nothing(_: Mapping[str, float]) -> None:
     return None
 
 
+def _unwatched(_kind: str, _done: int, _values: Mapping[str, float]) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """This worker's place among all. The default is a worker alone."""
@@ -31,6 +35,8 @@ class Group:
     report: Callable[[Mapping[str, float]], None] = _nothing
     """Tells the cluster what an evaluation found; called by all workers at the same steps, and may take seconds: Ray
     Train fetches one report per look at its workers, every two seconds."""
+    observe: Callable[[str, int, Mapping[str, float]], None] = _unwatched
+    """Shows the cluster a line of metrics, kind and steps done first; called by the leading worker, and quick."""
 
     @property
     def leads(self) -> bool:

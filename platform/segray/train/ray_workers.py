@@ -16,6 +16,7 @@ from segray.config.train import TrainWorkers
 from segray.data import files
 from segray.errors import SegrayError, TrainError
 from segray.train.group import Group
+from segray.train.meters import Meters
 from segray.train.session import RunJob, run_worker
 
 
@@ -83,6 +84,7 @@ def _worker(config: dict[str, RunJob]) -> None:
             world=context.get_world_size(),
             leaving=lambda: ray.train.get_preemption_info() is not None,
             report=_report,
+            observe=Meters(job.folder.name).observe,
         ),
     )
 

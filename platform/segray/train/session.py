@@ -227,6 +227,7 @@ class Session:
         if self.metrics is not None:
             self.metrics.write(kind, done, values)
             self.tracker.log(kind, done, values)
+            self.group.observe(kind, done, values)
 
     def _leave_in_time(self, done: int, *, saved: bool) -> None:
         """A checkpoint of its own when a machine is about to go, unless one was just saved."""

@@ -139,6 +139,18 @@ def test_a_machine_about_to_go_leaves_a_checkpoint_of_its_own(config, whole, mon
     assert_same_run(warned, whole["supervised"][0])
 
 
+def test_the_cluster_is_shown_the_lines_that_are_written(config, monkeypatch):
+    shown = []
+
+    def observe(kind, done, values):
+        shown.append({"kind": kind, "step": done, **values})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "run_worker", lambda one, group: run_worker(one, replace(group, observe=observe)))
+        (run,) = train(config("supervised", *EVALUATE))
+    assert shown == told(run.folder.uri)
+
+
 def test_what_was_trained_before_is_not_trained_again(config, stopped):
     settings = config("s4m")
     stopped(settings, "student", 3)
