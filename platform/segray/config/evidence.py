@@ -1,9 +1,15 @@
-"""Which class a region has: SEPL's vote."""
+"""Which class a region has: CLIP and its words, SEPL's vote."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Unit
+
+Name = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 @config
@@ -21,3 +27,44 @@ class VoteRule:
         if self.compat and self.max_image_share < 1:
             raise ValueError("compat is the published rule, which has no max_image_share: leave one of them out")
         return self
+
+
+@config
+class Vocabulary:
+    """What classes are called (methods.md 7.4 C)."""
+
+    classes: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
+    """Class names in the order of their ids; the background is none of them."""
+    synonyms: Mapping[str, tuple[Name, ...]] = field(default_factory=dict)
+    """What stands for a class in place of its name, by class; the nearest of several counts."""
+    background: tuple[Name, ...] = ()
+    """What stands for the background: sky, grass, road, wall, ..."""
+    templates: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)] = ("a photo of a {}.",)
+    """Sentences with {} for a name; the mean of several counts (CLIP's own ensemble has 80)."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "Vocabulary":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes {self.classes} name one twice")
+        strange = [name for name in self.synonyms if name not in self.classes]
+        if strange:
+            raise ValueError(f"synonyms of {strange}, which are not among the classes {self.classes}")
+        wrong = [template for template in self.templates if template.count("{}") != 1]
+        if wrong:
+            raise ValueError(f"templates {wrong} must hold {{}} once, for the name")
+        return self
+
+
+@config
+class Verdict:
+    """When a mask is of a class (methods.md 7.4 D; the paper's own rule is unknown)."""
+
+    measure: Literal["cosine", "softmax"] = "softmax"
+    """What is compared with threshold and margin: the cosine itself, or the softmax of a hundred times all classes'."""
+    margin: Unit = 0.0
+    """Closer than this to the second class, a mask is unknown."""
+    min_tokens: Annotated[float, pydantic.Field(ge=0)] = 1.0
+    """A mask that covers fewer tokens of the map is unknown: its cosine is unreliable."""
+
+
+Overlaps = Literal["smallest", "best"]

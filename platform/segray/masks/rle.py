@@ -139,7 +139,7 @@ def place(counts: Counts, size_hw: tuple[int, int], offset_xy: tuple[int, int], 
     (height, width), (x0, y0), (canvas_height, canvas_width) = size_hw, offset_xy, canvas_hw
     if x0 < 0 or y0 < 0 or x0 + width > canvas_width or y0 + height > canvas_height:
         raise ValueError(f"a crop of size {size_hw} at {offset_xy} leaves the canvas of size {canvas_hw}")
-    starts, ends = _segments(to_runs(counts), height)
+    starts, ends = column_segments(to_runs(counts), height)
     shift = (x0 + starts // height) * canvas_height + y0
     placed = np.stack([shift + starts % height, shift + (ends - 1) % height + 1], axis=1)
     return from_segments(placed, canvas_hw)
@@ -158,7 +158,7 @@ def from_segments(segments: Ints, size_hw: tuple[int, int]) -> Counts:
     return from_runs(runs[:-1] if runs[-1] == 0 and len(runs) > 1 else runs, size_hw)
 
 
-def _segments(runs: Ints, height: int) -> tuple[Ints, Ints]:
+def column_segments(runs: Ints, height: int) -> tuple[Ints, Ints]:
     """The inside runs as [start, end) positions, cut where a run crosses into the next column."""
     edges = np.concatenate([[0], np.cumsum(runs)])
     starts, ends = edges[1:-1:2], edges[2::2]

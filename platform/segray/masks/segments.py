@@ -80,7 +80,11 @@ class Segments:
         inside = np.flatnonzero((order % 2 == 1) & (runs > 0))
         starts = edges[inside] - runs[inside]
         return cls(
-            starts=starts, ends=edges[inside], owners=owners[inside], num_masks=len(counts), size_hw=tuple(size_hw)
+            starts=starts,
+            ends=edges[inside],
+            owners=owners[inside],
+            num_masks=len(counts),
+            size_hw=(size_hw[0], size_hw[1]),
         )
 
     def overlaps(self, regions: Regions) -> Ints:
