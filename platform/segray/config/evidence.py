@@ -68,3 +68,29 @@ class Verdict:
 
 
 Overlaps = Literal["smallest", "best"]
+
+
+@config
+class HfClip:
+    """A CLIP of transformers; methods.md 7.3 uses openai/clip-vit-base-patch16."""
+
+    kind: Literal["hf"] = "hf"
+    model: Name
+    """Hub id or local folder."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    side: Annotated[int, pydantic.Field(ge=16)] = 448
+    """Images are resized to a square of this side in pixels, a multiple of the model's patch."""
+
+
+@config
+class NanoClip:
+    """clip-nano, which ships with segray: it knows the words of the procedural worlds' captions and no others."""
+
+    kind: Literal["nano"] = "nano"
+    weights: str | None = None
+    """Path or URI of a checkpoint (.safetensors); none: the shipped one."""
+
+
+Words = Annotated[HfClip | NanoClip, pydantic.Field(discriminator="kind")]
+"""What compares regions with words."""
