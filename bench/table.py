@@ -180,6 +180,7 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
             **(row.student or {}),
             "schedule": schedule,
             "pseudo_labels": training.PSEUDO_LABELS,
+            "strong": training.STRONG,
             "ema": task.ema,
         }
         recipe = {

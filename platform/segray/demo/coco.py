@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,20 @@ def write_world(folder: Path, family: Family, num_images: int, seed: int = 0, si
     }  # fmt: skip
     path.write_text(json.dumps(document))
     return path
+
+
+def renamed(path: Path, name: Callable[[str, Mapping[str, str]], str]) -> Path:
+    """A copy of a world's annotations beside it, with other categories: `name` of class and attributes."""
+    document = json.loads(path.read_text())
+    classes = {one["id"]: one["name"] for one in document["categories"]}
+    names = [name(classes[one["category_id"]], one["attributes"]) for one in document["annotations"]]
+    ids = {known: number for number, known in enumerate(sorted(set(names)), start=1)}
+    for annotation, known in zip(document["annotations"], names, strict=True):
+        annotation["category_id"] = ids[known]
+    document["categories"] = [{"id": number, "name": known} for known, number in ids.items()]
+    copy = path.with_name("renamed.json")
+    copy.write_text(json.dumps(document))
+    return copy
 
 
 def _save(image: NDArray[np.uint8], path: Path) -> None:

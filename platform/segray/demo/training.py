@@ -43,7 +43,8 @@ EMA: Final[dict[str, Any]] = {"half_life": 30, "burn_in": 0.5}
 """The papers' half-life of 1,732 steps is a fiftieth of their runs; a tenth of short ones still averages. In runs this
 short a student needs half of them to be worth following."""
 
-
+STRONG: Final[dict[str, Any]] = {"hue": 0.02, "grey": 0.0}
+"""Family B's classes differ in hue by a sixth of a turn: the papers' 0.1, and grey, would turn one into another."""
 PSEUDO_LABELS: Final[dict[str, Any]] = {"score_threshold": 0.4}
 """Nano students are never as sure as 0.7, the papers' threshold: after burn-in no label would be left."""
 
@@ -83,6 +84,7 @@ def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
         "pseudo_labels": PSEUDO_LABELS,
         "refinement": {"kind": "points"},
         "arp": ARP,
+        "strong": STRONG,
         "ema": EMA,
     }
     return {

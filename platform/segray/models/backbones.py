@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from segray.config.students import HfBackbone, NanoBackbone
 from segray.errors import BackendError
 from segray.models import norms
-from segray.nets.trunk import CHANNELS, WEIGHTS, Trunk
+from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk
 from segray.nets.weights import load_into, load_state
 
 _STAGES: Final[dict[str, Any]] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
@@ -60,10 +60,7 @@ class _Nano(Backbone):
         self.channels = CHANNELS
         self.trunk = Trunk()
         if load and config.pretrained:
-            prefix = "image_encoder."
-            state = {k.removeprefix(prefix): v for k, v in load_state(str(WEIGHTS)).items() if k.startswith(prefix)}
-            own = {name: state[name] for name in self.trunk.state_dict() if name in state}
-            load_into(self.trunk, own, f"the shipped weights {WEIGHTS.name}")
+            load_into(self.trunk, load_state(str(TRUNK_WEIGHTS)), f"the shipped weights {TRUNK_WEIGHTS.name}")
         norms.freeze(self.trunk) if config.pretrained else norms.group(self.trunk)
         self.trunk.to(memory_format=torch.channels_last)
 
@@ -75,7 +72,11 @@ class _Hf(Backbone):
     def __init__(self, config: HfBackbone, *, load: bool) -> None:
         super().__init__()
         kind, architecture = _HF[config.architecture]
-        self.net: Any = _fetch(config, kind, architecture) if load and config.weights else kind(architecture)
+        self.net: Any = (
+            fetch(config.weights, config.revision, kind, architecture, config.architecture)
+            if load and config.weights
+            else kind(architecture)
+        )
         self.channels = tuple(self.net.channels)
         if kind is SwinBackbone:
             # A classifier's last norm, whose output no feature map holds: DDP would wait for its gradient.
@@ -95,22 +96,26 @@ def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone
     return _Nano(config, load=load) if isinstance(config, NanoBackbone) else _Hf(config, load=load)
 
 
-def _fetch(config: HfBackbone, kind: Any, architecture: Any) -> Any:
-    """The architecture with weights from a folder or the hub."""
+def fetch(weights: str, revision: str | None, kind: Any, architecture: Any, name: str) -> Any:
+    """A transformers class of some architecture, called `name`, with weights from a folder or the hub.
+
+    Raises:
+        BackendError: they cannot be had, or are of another architecture.
+    """
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:
         net, report = kind.from_pretrained(
-            config.weights,
+            weights,
             config=deepcopy(architecture),
             dtype=torch.float32,
-            revision=config.revision or "main",
+            revision=revision or "main",
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendError(
-            f"backbone weights {config.weights!r} cannot be had ({str(error).splitlines()[0][:200]}): give a local "
+            f"backbone weights {weights!r} cannot be had ({str(error).splitlines()[0][:200]}): give a local "
             "folder or hub id of a transformers model, or leave out `weights` to start from random ones"
         ) from error
     finally:
@@ -120,7 +125,7 @@ def _fetch(config: HfBackbone, kind: Any, architecture: Any) -> Any:
     wrong = missing + sorted(str(name) for name in report["mismatched_keys"])
     if wrong:
         raise BackendError(
-            f"backbone weights {config.weights!r} are not a {config.architecture}: {len(wrong)} tensors missing or of "
+            f"backbone weights {weights!r} are not a {name}: {len(wrong)} tensors missing or of "
             f"another shape ({', '.join(wrong[:3])}); give the architecture that they were made for"
         )
     return net

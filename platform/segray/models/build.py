@@ -1,6 +1,5 @@
 """The table of students; how one is built, started from another, and loaded."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -9,15 +8,25 @@ from segray import draws
 from segray.config import students as config
 from segray.config.base import build
 from segray.errors import BackendError, ConfigError
+from segray.models.deeplab import DeepLabStudent
+from segray.models.dpt import DptStudent
+from segray.models.fpn import FpnStudent
 from segray.models.mask2former import Mask2FormerStudent
 from segray.models.package import read_card, read_weights
+from segray.models.segformer import SegFormerStudent
 from segray.models.student import Student
-from segray.nets.trunk import WEIGHTS
+from segray.nets.trunk import TRUNK_WEIGHTS
 from segray.nets.weights import hash_state, load_into, load_state
 
-STUDENTS: Final[dict[str, Any]] = {"mask2former": Mask2FormerStudent}
+STUDENTS: Final[dict[str, Any]] = {
+    "mask2former": Mask2FormerStudent,
+    "fpn": FpnStudent,
+    "deeplab": DeepLabStudent,
+    "dpt": DptStudent,
+    "segformer": SegFormerStudent,
+}
 """Which class makes a config's kind: `class(config, classes, load=whether pretrained weights are fetched)`."""
-NANO_START: Final = Path(WEIGHTS).parent / "mask2former-nano"
+NANO_START: Final = TRUNK_WEIGHTS.parent / "mask2former-nano"
 """What `start = "nano"` means: a student trained on family A of the procedural worlds, shipped with segray."""
 
 
@@ -46,7 +55,7 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
     """
     card = read_card(folder)
     try:
-        settings = build(config.Student, card["student"], f"{folder}: its card")
+        settings: config.Student = build(config.Student, card["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
     except ConfigError as error:
         raise BackendError(
             f"{error}\nThis version knows no such student; load it with the version that wrote it, or export it again"
@@ -66,9 +75,9 @@ def start_hash(settings: config.Student) -> str | None:
     """
     if settings.start is not None:
         return str(read_card(_start_folder(settings.start))["weights_sha256"])
-    backbone = settings.backbone
+    backbone = settings.backbone if isinstance(settings, config.Mask2Former | config.Fpn) else None
     if isinstance(backbone, config.NanoBackbone) and backbone.pretrained:
-        return hash_state(load_state(str(WEIGHTS)))
+        return hash_state(load_state(str(TRUNK_WEIGHTS)))
     return None
 
 

@@ -7,7 +7,7 @@ from transformers import ResNetConfig, ResNetModel
 from segray.config.students import HfBackbone, NanoBackbone
 from segray.errors import BackendError
 from segray.models.backbones import build_backbone
-from segray.nets.trunk import WEIGHTS
+from segray.nets.trunk import TRUNK_WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_every_parameter_learns():
     assert [name for name, parameter in backbone.named_parameters() if parameter.grad is None] == []
 
 
-def test_nano_starts_from_sam_nano_with_frozen_norms():
+def test_nano_starts_from_the_shipped_trunk_with_frozen_norms():
     state = build_backbone(NanoBackbone(), load=True).state_dict()
-    shipped = load_file(WEIGHTS)
+    shipped = load_file(TRUNK_WEIGHTS)
     for name in ("stem.0.weight", "stem.1.running_mean", "stride32.3.body.4.weight", "place_early.bias"):
-        assert torch.equal(state[f"trunk.{name}"], shipped[f"image_encoder.{name}"].float())
+        assert torch.equal(state[f"trunk.{name}"], shipped[name].float())
     trainable = dict(build_backbone(NanoBackbone(), load=True).named_parameters())
     assert "trunk.stem.0.weight" in trainable
     assert "trunk.stem.1.weight" not in trainable
