@@ -1,4 +1,4 @@
-"""Commands about serving: `segray key`."""
+"""Commands about serving: `segray serve`, `segray key`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from segray.cli.common import app
+from segray.cli.common import Config, Overrides, app
+from segray.config import jobs
+from segray.config.serve import ServeConfig
+
+
+@app.command()
+def serve(config: Config, overrides: Overrides = None) -> None:
+    """Serve a student: the endpoint and its page, until ctrl-C or SIGTERM; what is under way then is answered."""
+    loaded = jobs.load_as(ServeConfig, config, overrides or ())
+    from segray.jobs.serve import serving, wait_for_end
+
+    typer.echo("starting: Ray, then the models load and warm up")
+    with serving(loaded) as address:
+        page = f"page:     {address}/\n" if loaded.page else ""
+        typer.echo(f"{page}endpoint: {address}/v1/segment   ctrl-C ends it")
+        wait_for_end()
+        typer.echo("stopping: what is under way is answered")
 
 
 @app.command()

@@ -1,0 +1,103 @@
+"""The serve job: the endpoint of a config on the connected Ray, or on one of its own, until it is told to stop."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from segray.config.serve import LOOPBACK, Replicas, ServeConfig
+from segray.errors import ClusterError
+from segray.jobs.cluster import connected
+
+NAME: Final = "segray"
+"""The application's name within Ray Serve."""
+FLAGS: Final = {
+    # HAProxy, which comes with ray[serve], in place of Ray's own proxy: see docs/benchmarks.md.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # How long a copy that stops goes on taking requests, in seconds; on one machine the proxy hears of it at once.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+}
+"""What Ray Serve reads from the environment, of a Ray of our own; a cluster's pods have theirs set."""
+
+
+@contextmanager
+def serving(config: ServeConfig) -> Iterator[str]:
+    """The endpoint for the time of the `with`, ready to answer; its address. Requests that are under way at its end
+    are answered.
+
+    Raises:
+        ClusterError: the port is taken, the machine is too small, or a copy cannot start.
+    """
+    own = "RAY_ADDRESS" not in os.environ
+    if own:
+        os.environ.update(FLAGS)
+    port = _free_port(config) if own else config.port
+    with connected():
+        # Ray Serve reads the environment when it is imported.
+        from ray import serve
+
+        from segray.serving.app import application
+
+        if own:
+            _require_room(config)
+        serve.start(http_options={"host": config.host, "port": port, "request_timeout_s": config.limits.timeout_s + 5})
+        try:
+            serve.run(application(config), name=NAME)
+            yield f"http://{_shown(config.host)}:{port}"
+        finally:
+            serve.delete(NAME)
+            if own:
+                serve.shutdown()  # type: ignore[no-untyped-call]  # Ray types half of itself
+
+
+def wait_for_end() -> None:
+    """Until ctrl-C or SIGTERM."""
+    told = threading.Event()
+    before = {one: signal.signal(one, lambda *_: told.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    told.wait()
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+def _free_port(config: ServeConfig) -> int:
+    """The config's port, or where that is 0, any that is free."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((config.host, config.port))
+        except OSError as error:
+            raise ClusterError(
+                f"cannot listen on {config.host}:{config.port} ({error.strerror}): end what does, or give another port"
+            ) from error
+        return int(one.getsockname()[1])
+
+
+def _require_room(config: ServeConfig) -> None:
+    """See that a Ray of our own, which cannot grow, has room for the least copies: they would wait for ever."""
+    import ray
+
+    parts = {"student": config.student.replicas, "ingress": config.ingress}
+    if config.clicks is not None:
+        parts["clicks"] = config.clicks.replicas
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for what, resource in (("cpus", "CPU"), ("gpus", "GPU")):
+        needed = {name: _share(replicas, what) for name, replicas in parts.items()}
+        if sum(needed.values()) > there.get(resource, 0):
+            asked = ", ".join(f"{name} {number:g}" for name, number in needed.items() if number)
+            raise ClusterError(
+                f"the copies need {sum(needed.values()):g} {resource}s ({asked}), this machine has"
+                f" {there.get(resource, 0):g}: lower student.replicas.{what}, ingress.{what} or clicks.replicas.{what}"
+            )
+
+
+def _share(replicas: Replicas, what: str) -> float:
+    return float(replicas.least * getattr(replicas, what))
+
+
+def _shown(host: str) -> str:
+    """An address that a browser on this machine can open."""
+    return "127.0.0.1" if host not in LOOPBACK else f"[{host}]" if ":" in host else host
