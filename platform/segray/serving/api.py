@@ -82,7 +82,6 @@ class Api:
 
         async def masks(
             request: Request,
-            clicks: Annotated[str | None, Query(description="JSON: points, labels, box; as in a JSON body.")] = None,
             form: Annotated[MaskForm | None, Query(alias="format", description="rle if not given.")] = None,
         ) -> Response:
             """Up to three masks of what is marked on an image by points or a box."""
@@ -90,6 +89,7 @@ class Api:
             deadline = _Deadline(limits)
             body = await deadline.body(request)
             with deadline.answer():
+                clicks = request.query_params.get("clicks")
                 return await self._masks(body, clicks, "polygons" if chosen == "polygons" else "rle")
 
         self._add(app, "/v1/masks", masks, guard, openapi.masks_body(), openapi.masks_answer())

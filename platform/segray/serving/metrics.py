@@ -17,6 +17,8 @@ from segray.serving.backend import Pixels
 from segray.serving.problems import REFUSED
 from segray.serving.requests import SCORE_THRESHOLD
 
+OTHER: Final = "other"
+"""The route of files of the page, and of paths that callers made up."""
 CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_LATEST
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SHARES: Final = tuple(step / 10 for step in range(1, 11))
@@ -129,6 +131,6 @@ class Counted:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
+            route = getattr(scope.get("route"), "path", OTHER)
             refused = scope.get(REFUSED)
             self._metrics.request(route, status, perf_counter() - start, refused)

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import segray
 from segray.serving.problems import Problem
-from segray.serving.requests import FORM, JSON, MasksBody, SegmentBody
+from segray.serving.requests import FORM, JSON, ClicksBody, MasksBody, SegmentBody
 from segray.serving.schemas import MasksAnswer, SegmentAnswer
 
 _REF: Final = "#/components/schemas/"
@@ -32,8 +32,12 @@ def segment_body() -> dict[str, Any]:
 
 def masks_body() -> dict[str, Any]:
     """`POST /v1/masks`."""
-    clicks = {"type": "string", "description": "JSON as in the query."}
-    return _body(MasksBody, {"image": _FILE, "clicks": clicks}, ["image"])
+    clicks = {"$ref": _REF + ClicksBody.__name__}
+    body = _body(MasksBody, {"image": _FILE, "clicks": clicks}, ["image"])
+    body["requestBody"]["content"][FORM]["encoding"] = {"clicks": {"contentType": JSON}}
+    query = {"name": "clicks", "in": "query", "required": False, "content": {JSON: {"schema": clicks}}}
+    about = "What is marked, where the body does not say it; comes first where both do."
+    return {**body, "parameters": [{**query, "description": about}]}
 
 
 def segment_answer() -> dict[str, Any]:

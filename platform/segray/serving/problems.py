@@ -124,7 +124,8 @@ def _problem(error: Exception) -> ProblemError:
 def _of_framework(error: HTTPException) -> ProblemError:
     """What routing refuses: no such path, no such method."""
     phrase = HTTPStatus(error.status_code).phrase
-    return ProblemError(error.status_code, phrase.lower().replace(" ", "-"), phrase, headers=error.headers)
+    detail = _DETAILS.get(error.status_code, phrase)
+    return ProblemError(error.status_code, phrase.lower().replace(" ", "-"), detail, headers=error.headers)
 
 
 def _response(problem: ProblemError, instance: str | None = None) -> Response:
@@ -140,6 +141,10 @@ def _response(problem: ProblemError, instance: str | None = None) -> Response:
     return Response(text, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
+_DETAILS: Final = {
+    404: "there is nothing at this path",
+    405: "this path takes other methods, see the header `Allow`",
+}
 _MEANINGS: Final[Mapping[int, str]] = {
     400: "The body is cut off, or no form at all.",
     401: "No key, or one that is not known.",

@@ -5,7 +5,7 @@ Knows bodies and their bounds. Knows nothing of pixels: an upload is bytes that 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import pydantic
 from fastapi import Request
@@ -36,7 +36,7 @@ Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
 
 class _Body(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, val_json_bytes="base64")
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, val_json_bytes="base64")
 
 
 class ImageBody(_Body):
@@ -61,7 +61,7 @@ class ClicksBody(_Body):
     """What is marked on an image: points, a box, or both; pixels of the image, upright."""
 
     points: list[tuple[Number, Number]] = pydantic.Field(default=[], description="x, y of each point.")
-    labels: list[int] = pydantic.Field(
+    labels: list[Literal[0, 1]] = pydantic.Field(
         default=[], description="Per point: 1 inside the object, 0 outside of it. None given: all are inside."
     )
     box: tuple[Number, Number, Number, Number] | None = pydantic.Field(
