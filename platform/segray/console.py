@@ -13,6 +13,7 @@ from rich.table import Table
 from segray.data.exports.tally import ExportSummary
 from segray.data.store import StoreInfo
 from segray.evaluate.average_precision import ApResult
+from segray.evaluate.mean_iou import IouResult
 from segray.jobs.label import Progress as LabelProgress
 from segray.jobs.label import Show
 from segray.jobs.train import RunResult
@@ -23,6 +24,8 @@ from segray.train.watch import Progress as TrainProgress
 out = Console()
 err = Console(stderr=True)
 
+FIGURES = ("last.ap", "last.miou")
+"""Of a run in a list."""
 LINE_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
 
@@ -87,7 +90,7 @@ def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
 
 
 def _train_rate(at: TrainProgress) -> str:
-    figures = [f"{name} {at.figures[name]:.3g}" for name in ("loss", "ap") if name in at.figures]
+    figures = [f"{name} {at.figures[name]:.3g}" for name in ("loss", "ap", "miou") if name in at.figures]
     left = f"{duration((at.steps - at.step) / at.steps_per_s)} left" if at.steps_per_s else ""
     return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *figures, left) if part)
 
@@ -131,9 +134,11 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def ap_result(result: ApResult) -> None:
-    """AP of a student, in percent."""
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+def student_result(result: ApResult | IouResult) -> None:
+    """AP of a student, or mIoU of one of label maps, in percent."""
+    names: tuple[str, ...] = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    if isinstance(result, IouResult):
+        names = ("miou", "accuracy")
     rows = [(name, _percent(getattr(result, name))) for name in names]
     table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
 
@@ -141,10 +146,14 @@ def ap_result(result: ApResult) -> None:
 def runs(found: Sequence[Run]) -> None:
     """Runs and what their last students reached."""
     rows = [
-        (one.name, "finished" if one.end else "not finished", _percent(one.figures.get("last.ap", math.nan)))
+        (
+            one.name,
+            "finished" if one.end else "not finished",
+            *(_percent(one.figures.get(f, math.nan)) for f in FIGURES),
+        )
         for one in found
     ]
-    table(("run", "", "AP, %"), rows)
+    table(("run", "", "AP, %", "mIoU, %"), rows)
 
 
 def _percent(value: float) -> str:

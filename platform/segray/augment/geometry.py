@@ -17,7 +17,7 @@ from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.models.queries import PADDING_RGB
+from segray.models.pixels import PADDING_RGB
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -87,7 +87,7 @@ def runs_onnx(
     which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
     canvas: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="Rows and columns of its input, multiples of 32; a square of student.predict.side if none."),
+        typer.Option(help="Rows and columns of its input; a square of student.predict.side if none, or of 512."),
     ] = None,
 ) -> None:
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
@@ -96,7 +96,8 @@ def runs_onnx(
     from segray.train.lineage import show_run
 
     student = load_student(show_run(*_parts(run)).folder.student(which))
-    side = 32 * -(-student.settings.predict.side // 32)
+    multiple = student.settings.multiple
+    side = multiple * -(-(student.settings.predict.side or 512) // multiple)
     apart = export_onnx(student, str(out), canvas or (side, side))
     typer.echo(f"{out}: outputs differ by {apart:.1e} on average")
 

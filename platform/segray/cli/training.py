@@ -39,7 +39,7 @@ def evaluate(config: Config, overrides: Overrides = None) -> None:
 
     with console.counting("evaluating") as show:
         result = run(loaded, show)
-    console.ap_result(result)
+    console.student_result(result)
     typer.echo(f"figures and predictions: {loaded.out}")
 
 

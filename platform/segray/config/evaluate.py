@@ -1,13 +1,12 @@
 """The evaluate job: which student, on which images."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Device
 from segray.config.sources import Source, Uri
-from segray.config.students import Predict
 
 
 @config
@@ -21,8 +20,8 @@ class EvaluateConfig:
     `segray promote` made of that name."""
     data: Source
     """Images with masks; their classes are matched to the student's by name."""
-    predict: Predict | None = None
-    """How its output becomes instances; none: as it was trained to."""
+    predict: dict[str, Any] | None = None
+    """Its `predict` table, in place of the one it was trained with; checked when it is known what student it is."""
     out: Uri
     """The folder for `figures.json` and `predictions.json` (COCO results)."""
     max_images: Annotated[int, pydantic.Field(ge=1)] | None = None

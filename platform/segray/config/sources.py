@@ -73,6 +73,18 @@ class LabelStudioSource:
     """As for a folder."""
 
 
+@config
+class StoreSource:
+    """What a label job with classes left: its images and its masks as their labels; refused images are left out."""
+
+    kind: Literal["store"] = "store"
+    uri: Uri
+    """The store."""
+    name: str | None = None
+    """As for a folder."""
+
+
 Source = Annotated[
-    FolderSource | CocoSource | VocSource | ManifestSource | LabelStudioSource, pydantic.Field(discriminator="kind")
+    FolderSource | CocoSource | VocSource | ManifestSource | LabelStudioSource | StoreSource,
+    pydantic.Field(discriminator="kind"),
 ]

@@ -1,6 +1,7 @@
 """Which student is trained, and how it predicts."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -56,6 +57,8 @@ class Predict:
 class Mask2Former:
     """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
 
+    multiple: ClassVar[int] = 32
+    """Sides of its canvases are multiples of this."""
     kind: Literal["mask2former"] = "mask2former"
     backbone: Backbone = NanoBackbone()
     """What makes features of the image."""
@@ -105,5 +108,131 @@ class Mask2Former:
         return self
 
 
-Student = Mask2Former
-"""One kind so far; a second makes this a union by `kind`."""
+@config
+class Window:
+    """Large images window by window (methods.md 9.3, Cityscapes); the classes' probabilities are added up."""
+
+    size: Annotated[int, pydantic.Field(ge=32)] = 798
+    """Side of the square window, pixels of the image; the papers' is that of the training crop."""
+    stride: Annotated[float, pydantic.Field(gt=0, le=1)] = 2 / 3
+    """From one window to the next, as a share of its side; the last one is moved inside the image."""
+
+
+@config
+class SemanticPredict:
+    """How logits become a label map: an image whole, or window by window (methods.md 9.3)."""
+
+    side: Annotated[int, pydantic.Field(ge=32)] | None = None
+    """The image's longer side is resized to this many pixels; none: it stays as it is. Either way each side goes to the
+    nearest multiple of what the network needs, and the logits go back to the image's size."""
+    window: Window | None = None
+    """For images larger than a window; none: every image whole."""
+
+
+@config
+class Ohem:
+    """Only the pixels that are hard count (Cityscapes in methods.md 5.3)."""
+
+    threshold: Unit = 0.7
+    """Probability of the true class up to which a pixel is hard."""
+    min_kept: Unit = 200_000 / (2 * 801**2)
+    """Share of an image's known pixels, the hardest, that are kept however easy; 200,000 of two crops of 801 x 801."""
+
+
+@config
+class CrossEntropy:
+    """The loss on labels."""
+
+    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    """Share of the target that is spread over all classes."""
+    ohem: Ohem | None = None
+    """Hard pixels only; none: all."""
+
+
+@config
+class Semantic:
+    """What all semantic students share."""
+
+    multiple: ClassVar[int] = 32
+    """As for Mask2Former."""
+    background: bool = True
+    """What no mask of the truth covers is a class of its own, "background", the first; false: unknown, as in data whose
+    classes leave no pixel out (Cityscapes). Label maps that name a background class say themselves what is unknown."""
+    start: str | None = None
+    """Folder of a student of this architecture to start from; only the layer of the classes is new then."""
+    loss: CrossEntropy = CrossEntropy()
+    """On labels."""
+    predict: SemanticPredict = SemanticPredict()
+    """How its output becomes a label map."""
+
+
+@config
+class Fpn(Semantic):
+    """A feature pyramid over any backbone of the instance students; with the nano one it trains on two CPU cores."""
+
+    kind: Literal["fpn"] = "fpn"
+    backbone: Backbone = NanoBackbone()
+    """What makes features of the image."""
+    width: Count = 64
+    """Channels of the decoder."""
+
+
+@config
+class DeepLab(Semantic):
+    """DeepLabV3+ of segmentation-models-pytorch over an encoder of timm: UniMatch V1's student (methods.md 5.1)."""
+
+    kind: Literal["deeplab"] = "deeplab"
+    encoder: str = "resnet101d"
+    """timm's name of an encoder that can be dilated to stride 16; the papers' have the deep stem of the "d" ones."""
+    weights: str | None = None
+    """Local file or hub id of its weights, whose batch norm is then frozen; none: random, with group norm."""
+    width: Count = 256
+    """Channels of the decoder."""
+    atrous_rates: tuple[int, int, int] = (6, 12, 18)
+    """Dilations of the pyramid pooling (5.1)."""
+
+
+@config
+class Dpt(Semantic):
+    """DPT over DINOv2, by transformers: UniMatch V2's student (methods.md 6.1)."""
+
+    multiple: ClassVar[int] = 14
+    """DINOv2's patches."""
+    kind: Literal["dpt"] = "dpt"
+    size: Literal["tiny", "small", "base", "large"] = "small"
+    """Of DINOv2; tiny is no published one: three blocks, for tests and CPUs."""
+    weights: str | None = None
+    """Local folder or hub id of a DINOv2, such as facebook/dinov2-small; none: random."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+
+
+@config
+class SegFormer(Semantic):
+    """SegFormer, by transformers. Check the licence of the weights: those of its authors are not for commercial use."""
+
+    kind: Literal["segformer"] = "segformer"
+    size: Literal["b0", "b1", "b2", "b3", "b4", "b5"] = "b0"
+    """Of its encoder."""
+    weights: str | None = None
+    """Local folder or hub id of an encoder of this size; none: random."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+
+
+SemanticKind = Fpn | DeepLab | Dpt | SegFormer
+
+
+def _kind(given: Any) -> str:
+    return str(given.get("kind", "mask2former")) if isinstance(given, Mapping) else str(given.kind)
+
+
+Student = Annotated[
+    Annotated[Mask2Former, pydantic.Tag("mask2former")]
+    | Annotated[Fpn, pydantic.Tag("fpn")]
+    | Annotated[DeepLab, pydantic.Tag("deeplab")]
+    | Annotated[Dpt, pydantic.Tag("dpt")]
+    | Annotated[SegFormer, pydantic.Tag("segformer")],
+    pydantic.Discriminator(_kind),
+]
+"""By `kind`; without one a Mask2Former."""

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.recipes import S4M, Recipe, Supervised
+from segray.config.recipes import S4M, Recipe, Supervised, UniMatch
 from segray.config.sam import Device
 from segray.config.schedule import Schedule
 from segray.config.sources import Source, Uri
-from segray.config.students import Mask2Former, Student
+from segray.config.students import Mask2Former, Semantic, Student
 from segray.config.views import WeakView
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -130,6 +130,18 @@ class TrainConfig:
         return self
 
     @pydantic.model_validator(mode="after")
+    def _student_fits(self) -> "TrainConfig":
+        multiple, canvas_hw, semantic = self.student.multiple, self.view.canvas_hw, isinstance(self.student, Semantic)
+        if any(side % multiple for side in canvas_hw):
+            raise ValueError(f"view.canvas_hw {list(canvas_hw)}: a {self.student.kind} needs multiples of {multiple}")
+        if (isinstance(self.recipe, S4M) and semantic) or (isinstance(self.recipe, UniMatch) and not semantic):
+            raise ValueError(
+                f"recipe {self.recipe.kind} with student {self.student.kind}: s4m trains mask2former, unimatch trains"
+                " fpn, deeplab, dpt or segformer, supervised trains any"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _images_can_be_shared(self) -> "TrainConfig":
         problems = [problem for run in _runs(self.recipe) for problem in _unshared(run, self)]
         if problems:
@@ -157,6 +169,8 @@ def _runs(recipe: Recipe) -> list[_Run]:
                 _Run(path="recipe.teacher", schedule=recipe.teacher.schedule),
                 _Run(path="recipe.student", schedule=recipe.student.schedule, group=arp.group if arp else 1),
             ]
+        case UniMatch():
+            return [_Run(path="recipe", schedule=recipe.schedule, group=recipe.group)]
 
 
 def _unshared(run: _Run, config: TrainConfig) -> list[str]:

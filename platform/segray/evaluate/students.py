@@ -1,9 +1,9 @@
-"""A student on images with known masks: what it finds, gathered for AP. Knows a `predict` callable, no model class.
+"""A student on images with known masks: what it finds, gathered for AP or mIoU. Knows a `predict` callable, no model.
 
 Several workers each take every world-th image; their parts merge to what one worker would have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -31,6 +31,10 @@ class Example:
     """Crowds among them have provenance "gt:crowd"."""
 
 
+Seen = Callable[[Example, Instances], None]
+"""Called with each image and what was found, in order."""
+
+
 class Examples(Protocol):
     """Images to be measured on, opened one at a time; from several threads."""
 
@@ -49,7 +53,7 @@ def gather(
     rank: int = 0,
     world: int = 1,
     batch: int = 4,
-    seen: Callable[[Example, Instances], None] | None = None,
+    seen: Seen | None = None,
 ) -> AveragePrecision:
     """What the student finds in this worker's share of the images.
 
@@ -65,13 +69,20 @@ def gather(
         seen: called with each image and what was found, in order.
     """
     gathered = AveragePrecision(classes, max_dets)
+    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
+        gathered.add(example.image_id, found, example.true)
+        if seen is not None:
+            seen(example, found)
+    return gathered
+
+
+def found_in(
+    predict: Predict, examples: Examples, *, limit: int | None, rank: int, world: int, batch: int
+) -> Iterator[tuple[Example, Instances]]:
+    """Each image of this worker's share and what the student finds in it; arguments as of `gather`."""
     opened = in_order(examples.__getitem__, chosen(len(examples), limit)[rank::world])
     while chunk := list(islice(opened, batch)):
-        for example, found in zip(chunk, predict([one.pixels for one in chunk]), strict=True):
-            gathered.add(example.image_id, found, example.true)
-            if seen is not None:
-                seen(example, found)
-    return gathered
+        yield from zip(chunk, predict([one.pixels for one in chunk]), strict=True)
 
 
 def chosen(number: int, limit: int | None) -> list[int]:

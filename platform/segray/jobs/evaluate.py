@@ -7,14 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
+from segray.config.students import Semantic
 from segray.data import files
-from segray.data.sources import open_source
+from segray.data.sources import open_for
 from segray.data.training_rows import TrainingRows
 from segray.evaluate.average_precision import ApResult
-from segray.evaluate.students import Example, gather
+from segray.evaluate.mean_iou import IouResult, gather_maps
+from segray.evaluate.students import Example, Examples, Seen, gather
 from segray.masks.instances import Instances
 from segray.models.build import load_student
+from segray.models.student import Student
 from segray.recipes.instances import RowExamples
 from segray.sam.device import place
 from segray.train.lineage import student_folder
@@ -22,21 +26,28 @@ from segray.train.lineage import student_folder
 FIGURES, PREDICTIONS = "figures.json", "predictions.json"
 
 
-def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = None) -> ApResult:
+def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = None) -> ApResult | IouResult:
     """Measure; figures and predictions are left in `config.out`. `show` is told images done and in all.
+
+    Students of instances are measured by AP, those of label maps by mIoU.
 
     Raises:
         BackendError: the folder holds no student that this version knows.
+        ConfigError: `config.predict` is not of such a student.
         SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
     folder = student_folder(config.student)
     student = load_student(folder, place(config.device, "float32", compiled=False))
     if config.predict is not None:
-        student.settings = replace(student.settings, predict=config.predict)
+        predict = build(type(student.settings.predict), config.predict, "predict")
+        student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
     predictions: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         rows = TrainingRows.build(
-            open_source(config.data), Path(scratch) / "rows.arrow", classes=student.classes, crowds=True
+            open_for(student.settings, config.data),
+            Path(scratch) / "rows.arrow",
+            classes=student.classes,
+            crowds=True,
         )
         total = min(config.max_images or len(rows), len(rows))
         done = 0
@@ -48,20 +59,29 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
             if show is not None:
                 show(done, total)
 
-        gathered = gather(
-            student.predict,
-            RowExamples(rows),
-            classes=student.classes,
-            max_dets=student.settings.predict.top_k,
-            limit=config.max_images,
-            batch=config.images_per_batch,
-            seen=seen,
-        )
-    result = gathered.result()
+        result = _measured(student, RowExamples(rows), config, seen)
     figures = {"student": folder, "images": total, **result.figures()}
     files.write_bytes_atomic(files.join(config.out, FIGURES), json.dumps(figures, indent=1).encode())
     files.write_bytes_atomic(files.join(config.out, PREDICTIONS), json.dumps(predictions).encode())
     return result
+
+
+def _measured(student: Student, examples: Examples, config: EvaluateConfig, seen: Seen) -> ApResult | IouResult:
+    classes, limit, batch = student.classes, config.max_images, config.images_per_batch
+    settings = student.settings
+    if isinstance(settings, Semantic):
+        maps = gather_maps(student.predict, examples, classes=classes, limit=limit, batch=batch, seen=seen)
+        return maps.result()
+    found = gather(
+        student.predict,
+        examples,
+        classes=classes,
+        max_dets=settings.predict.top_k,
+        limit=limit,
+        batch=batch,
+        seen=seen,
+    )
+    return found.result()
 
 
 def _coco_results(image_id: str, found: Instances, classes: tuple[str, ...]) -> list[dict[str, Any]]:

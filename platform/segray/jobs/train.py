@@ -10,9 +10,10 @@ from typing import Any
 from segray import __version__
 from segray.config.base import fingerprint, plain
 from segray.config.sources import Source
+from segray.config.students import Student
 from segray.config.train import TrainConfig
 from segray.data import files
-from segray.data.sources import open_source
+from segray.data.sources import open_for
 from segray.data.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
 from segray.models.build import start_hash
@@ -194,7 +195,7 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
         source: Source | None = getattr(config.data, role)
         if source is None:
             continue
-        built = _rows(files.join(config.runs, "rows"), source, classes, role)
+        built = _rows(files.join(config.runs, "rows"), source, config.student, classes, role)
         classes = built.rows.classes if role == "labeled" else classes
         rows[role] = built
     return rows
@@ -250,11 +251,11 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
     }
 
 
-def _rows(folder: str, source: Source, classes: Sequence[str] | None, role: str) -> StoredRows:
+def _rows(folder: str, source: Source, student: Student, classes: Sequence[str] | None, role: str) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
     with tempfile.TemporaryDirectory() as scratch:
         built = TrainingRows.build(
-            open_source(source),
+            open_for(student, source),
             Path(scratch) / "rows.arrow",
             classes=classes,
             with_masks=role != "unlabeled",

@@ -83,5 +83,5 @@ def on_canvas(
 def _order(instances: Instances, last: Last) -> npt.NDArray[np.int64]:
     """The rows with a class, in the order in which they are painted; the earlier of equals is seen."""
     keys = -instances.areas if last == "smallest" else instances.scores
-    order = np.argsort(-keys, kind="stable")[::-1]
-    return order[instances.classes[order] != UNLABELED]
+    order: npt.NDArray[np.int64] = np.argsort(-keys, kind="stable")[::-1]
+    return np.asarray(order[instances.classes[order] != UNLABELED])

@@ -19,7 +19,7 @@ from segray.config.students import Mask2Former
 from segray.losses.set_loss import SetCriterion
 from segray.models.backbones import build_backbone
 from segray.models.queries import QueryStudent
-from segray.models.student import QueryOutput
+from segray.models.student import Perturb, QueryOutput
 
 
 class Mask2FormerStudent(QueryStudent):
@@ -41,9 +41,10 @@ class Mask2FormerStudent(QueryStudent):
             importance_sample_ratio=config.importance_sample_ratio,
         )
 
-    def forward(self, images: Tensor) -> QueryOutput:
+    def forward(self, images: Tensor, perturb: Perturb | None = None) -> QueryOutput:
         """See `Student.forward`; one supervised output of the queries as they are learned, one per decoder layer."""
-        output: QueryOutput = self.decoders(self.backbone(self.normalised(images)))
+        features = self.backbone(self.normalised(images))
+        output: QueryOutput = self.decoders(perturb(features) if perturb else features)
         return output
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:

@@ -31,6 +31,8 @@ def _exchange(module: nn.Module, by: Callable[[nn.BatchNorm2d], nn.Module]) -> N
     with torch.no_grad():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, by(child))
+                # timm's norms may hold what comes after them.
+                after = [getattr(child, step) for step in ("drop", "act") if hasattr(child, step)]
+                setattr(module, name, nn.Sequential(by(child), *after) if after else by(child))
             else:
                 _exchange(child, by)

@@ -15,10 +15,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from segray.config.students import Semantic
 from segray.data import files
 from segray.errors import BackendError, ExportError
-from segray.models.queries import MULTIPLE
-from segray.models.student import Student
+from segray.models.student import SemanticOutput, Student
 
 TOLERANCE: Final = 5e-3
 """Largest mean difference to torch that passes, as a share of the mean absolute logit. More than rounding: where a
@@ -32,25 +32,30 @@ class _Final(nn.Module):
         super().__init__()
         self.student = student
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         output = self.student(images)
+        if isinstance(output, SemanticOutput):
+            return (output.logits,)
         return output.class_logits[-1], output.mask_logits[-1]
 
 
 def export_onnx(student: Student, path: str, canvas_hw: tuple[int, int]) -> float:
-    """Write `path` (a path or URI): `images` (B, 3, H, W) uint8 RGB to the final `class_logits` and `mask_logits`.
+    """Write `path` (a path or URI): `images` (B, 3, H, W) uint8 RGB to the final `class_logits` and `mask_logits`; of a
+    semantic student to its `logits`.
 
     Returns the difference to torch found on batches of 1 and 3 (see TOLERANCE).
 
     Raises:
-        ExportError: a canvas that is not a multiple of 32, or an export that does not agree with the student.
+        ExportError: a canvas that the student cannot take, or an export that does not agree with the student.
         BackendError: the packages for it are not installed.
     """
-    if any(length < MULTIPLE or length % MULTIPLE for length in canvas_hw):
-        raise ExportError(f"ONNX canvas {canvas_hw}: both sides must be multiples of {MULTIPLE}")
+    multiple = student.settings.multiple
+    if any(length < multiple or length % multiple for length in canvas_hw):
+        raise ExportError(f"ONNX canvas {canvas_hw}: both sides must be multiples of {multiple}")
     with _cpu_inference(student) as module, TemporaryDirectory() as folder:
         file = Path(folder) / "student.onnx"
-        _write(module, file, canvas_hw)
+        semantic = isinstance(student.settings, Semantic)
+        _write(module, file, canvas_hw, ["logits"] if semantic else ["class_logits", "mask_logits"])
         difference = _difference(module, file, [_images(number, canvas_hw) for number in (1, 3)])
         if not difference <= TOLERANCE:
             raise ExportError(
@@ -61,7 +66,7 @@ def export_onnx(student: Student, path: str, canvas_hw: tuple[int, int]) -> floa
     return difference
 
 
-def _write(module: nn.Module, file: Path, canvas_hw: tuple[int, int]) -> None:
+def _write(module: nn.Module, file: Path, canvas_hw: tuple[int, int], outputs: Sequence[str]) -> None:
     if any(find_spec(package) is None for package in ("onnxscript", "onnxruntime")):
         raise BackendError("ONNX export needs packages that are not here: pip install 'segray[onnx]'")
     with _quiet():
@@ -70,7 +75,7 @@ def _write(module: nn.Module, file: Path, canvas_hw: tuple[int, int]) -> None:
             (_images(2, canvas_hw),),
             file,
             input_names=["images"],
-            output_names=["class_logits", "mask_logits"],
+            output_names=list(outputs),
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             external_data=False,
             verbose=False,

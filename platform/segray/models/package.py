@@ -14,7 +14,6 @@ import torch
 from segray.config.base import plain
 from segray.data import files
 from segray.errors import BackendError, SourceError
-from segray.models.queries import MEAN_RGB, MULTIPLE, PADDING_RGB, STD_RGB
 from segray.models.student import Student
 
 FORMAT: Final = 1
@@ -34,15 +33,7 @@ def save_student(student: Student, folder: str, *, info: Mapping[str, Any]) -> N
         "format": FORMAT,
         "student": plain(student.settings),
         "classes": list(student.classes),
-        "preprocessing": {
-            "colour": "RGB, 0..255",
-            "mean": MEAN_RGB,
-            "std": STD_RGB,
-            "longer_side": student.settings.predict.side,
-            "padding": "right and below",
-            "padding_rgb": PADDING_RGB,
-            "multiple": MULTIPLE,
-        },
+        "preprocessing": dict(student.preprocessing),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "info": dict(info),
     }

@@ -5,14 +5,13 @@ the logit is positive at the image's own size, score = class probability x mean 
 no network. Memory is bounded: few images and few full-size masks are dense at a time, whatever the number of either.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import prod
 from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from segray.config import students as config
@@ -20,13 +19,9 @@ from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.masks.tiles import cut, join
 from segray.masks.view import View
-from segray.models.student import Pixels, QueryOutput, Student
+from segray.models.pixels import PADDING_RGB, ImageNetStudent, inference
+from segray.models.student import Pixels, QueryOutput
 
-MEAN_RGB: Final = (123.675, 116.28, 103.53)
-"""ImageNet's, of pixels in 0..255."""
-STD_RGB: Final = (58.395, 57.12, 57.375)
-PADDING_RGB: Final = (124, 116, 104)
-"""What a canvas is padded with, as in training: about zero to the network."""
 MULTIPLE: Final = 32
 """Sides of a canvas are multiples of this: the coarsest stride."""
 _IMAGES_AT_ONCE: Final = 8
@@ -34,27 +29,19 @@ _PIXELS_AT_ONCE: Final = 1 << 24
 """Of full-size masks, float32: 64 MB and its like for the probabilities."""
 
 
-class QueryStudent(Student):
+class QueryStudent(ImageNetStudent):
     """A student whose forward gives `QueryOutput`."""
 
-    mean: Tensor
-    std: Tensor
+    settings: config.Mask2Former
 
-    def __init__(self, settings: config.Student, classes: tuple[str, ...]) -> None:
-        super().__init__()
-        self.settings = settings
-        self.classes = classes
-        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD_RGB).view(3, 1, 1), persistent=False)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Pixels in 0..255 (uint8 or float) as networks trained on ImageNet take them."""
-        return (images.to(self.mean.dtype) - self.mean) / self.std
+    def __init__(self, settings: config.Mask2Former, classes: tuple[str, ...]) -> None:
+        super().__init__(settings, classes)
+        self.preprocessing |= {"padding": "right and below", "padding_rgb": PADDING_RGB}
 
     def predict(self, images: Sequence[Pixels]) -> list[Instances]:
         """See `Student.predict`. An image's instances do not depend on which others come with it."""
         tiles = self.settings.predict.tiles
-        with _inference(self):
+        with inference(self):
             if tiles is None:
                 return self._whole(images)
             return [self._tiled(one) if max(one.shape[:2]) > tiles.size else self._whole([one])[0] for one in images]
@@ -152,15 +139,3 @@ def _canvas(image: Pixels, view: View) -> Tensor:
     pixels = torch.tensor(image).permute(2, 0, 1)[None]
     canvas[:, :rows, :columns] = F.interpolate(pixels, size=(rows, columns), mode="bilinear", antialias=True)[0]
     return canvas
-
-
-@contextmanager
-def _inference(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients, then as it was."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)

@@ -1,7 +1,7 @@
 """What segray asks of any student: a network that is trained by a criterion of its own and predicts `Instances`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,18 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
+Perturb = Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
+"""What happens to the encoder's feature maps, each (B, C, h, w), before the decoder sees them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SemanticOutput:
+    """What a semantic student says of B images."""
+
+    logits: torch.Tensor
+    """(B, K, h, w) over the canvas, at any resolution."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryOutput:
     """What a query-based instance student says of B images."""
@@ -31,7 +43,7 @@ class QueryOutput:
 
 
 class Student(nn.Module, ABC):
-    """An instance student. Normalises its input itself: pixels go in as they come from a file."""
+    """A student of instances or of label maps. Normalises its input itself: pixels go in as they come from a file."""
 
     settings: config.Student
     """What it was built from."""
@@ -39,19 +51,24 @@ class Student(nn.Module, ABC):
     """Class names by class id."""
     criterion: Criterion
     """Its loss."""
+    preprocessing: dict[str, Any]
+    """How images go in, for whoever runs its network elsewhere."""
 
     @abstractmethod
-    def forward(self, images: torch.Tensor) -> Any:
-        """The raw output for images (B, 3, H, W), RGB in 0..255 (uint8 or float), sides multiples of 32.
+    def forward(self, images: torch.Tensor, perturb: Perturb | None = None) -> Any:
+        """The raw output for images (B, 3, H, W), RGB in 0..255 (uint8 or float), sides multiples of
+        `settings.multiple`.
 
-        Instance students give `QueryOutput`.
+        Instance students give `QueryOutput`, semantic ones `SemanticOutput`. `perturb` stands between encoder and
+        decoder.
         """
 
     @abstractmethod
     def predict(self, images: Sequence[Pixels]) -> list[Instances]:
         """Instances of each image at its own size, best first, provenance `student`; no gradients.
 
-        Works whatever mode the module is in (it switches to eval and back) and on any image size.
+        Of a semantic student: one mask per class that is seen, its score the mean probability in it. Works whatever
+        mode the module is in (it switches to eval and back) and on any image size.
         """
 
     @abstractmethod

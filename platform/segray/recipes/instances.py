@@ -9,6 +9,7 @@ import torch
 from segray import draws
 from segray.augment.batch import Batch
 from segray.augment.geometry import sample
+from segray.config.students import Mask2Former
 from segray.config.train import TrainConfig
 from segray.data import images
 from segray.data.training_rows import TrainingRows
@@ -64,6 +65,7 @@ class InstanceEvaluator:
     def __init__(self, config: TrainConfig, classes: Sequence[str], rows: EvaluationRows) -> None:
         self.classes, self.rows = tuple(classes), rows
         self.limit = config.rhythm.evaluate_images
+        assert isinstance(config.student, Mask2Former)
         self.max_dets = config.student.predict.top_k
         self.view = replace(config.view, flip=0)
 

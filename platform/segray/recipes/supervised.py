@@ -14,7 +14,7 @@ from segray.config.recipes import Supervised
 from segray.config.train import TrainConfig
 from segray.models.build import build_student
 from segray.models.student import Student
-from segray.recipes.instances import instance_evaluator
+from segray.recipes.evaluators import evaluator
 from segray.train.objective import Objective
 from segray.train.plan import Context, RunPlan
 
@@ -28,7 +28,7 @@ def plans(_: TrainConfig, recipe: Supervised) -> Sequence[RunPlan]:
             schedule=recipe.schedule,
             settings={},
             objective=SupervisedObjective.build,
-            evaluator=instance_evaluator,
+            evaluator=evaluator,
         )
     ]
 

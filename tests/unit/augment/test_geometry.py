@@ -10,7 +10,7 @@ from segray.data.training_rows import TrainingRow
 from segray.errors import TrainError
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.models.queries import PADDING_RGB
+from segray.models.pixels import PADDING_RGB
 
 SETTINGS = WeakView(canvas_hw=(64, 96), min_scale=0.5, max_scale=2.0, flip=0.5)
 

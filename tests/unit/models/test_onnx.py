@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from segray.config.students import Mask2Former
 from segray.errors import ExportError
 from segray.models import onnx
 from segray.models.student import QueryOutput
@@ -31,6 +32,7 @@ class Moody(torch.nn.Module):
     """Answers otherwise when it is exported than when it is asked."""
 
     training = False
+    settings = Mask2Former()
 
     def __init__(self):
         super().__init__()

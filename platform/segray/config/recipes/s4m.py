@@ -1,7 +1,7 @@
-"""The methods' own settings: one class per recipe, each only its own fields.
+"""S4M's own settings; sections are those of methods.md.
 
 The defaults are the papers' values, made scale-free: areas are shares of the canvas, the teacher's average a half-life
-in steps, burn-in a share of the run. Sections are those of methods.md.
+in steps, burn-in a share of the run.
 """
 
 from typing import Annotated, Literal
@@ -16,15 +16,6 @@ from segray.config.views import StrongView
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
-
-
-@config
-class Supervised:
-    """The student on labels alone: the baseline of every table."""
-
-    kind: Literal["supervised"] = "supervised"
-    schedule: Schedule = Schedule()
-    """Its only run."""
 
 
 @config
@@ -138,6 +129,3 @@ class S4M:
     """Stage 1."""
     student: StudentRun = StudentRun()
     """Stage 2."""
-
-
-Recipe = Annotated[Supervised | S4M, pydantic.Field(discriminator="kind")]

@@ -1,0 +1,15 @@
+"""Supervised training's own settings."""
+
+from typing import Literal
+
+from segray.config.base import config
+from segray.config.schedule import Schedule
+
+
+@config
+class Supervised:
+    """The student on labels alone: the baseline of every table."""
+
+    kind: Literal["supervised"] = "supervised"
+    schedule: Schedule = Schedule()
+    """Its only run."""

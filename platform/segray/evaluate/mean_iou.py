@@ -1,0 +1,115 @@
+"""mIoU of label maps (methods.md 9.3): over the whole data set, without the pixels whose truth is unknown.
+
+Knows maps and `Instances` that are maps; no models, no files. Adds up over images and workers, as sums of one confusion
+matrix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segray.evaluate.students import Examples, Predict, Seen, found_in
+from segray.masks.semantic import UNKNOWN, Map, paint
+
+_SMALLEST = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True)
+class IouResult:
+    """Intersection over union in [0, 1]."""
+
+    miou: float
+    """Mean over all classes, background included; one that nobody sees and that is not there counts as 0 (9.3)."""
+    accuracy: float
+    """Share of the known pixels with the right class."""
+    coverage: float
+    """Share of the known pixels with any class: 1 for a student's maps, less for pseudo-labels with unknown pixels."""
+    per_class: dict[str, float]
+    """IoU by class name."""
+    num_images: int
+    """Images measured on."""
+
+    def figures(self) -> dict[str, float]:
+        """By name, classes as `iou/<class>`, for a run's metrics."""
+        named = {"miou": self.miou, "pixel_accuracy": self.accuracy, "coverage": self.coverage}
+        return named | {f"iou/{name}": value for name, value in self.per_class.items()}
+
+
+class MeanIou:
+    """A confusion matrix over all images so far. Pickles; merges in any order."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        """`classes` are names by class id."""
+        self.classes = tuple(classes)
+        self._number = len(self.classes)
+        # True classes by found ones; the last column is pixels without a found class.
+        self._pixels = np.zeros((self._number, self._number + 1), dtype=np.int64)
+        self._images = 0
+
+    def add(self, found: Map, true: Map) -> None:
+        """One image's maps (H, W) of class ids. 255 in the truth: not counted; in what is found: no class.
+
+        Raises:
+            ValueError: maps of two sizes, or classes that are not of the list.
+        """
+        if found.shape != true.shape:
+            raise ValueError(f"a found map of size {found.shape} for a true one of size {true.shape}")
+        known = true != UNKNOWN
+        rows, columns = true[known].astype(np.int64), found[known].astype(np.int64)
+        largest = max(rows.max(initial=0), columns[columns != UNKNOWN].max(initial=0))
+        if largest >= self._number:
+            raise ValueError(f"class ids up to {largest}, there are {self._number} classes")
+        columns[columns == UNKNOWN] = self._number
+        flat = np.bincount(rows * (self._number + 1) + columns, minlength=self._pixels.size)
+        self._pixels += flat.reshape(self._pixels.shape)
+        self._images += 1
+
+    def merge(self, other: "MeanIou") -> None:
+        """Take in what another worker has.
+
+        Raises:
+            ValueError: it counts other classes.
+        """
+        if other.classes != self.classes:
+            raise ValueError(f"{other.classes} cannot be merged into {self.classes}")
+        self._pixels += other._pixels
+        self._images += other._images
+
+    def result(self) -> IouResult:
+        """Over all images so far."""
+        right = self._pixels.diagonal()
+        union = self._pixels.sum(1) + self._pixels[:, :-1].sum(0) - right
+        ious: npt.NDArray[np.float64] = right / (union + _SMALLEST)
+        whole = max(int(self._pixels.sum()), 1)
+        return IouResult(
+            miou=float(ious.mean()),
+            accuracy=float(right.sum() / whole),
+            coverage=float(self._pixels[:, :-1].sum() / whole),
+            per_class=dict(zip(self.classes, ious.tolist(), strict=True)),
+            num_images=self._images,
+        )
+
+
+def gather_maps(
+    predict: Predict,
+    examples: Examples,
+    *,
+    classes: Sequence[str],
+    limit: int | None = None,
+    rank: int = 0,
+    world: int = 1,
+    batch: int = 4,
+    seen: Seen | None = None,
+) -> MeanIou:
+    """The student's maps of this worker's share of the images; arguments as of `segray.evaluate.students.gather`.
+
+    The truth is a label map too: what no mask of it covers is unknown.
+    """
+    gathered = MeanIou(classes)
+    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
+        gathered.add(paint(found), paint(example.true))
+        if seen is not None:
+            seen(example, found)
+    return gathered

@@ -1,0 +1,106 @@
+"""The loss of semantic students: cross-entropy per pixel, divided by the number of known pixels.
+
+255 is no class: it teaches nothing and is not counted. Smoothing and hard-pixel mining (OHEM) stay outside of it. Knows
+logits and label maps. Computes in float32 whatever autocast says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segray.config.students import CrossEntropy, Ohem
+from segray.losses.criterion import Targets
+from segray.masks.semantic import UNKNOWN
+
+
+class SemanticLogits(Protocol):
+    """What B images' pixels say."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, K, h, w), over the canvas."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SemanticTargets:
+    """What one image's pixels are taught, and which of them the loss divides by."""
+
+    labels: Tensor
+    """(H, W) uint8: class ids; 255 teaches nothing."""
+    counted: Tensor | None = None
+    """(H, W) bool; none: the pixels with a label. A pixel whose pseudo-label is not believed counts all the same
+    (methods.md 5.3), or the loss would grow as belief shrinks."""
+
+
+AnyTargets = Targets | SemanticTargets
+"""Masks that do not overlap are a label map too: what none of them covers is 255."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticCriterion:
+    """A `Criterion` over label maps. The loss: "ce"."""
+
+    settings: CrossEntropy
+
+    def count(self, targets: Sequence[AnyTargets]) -> Tensor:
+        """(1,): number of counted pixels."""
+        return torch.stack([_counted(one).sum() for one in targets]).sum().float()[None]
+
+    def __call__(
+        self, output: SemanticLogits, targets: Sequence[AnyTargets], *, keys: Sequence[int], count: Tensor
+    ) -> dict[str, Tensor]:
+        """See `Criterion`. Nothing is drawn."""
+        del keys
+        labels = torch.stack([label_map(one) for one in targets]).long()
+        with torch.autocast(count.device.type, enabled=False):
+            logits = F.interpolate(output.logits.float(), size=labels.shape[1:], mode="bilinear")
+            losses = F.cross_entropy(
+                logits,
+                labels,
+                ignore_index=UNKNOWN,
+                reduction="none",
+                label_smoothing=self.settings.label_smoothing,
+            )
+            if self.settings.ohem is not None:
+                losses = losses * _hard_shares(logits.detach(), labels, self.settings.ohem)
+            return {"ce": losses.sum() / count[0].clamp(min=1)}
+
+
+def label_map(targets: AnyTargets) -> Tensor:
+    """(H, W) uint8, 255 where nothing is taught."""
+    if isinstance(targets, SemanticTargets):
+        return targets.labels
+    labels = torch.full(targets.masks.shape[1:], UNKNOWN, dtype=torch.uint8, device=targets.masks.device)
+    for mask, class_id in zip(targets.masks, targets.classes.tolist(), strict=True):
+        labels[mask] = class_id
+    return labels
+
+
+def _counted(targets: AnyTargets) -> Tensor:
+    if isinstance(targets, SemanticTargets) and targets.counted is not None:
+        return targets.counted
+    return label_map(targets) != UNKNOWN
+
+
+@torch.no_grad()
+def _hard_shares(logits: Tensor, labels: Tensor, settings: Ohem) -> Tensor:
+    """(B, H, W): 0 for easy pixels, number of known over number of hard ones of its image for hard ones.
+
+    An image's sum over hard pixels so becomes their mean times its known pixels: the mean over hard pixels of the
+    published code, with the hardest chosen per image and not per batch, so that a loss depends on no number of workers.
+    """
+    known = labels != UNKNOWN
+    chance = logits.softmax(1).gather(1, labels.where(known, 0)[:, None])[:, 0]
+    weights = torch.zeros_like(chance)
+    for weight, own, inside in zip(weights, chance, known, strict=True):
+        number = int(inside.sum())
+        kept = int(settings.min_kept * number)
+        bound = own[inside].kthvalue(kept).values.clamp(min=settings.threshold) if kept else settings.threshold
+        hard = inside & (own <= bound)
+        weight[hard] = number / hard.sum().clamp(min=1)
+    return weights

@@ -1,0 +1,89 @@
+"""DPT (Ranftl et al. 2021, arXiv 2103.13413) over DINOv2 as a student, with transformers' parts.
+
+The neck is Depth Anything's: a DPT without a readout token, as UniMatch V2 has it (methods.md 6.1). No norm of it looks
+at the batch.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from transformers import DepthAnythingConfig, Dinov2Backbone, Dinov2Config
+from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingNeck
+from typing_extensions import override
+
+from segray.config.students import Dpt
+from segray.models.backbones import fetch
+from segray.models.semantic import SemanticStudent
+
+_SIZES: Final[dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]]] = {
+    "tiny": (48, 4, 3, (1, 2, 3, 4), (16, 16, 32, 32), 16),
+    "small": (384, 12, 6, (3, 6, 9, 12), (48, 96, 192, 384), 64),
+    "base": (768, 12, 12, (3, 6, 9, 12), (96, 192, 384, 768), 128),
+    "large": (1024, 24, 16, (5, 12, 18, 24), (256, 512, 1024, 1024), 256),
+}
+"""Width, blocks, heads; blocks whose output is read, counted from 1; channels per level; channels of the decoder."""
+
+
+class DptStudent(SemanticStudent):
+    """UniMatch V2's student."""
+
+    def __init__(self, settings: Dpt, classes: tuple[str, ...], *, load: bool) -> None:
+        super().__init__(settings, classes)
+        width, _, _, _, levels, channels = _SIZES[settings.size]
+        self.encoder = _Dinov2(settings, load=load)
+        self.neck: Any = DepthAnythingNeck(  # type: ignore[no-untyped-call]
+            DepthAnythingConfig(
+                backbone_config=_architecture(settings),
+                reassemble_hidden_size=width,
+                neck_hidden_sizes=list(levels),
+                fusion_hidden_size=channels,
+            )
+        )
+        # Nothing comes before the first fusion: this would wait for a gradient.
+        self.neck.fusion_stage.layers[0].residual_layer1 = nn.Identity()
+        self.head = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True))
+        self.classifier = nn.Conv2d(channels, len(classes), 1)
+
+    @override
+    def decode(self, features: tuple[Tensor, ...]) -> Tensor:
+        rows, columns = features[0].shape[2:]
+        maps = self.neck([_with_class_token(one) for one in features], rows, columns)
+        logits: Tensor = self.classifier(self.head(maps[-1]))
+        return logits
+
+
+class _Dinov2(nn.Module):
+    """Normed maps of four blocks, at the stride of the patches."""
+
+    def __init__(self, settings: Dpt, *, load: bool) -> None:
+        super().__init__()
+        architecture = _architecture(settings)
+        self.net: Any = (
+            fetch(settings.weights, settings.revision, Dinov2Backbone, architecture, f"DINOv2 {settings.size}")
+            if load and settings.weights
+            else Dinov2Backbone(architecture)
+        )
+        self.net.embeddings.mask_token = None
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.net(images).feature_maps)
+
+
+def _architecture(settings: Dpt) -> Dinov2Config:
+    width, blocks, heads, read, _, _ = _SIZES[settings.size]
+    settings_of: dict[str, Any] = {"out_features": [f"stage{block}" for block in read]}
+    return Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        image_size=518,
+        patch_size=settings.multiple,
+        **settings_of,
+    )
+
+
+def _with_class_token(features: Tensor) -> Tensor:
+    """(B, C, h, w) as the neck takes it: (B, 1 + h w, C), whose first token it drops."""
+    tokens = features.flatten(2).transpose(1, 2)
+    return torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
