@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +76,51 @@ def start_driver(ray_address):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def head():
+    """`head(*arguments, **environment)`: `ray start --head` for the time of a `with`, with all that it starts."""
+
+    @contextmanager
+    def started(*arguments, **environment):
+        # Ray's sockets lie below it, and their paths must be short.
+        scratch = tempfile.mkdtemp(prefix="sr-", dir="/tmp")
+        command = [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={scratch}",
+            "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000", "--disable-usage-stats",
+            f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}", *arguments,
+        ]  # fmt: skip
+        with Path(scratch, "head.log").open("w") as log:
+            process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            yield process
+        finally:
+            # Workers lead groups of their own, in the head's session.
+            for pid in of_session(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    return started
+
+
+def of_session(leader):
+    """Process ids, raylets and the head before the workers that they would start anew."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(status.parent.name))
+    return sorted(found)

@@ -58,7 +58,7 @@ def submit(
 
     if k8s == bool(address):
         raise typer.BadParameter("give --address to run it on a Ray cluster, or --k8s for a RayJob")
-    submission = Submission.load(kind, config, overrides or (), name)
+    submission = Submission.load(kind.value, config, overrides or (), name)
     if local := submission.local_paths():
         typer.echo(
             "warning: these paths mean the cluster's machines, not this one: give URIs that all of them reach"
@@ -72,7 +72,7 @@ def submit(
 
     text = render(
         submission,
-        cluster=machines,
+        cluster=machines.value,
         image=image,
         namespace=namespace,
         max_replicas=dict(_group(one) for one in max_replicas or ()),
@@ -95,11 +95,7 @@ def _on_ray(submission: Submission, address: str, *, wait: bool, with_code: bool
     try:
         status = api.follow(job, _say)
     except KeyboardInterrupt:
-        typer.echo(
-            f"\n{job} goes on. To follow it: the same command again. To stop it:"
-            f" ray job stop --address {address} {job}",
-            err=True,
-        )
+        typer.echo(f"\n{job} goes on. To follow it: the same command again. To stop it: {api.stopping(job)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(status)
 

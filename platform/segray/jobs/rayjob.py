@@ -1,6 +1,6 @@
 """Renders a submission as Kubernetes objects: its config as a ConfigMap, and KubeRay's RayJob that runs it.
 
-The RayJob is the one of the project's manifests (`templates/`, rendered from `k8s/`); this fills in what differs from
+The RayJobs are those of the project's manifests (`templates/`, rendered from `k8s/`); this fills in what differs from
 job to job. The code is in the image.
 """
 
@@ -17,7 +17,6 @@ CLUSTERS = ("gpu", "cpu")
 MOUNTED = "/etc/segray/configs"
 """Where the templates mount the volume `VOLUME`."""
 VOLUME = "configs"
-FILE = "config.toml"
 _COMPONENT = "app.kubernetes.io/component"
 
 
@@ -41,54 +40,65 @@ def render(
     Raises:
         ConfigError: a worker group that the template does not have.
     """
-    job = yaml.safe_load(resources.files("segray.jobs").joinpath(f"templates/rayjob-{cluster}.yaml").read_text())
+    job = _template(cluster, submission.kind)
     metadata, spec = job["metadata"], job["spec"]
     metadata["name"] = submission.name
-    metadata.setdefault("labels", {})[_COMPONENT] = submission.kind
+    metadata["labels"][_COMPONENT] = submission.kind
     if namespace:
         metadata["namespace"] = namespace
-    spec["entrypoint"] = submission.command(f"{MOUNTED}/{FILE}")
+    spec["entrypoint"] = submission.command(f"{MOUNTED}/{_file(submission)}")
     cpus, gpus = submission.driver
     spec |= {key: number for key, number in (("entrypointNumCpus", cpus), ("entrypointNumGpus", gpus)) if number}
     settings = _settings(submission, metadata)
-    for pod in _pods(spec):
-        _point_at(pod, settings["metadata"]["name"])
-    for container in _containers(spec) if image else ():
-        container["image"] = image
+    for template in _templates(spec):
+        template["metadata"]["labels"][_COMPONENT] = submission.kind
+        _point_at(template["spec"], settings["metadata"]["name"])
+        for container in template["spec"]["containers"] if image else ():
+            container["image"] = image
     _resize(spec["rayClusterSpec"], max_replicas or {})
     return str(yaml.safe_dump_all([settings, job], sort_keys=False, width=120))
 
 
+def _template(cluster: str, kind: str) -> dict[str, Any]:
+    """The RayJob of a kind; evaluation takes the machines of labeling."""
+    text = resources.files("segray.jobs").joinpath(f"templates/rayjobs-{cluster}.yaml").read_text(encoding="utf-8")
+    jobs = {job["metadata"]["labels"][_COMPONENT]: job for job in yaml.safe_load_all(text)}
+    return dict(jobs["train" if kind == "train" else "label"])
+
+
+def _file(submission: Submission) -> str:
+    return f"{submission.kind}.toml"
+
+
 def _settings(submission: Submission, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    shared = {key: metadata[key] for key in ("namespace", "labels") if key in metadata}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": f"{submission.name}-config", **shared},
-        "data": {FILE: submission.config.read_text(encoding="utf-8")},
+        "metadata": {
+            "name": f"{submission.name}-config",
+            "namespace": metadata["namespace"],
+            "labels": dict(metadata["labels"]),
+        },
+        "data": {_file(submission): submission.config.read_text(encoding="utf-8")},
     }
 
 
-def _pods(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Pod specs of head and workers."""
+def _templates(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Pod templates of head, workers and submitter."""
     cluster = spec["rayClusterSpec"]
-    for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", ())):
-        yield group["template"]["spec"]
-
-
-def _containers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    submitter = spec.get("submitterPodTemplate")
-    for pod in (*_pods(spec), *((submitter["spec"],) if submitter else ())):
-        yield from (*pod.get("initContainers", ()), *pod["containers"])
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        yield group["template"]
+    yield spec["submitterPodTemplate"]
 
 
 def _point_at(pod: Mapping[str, Any], name: str) -> None:
-    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == VOLUME)
-    volume["configMap"]["name"] = name
+    for volume in pod.get("volumes", ()):
+        if volume["name"] == VOLUME:
+            volume["configMap"]["name"] = name
 
 
 def _resize(cluster: Mapping[str, Any], max_replicas: Mapping[str, int]) -> None:
-    groups = {group["groupName"]: group for group in cluster.get("workerGroupSpecs", ())}
+    groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
     for name, most in max_replicas.items():
         if name not in groups:
             raise ConfigError(f"--max-replicas {name}={most}: no such worker group; there are {', '.join(groups)}")

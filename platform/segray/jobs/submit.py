@@ -21,6 +21,8 @@ from segray.jobs.submission import FOLDER, Submission, parcel
 
 PATIENCE_S = 300.0
 """How long a cluster that does not answer is asked again while its job is followed."""
+START_S = 60.0
+"""How long a cluster that has only just started may take until it accepts a job."""
 PAUSE_S = 2.0
 """Between two tries."""
 
@@ -72,7 +74,7 @@ class JobsApi:
             if with_code:
                 environment["env_vars"] = {"PYTHONPATH": "platform:."}
             # Two people who submit the same at once choose the same id, and the cluster takes one of them.
-            sent = self.client.submit_job(
+            sent = self._send(
                 entrypoint=submission.command(f"{FOLDER}/{submission.config.name}"),
                 submission_id=f"{submission.name}-{len(earlier) + 1}",
                 runtime_env=environment,
@@ -107,6 +109,22 @@ class JobsApi:
             told = max(told, heard.at)
             if details is not None and details.status.is_terminal():
                 return _status(details, say)
+            time.sleep(PAUSE_S)
+
+    def stopping(self, job: str) -> str:
+        """The shell command that ends a job."""
+        mode = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_TOKEN") else ""
+        return f"{mode}ray job stop --address {self.address} {job}"
+
+    def _send(self, **job: Any) -> str:
+        """Submit; a cluster that has only just started answers before it can take a job, and is asked again."""
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                return str(self.client.submit_job(**job))
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
             time.sleep(PAUSE_S)
 
     async def _listen(self, job: str, heard: "_Heard") -> None:

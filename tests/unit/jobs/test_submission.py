@@ -1,0 +1,110 @@
+import shlex
+
+import pytest
+
+from segray.errors import ConfigError
+from segray.jobs import submission
+from segray.jobs.submission import Submission, parcel
+
+LABEL = """
+job = "label"
+stores = "out/stores"
+source = { kind = "folder", uri = "s3://bucket/images" }
+sam = { kind = "original", model = "vit_b", weights = "s3://bucket/vit_b.pth" }
+"""
+EVALUATE = """
+job = "evaluate"
+student = "runs/one/best"
+data = { kind = "coco", uri = "s3://bucket/images", annotations = "file:///data/instances.json" }
+out = "s3://bucket/out"
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "my label.toml"
+    path.write_text(LABEL)
+    return path
+
+
+def test_the_same_config_has_the_same_name_and_others_another(config):
+    first = Submission.load("label", config)
+    assert first.name == Submission.load("label", config).name
+    assert first.name != Submission.load("label", config, ["seed=1"]).name
+    assert first.name.startswith("label-")
+
+
+def test_the_command_survives_a_shell(config):
+    overrides = ["source.name='it has blanks; $HOME and \"quotes\"'", "seed=1"]
+    command = Submission.load("label", config, overrides).command("a b.toml")
+    assert shlex.split(command) == ["python", "-m", "jobs.label", "a b.toml", *overrides]
+
+
+@pytest.mark.parametrize("name", ["Upper", "-first", "last-", "a" * 48, "dots.in", "1st", "new\nline"])
+def test_names_that_a_cluster_would_not_take(config, name):
+    with pytest.raises(ConfigError, match="name"):
+        Submission.load("label", config, name=name)
+
+
+def test_another_jobs_config_is_refused(config):
+    with pytest.raises(ConfigError, match="describes a label job"):
+        Submission.load("train", config)
+
+
+def test_paths_that_mean_one_machine_are_found(config, tmp_path):
+    (tmp_path / "evaluate.toml").write_text(EVALUATE)
+    (tmp_path / "w.pth").write_bytes(b"")
+    assert Submission.load("label", config).local_paths() == ["stores = out/stores"]
+    moved = Submission.load("label", config, ["stores=s3://bucket/stores", f"sam.weights={tmp_path / 'w.pth'}"])
+    assert moved.local_paths() == [f"sam.weights = {tmp_path / 'w.pth'}"]
+    found = Submission.load("evaluate", tmp_path / "evaluate.toml").local_paths()
+    assert found == ["student = runs/one/best", "data.annotations = file:///data/instances.json"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "driver"),
+    [("label", [], (0, 0)), ("evaluate", [], (1, 0)), ("evaluate", ["device=cuda"], (1, 1))],
+)
+def test_a_command_that_computes_itself_reserves_for_it(tmp_path, kind, overrides, driver):
+    (tmp_path / "job.toml").write_text(LABEL if kind == "label" else EVALUATE)
+    assert Submission.load(kind, tmp_path / "job.toml", overrides).driver == driver
+
+
+def test_code_and_config_travel_and_what_git_ignores_does_not(config, tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    for name in ("platform/segray/a.py", "platform/segray/__pycache__/a.pyc", "jobs/label.py", "serve/app.py",
+                 "configs/x.toml", "configs/out/huge.bin", "data/images.bin", "configs/run.log"):  # fmt: skip
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes(b"x")
+    (checkout / ".gitignore").write_text("# outputs\nout/\n*.log\n")
+    monkeypatch.setattr(submission, "CHECKOUT", checkout)
+    with parcel(Submission.load("label", config), with_code=True) as folder:
+        sent = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert sent == {
+        "platform/segray/a.py", "jobs/label.py", "serve/app.py", "configs/x.toml", "submitted/my label.toml"
+    }  # fmt: skip
+    assert not folder.exists()
+
+
+def test_with_the_code_in_the_image_only_the_config_travels(config):
+    with parcel(Submission.load("label", config), with_code=False) as folder:
+        (sent,) = [path for path in folder.rglob("*") if path.is_file()]
+        assert sent.read_text() == LABEL
+
+
+def test_data_among_the_code_is_named_and_not_sent(config, monkeypatch):
+    monkeypatch.setattr(submission, "MOST_BYTES", 1_000_000)
+    with (
+        pytest.raises(ConfigError, match=r"largest files are .*sam-nano.safetensors \(8 MB\)"),
+        parcel(Submission.load("label", config), with_code=True),
+    ):
+        pass
+
+
+def test_an_installed_package_has_no_code_to_send(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(submission, "CHECKOUT", tmp_path)
+    with (
+        pytest.raises(ConfigError, match="--image-code"),
+        parcel(Submission.load("label", config), with_code=True),
+    ):
+        pass
