@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 EXPORTS := PYTHONPATH=platform:.
 
-.PHONY: demo test check bench table format clean
+.PHONY: demo test check bench table manifests image-check format clean
 
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo $(if $(QUICK),--quick)
@@ -26,6 +26,18 @@ bench: $(SET_UP)
 table: $(SET_UP)
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei
+
+# What `segray submit --k8s` fills in is what the overlays render; needs kubectl.
+manifests: $(SET_UP)
+	kubectl kustomize k8s/overlays/gpu/jobs > platform/segray/jobs/templates/rayjobs-gpu.yaml
+	kubectl kustomize k8s/overlays/cpu-dev/jobs > platform/segray/jobs/templates/rayjobs-cpu.yaml
+	$(EXPORTS) $(BIN)/python -m k8s.check k8s/overlays/gpu k8s/overlays/cpu-dev k8s/overlays/incremental
+	$(EXPORTS) $(BIN)/python -m k8s.check k8s/overlays/gpu/jobs k8s/overlays/kueue --beside k8s/overlays/gpu
+	$(EXPORTS) $(BIN)/python -m k8s.check k8s/overlays/cpu-dev/jobs --beside k8s/overlays/cpu-dev
+
+# The image's own install steps, in an empty folder: minutes, and 8 GB below out/.
+image-check: $(SET_UP)
+	$(EXPORTS) $(BIN)/python -m k8s.check.image out/image-check
 
 format: $(SET_UP)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""The image and the manifests; `k8s.check` looks them over."""

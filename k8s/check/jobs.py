@@ -1,0 +1,176 @@
+"""Whether jobs and services lead to something that runs: modules that exist, configs that load and fit the cluster."""
+
+import importlib
+import importlib.util
+import math
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from k8s.check.objects import Object, name, of_kind, pods, ray_cluster
+from k8s.check.quantities import quantity
+from k8s.check.serve_config import deploy_schema
+from segray.config.jobs import Job, load
+from segray.config.label import LabelConfig
+from segray.config.serve import KeyFile, Replicas, ServeConfig
+from segray.config.train import TrainConfig
+from segray.errors import ConfigError
+
+CONFIGS = "ConfigMap/segray-configs"
+GIB = 2.0**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """So many actors of a size."""
+
+    called: str
+    count: int
+    cpus: float
+    gpus: float
+    memory: float = 0.0
+
+
+def job_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
+    """What would only show once jobs and services run."""
+    configs = next((each["data"] for each in (*objects, *beside) if name(each) == CONFIGS), {})
+    problems = []
+    for thing in of_kind(objects, "RayJob"):
+        problems += [f"{name(thing)}: {each}" for each in _job(thing, configs)]
+    for thing in of_kind(objects, "RayService"):
+        problems += [f"{name(thing)}: {each}" for each in _service(thing, configs)]
+    return problems
+
+
+def _job(thing: Object, configs: dict[str, str]) -> Iterator[str]:
+    match shlex.split(thing["spec"]["entrypoint"]):
+        case ["python", "-m", module, config, *overrides]:
+            if importlib.util.find_spec(module) is None:
+                yield f"entrypoint: there is no module {module}"
+                return
+            try:
+                job = _load(thing, config, configs, overrides)
+            except ConfigError as error:
+                yield f"entrypoint: {error} {'; '.join(error.problems)}"
+                return
+            if module != f"jobs.{job.job}":
+                yield f"entrypoint: {module} with a config of a {job.job} job"
+            yield from _fits(_pools(job), thing)
+        case words:
+            yield f"entrypoint is not `python -m MODULE CONFIG`: {words}"
+
+
+def _service(thing: Object, configs: dict[str, str]) -> Iterator[str]:
+    for application in deploy_schema(thing).applications:
+        module, _, attribute = application.import_path.partition(":")
+        build = getattr(importlib.import_module(module), attribute, None)
+        if build is None:
+            yield f"serveConfigV2: {module} has no {attribute}"
+            continue
+        try:
+            config = _load(thing, application.args["config"], configs, application.args.get("overrides", []))
+        except ConfigError as error:
+            yield f"serveConfigV2: {error} {'; '.join(error.problems)}"
+            continue
+        assert isinstance(config, ServeConfig)
+        built = deployments(build, configs[Path(application.args["config"]).name])
+        yield from (
+            f"serveConfigV2: the application has no deployment {each.name}, it has {', '.join(sorted(built))}"
+            for each in application.deployments
+            if each.name not in built
+        )
+        if isinstance(config.keys, KeyFile) and not _mounted(thing, config.keys.path):
+            yield f"the keys' file {config.keys.path} is mounted in no or not in all worker groups"
+        yield from _fits(_pools(config), thing)
+
+
+def deployments(build: Any, config: str) -> set[str]:
+    """Names of the deployments that an application builder makes of a config's text."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(config)
+        file.flush()
+        root = build({"config": file.name})._bound_deployment
+    found, waiting = set(), [root]
+    while waiting:
+        deployment = waiting.pop()
+        found.add(deployment.name)
+        arguments = (*deployment.init_args, *deployment.init_kwargs.values())
+        waiting += [each._bound_deployment for each in arguments if hasattr(each, "_bound_deployment")]
+    return found
+
+
+def _load(thing: Object, path: str, configs: dict[str, str], overrides: Sequence[str]) -> Job:
+    """The config that a path means in the pods.
+
+    Raises:
+        ConfigError: no file is mounted there, or it has problems.
+    """
+    file = Path(path)
+    if file.name not in configs or not _mounted(thing, path):
+        raise ConfigError(f"{path}: no config is mounted there, {CONFIGS} has {', '.join(configs)}")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch, file.name)
+        copy.write_text(configs[file.name], encoding="utf-8")
+        return load(copy, overrides)
+
+
+def _mounted(thing: Object, path: str) -> bool:
+    """Whether all workers have a volume at a file's folder."""
+    return all(
+        any(mount["mountPath"] == str(Path(path).parent) for mount in pod.spec["containers"][0].get("volumeMounts", []))
+        for pod in pods([thing])
+        if pod.role == "worker"
+    )
+
+
+def _pools(job: Job) -> list[Pool]:
+    """The actors that a job asks the cluster for, at most."""
+    match job:
+        case LabelConfig():
+            workers = job.workers
+            memory = (workers.memory_gib or 0.0) * GIB
+            return [Pool(called="actors", count=workers.pool_max, cpus=workers.cpus, gpus=workers.gpus, memory=memory)]
+        case TrainConfig():
+            return [Pool(called="workers", count=job.workers.count, cpus=job.workers.cpus, gpus=job.workers.gpus)]
+        case ServeConfig():
+            deployed: dict[str, Replicas] = {"student": job.student.replicas, "ingress": job.ingress}
+            deployed |= {"clicks": job.clicks.replicas} if job.clicks else {}
+            return [Pool(called=key, count=each.most, cpus=each.cpus, gpus=each.gpus) for key, each in deployed.items()]
+        case _:
+            return []
+
+
+def _fits(pools: Sequence[Pool], thing: Object) -> Iterator[str]:
+    """Pools on the cluster at its largest, the most demanding first, each node filled before the next."""
+    cluster = ray_cluster(thing)
+    assert cluster is not None
+    nodes = [dict(_size(group)) for group in cluster["workerGroupSpecs"] for _ in range(group["maxReplicas"])]
+    # Actors without GPUs take nodes without one first, as Ray's scheduler does.
+    nodes.sort(key=lambda node: node["gpus"])
+    for pool in sorted(pools, key=lambda each: (each.gpus, each.cpus), reverse=True):
+        placed = sum(_take(nodes, pool) for _ in range(pool.count))
+        if placed < pool.count:
+            size = f"{pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
+            yield f"{pool.count} {pool.called} of {size}: the cluster at its largest has room for {placed}"
+
+
+def _take(nodes: list[dict[str, float]], pool: Pool) -> bool:
+    wants = {"cpus": pool.cpus, "gpus": pool.gpus, "memory": pool.memory}
+    for node in nodes:
+        if all(node[key] >= amount for key, amount in wants.items()):
+            node.update({key: node[key] - amount for key, amount in wants.items()})
+            return True
+    return False
+
+
+def _size(group: Object) -> dict[str, float]:
+    """What a node has for Ray: KubeRay tells it whole CPUs, rounded up; 30 % of its memory are the object store's."""
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    return {
+        "cpus": float(math.ceil(quantity(limits["cpu"]))),
+        "gpus": quantity(limits.get("nvidia.com/gpu", 0)),
+        "memory": 0.7 * quantity(limits["memory"]),
+    }
