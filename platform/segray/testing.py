@@ -93,7 +93,8 @@ def write_coco(
     return CocoSource(uri=str(folder / "images"), annotations=str(folder / "instances.json"))
 
 
-_STUDENT = """
+_STUDENTS = {
+    "mask2former": """
 [student]
 num_queries = 6
 hidden_dim = 32
@@ -106,7 +107,13 @@ decoder_feedforward = 32
 num_points = 64
 no_object_weight = 0.001
 predict = { side = 64, top_k = 6 }
-"""
+""",
+    "fpn": """
+[student]
+kind = "fpn"
+width = 16
+""",
+}
 _TRAINING = """
 job = "train"
 runs = "{runs}"
@@ -133,18 +140,25 @@ pseudo_labels = {{ score_threshold = 0.0, mask_threshold = 0.3 }}
 arp = {{ min_area = 0.0 }}
 ema = {{ burn_in = 0.4, half_life = 1.0 }}
 """,
+    "unimatch": """
+[recipe]
+kind = "unimatch"
+schedule = {schedule}
+threshold = 0.4
+""",
 }
 
 
-def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4) -> Path:
+def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4, student: str | None = None) -> Path:
     """A training of seconds, as a config file: images of 64 pixels, a student of few weights, in this process.
 
     Eight labeled images, eight unlabeled ones whose masks are known as `hidden`, four for validation.
 
     Args:
         folder: becomes the home of images, runs and the file.
-        recipe: supervised or s4m.
+        recipe: supervised, s4m or unimatch.
         steps: of each run.
+        student: mask2former or fpn; none: what the recipe trains.
     """
     sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
     data = "".join(
@@ -154,7 +168,8 @@ def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4) -> Path
     schedule = _SCHEDULE.format(steps=steps)
     method = _RECIPES[recipe].format(schedule=schedule)
     path = folder / "train.toml"
-    path.write_text(_TRAINING.format(runs=folder / "runs") + method + _STUDENT + data)
+    network = _STUDENTS[student or ("fpn" if recipe == "unimatch" else "mask2former")]
+    path.write_text(_TRAINING.format(runs=folder / "runs") + method + network + data)
     return path
 
 

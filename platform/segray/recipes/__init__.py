@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from segray.config.recipes import S4M, Supervised
+from segray.config.recipes import S4M, Supervised, UniMatch
 from segray.config.train import TrainConfig
-from segray.recipes import s4m, supervised
+from segray.recipes import s4m, supervised, unimatch
 from segray.train.plan import RunPlan
 
 _PLANS: Mapping[type, Callable[[TrainConfig, Any], Sequence[RunPlan]]] = {
     Supervised: supervised.plans,
     S4M: s4m.plans,
+    UniMatch: unimatch.plans,
 }
 
 
