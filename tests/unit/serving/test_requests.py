@@ -2,6 +2,7 @@ import asyncio
 import base64
 import io
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -195,6 +196,12 @@ def test_a_body_of_exactly_the_limit_is_read(connect):
     app = connect(limits={"max_body_mb": 0.5}).app
     status, problem, _ = post(app, [(b"content-type", b"image/png")], [bytes(100_000)] * 5)
     assert (status, problem["reason"]) == (422, "bad-image")
+
+
+def test_an_upload_touches_no_disk(client, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    answer = client.post("/v1/segment", files=[file(data=IMAGE + bytes(3_000_000))])
+    assert answer.status_code == 200
 
 
 def test_an_upload_that_is_cut_off_leaves_no_failure(connect):
