@@ -26,6 +26,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from segray.data import walks
+from segray.data.patience import patiently
 from segray.errors import SourceError
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -44,6 +45,9 @@ _S3_ENVIRONMENT = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
+
+S3_ATTEMPTS = 10
+"""Of each call while S3 answers that it is busy or down, about a minute in all; the library's own 3 last a second."""
 
 MISSING = "missing"
 """The version of a file that is named somewhere and is not there."""
@@ -132,8 +136,15 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
         with _readable(uri), Path(_local_path(uri)).open("rb") as file:
             return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
     system, path = filesystem(uri)
-    with _readable(uri), system.open_input_stream(path) as stream:
-        return bytes(stream.read() if limit < 0 else stream.read(limit))
+
+    def read() -> bytes:
+        # Arrow asks fsspec whether it is a file first, and takes a busy server's answer for a no.
+        wrapped = isinstance(system, fs.PyFileSystem)
+        with system.handler.fs.open(path, "rb") if wrapped else system.open_input_stream(path) as stream:
+            return bytes(stream.read() if limit < 0 else stream.read(limit))
+
+    with _readable(uri):
+        return patiently(read, uri)
 
 
 def write_bytes_atomic(uri: str, data: bytes) -> None:
@@ -296,7 +307,8 @@ def _s3(bucket: str, options: str, environment: tuple[str | None, ...]) -> fs.S3
         settings |= {"endpoint_override": address, "scheme": transport, "region": region or "us-east-1"}
     else:
         settings["region"] = region or fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(**settings, allow_delayed_open=True)
+    patience = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
+    return fs.S3FileSystem(**settings, allow_delayed_open=True, retry_strategy=patience)
 
 
 @lru_cache(maxsize=64)
