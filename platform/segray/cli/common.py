@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segray.config import jobs
-from segray.config.label import LabelConfig
 
 if TYPE_CHECKING:
     from segray.data.store import Store
@@ -32,4 +31,4 @@ def open_store(store_or_config: str) -> Store:
         return Store.open(store_or_config)
     from segray.jobs.label import find_store
 
-    return find_store(jobs.load_as(LabelConfig, Path(store_or_config)))
+    return find_store(jobs.load_label_job(Path(store_or_config)))

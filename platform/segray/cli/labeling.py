@@ -9,13 +9,12 @@ import typer
 
 from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, open_store
 from segray.config import jobs
-from segray.config.label import LabelConfig
 
 
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
-    loaded = jobs.load_as(LabelConfig, config, overrides or ())
+    loaded = jobs.load_label_job(config, overrides or ())
     from segray import console
     from segray.jobs.label import label as run
 

@@ -94,3 +94,41 @@ class NanoClip:
 
 Words = Annotated[HfClip | NanoClip, pydantic.Field(discriminator="kind")]
 """What compares regions with words."""
+
+
+@config
+class NanoEncoder:
+    """The convolutional trunk of the nano models, which starts from what it learned on family A of the worlds."""
+
+    kind: Literal["nano"] = "nano"
+
+
+@config
+class TimmEncoder:
+    """An encoder of timm by name."""
+
+    kind: Literal["timm"] = "timm"
+    name: Name = "resnet50"
+    """As timm lists it; one that gives feature maps."""
+    weights: str | None = None
+    """Path or URI of its weights (.safetensors or .pth); "hub": timm's own, fetched; none: random."""
+
+
+@config
+class Tagger:
+    """A multi-label classifier and its training on image-level tags."""
+
+    encoder: Annotated[NanoEncoder | TimmEncoder, pydantic.Field(discriminator="kind")] = NanoEncoder()
+    """What makes features of the image."""
+    side: Annotated[int, pydantic.Field(ge=32, multiple_of=32)] = 128
+    """Images are resized to a square of this side in pixels; TransCAM crops 512."""
+    steps: Annotated[int, pydantic.Field(ge=1)] = 300
+    """Updates."""
+    batch: Annotated[int, pydantic.Field(ge=1)] = 16
+    """Images of an update."""
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 5e-4
+    """Peak of AdamW's; TransCAM 5e-5."""
+    min_crop: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.6
+    """Smallest share of an image's side that an update sees."""
+    seed: int = 0
+    """Of weights and of every draw."""

@@ -8,13 +8,19 @@ from segray.config import base
 from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig
 from segray.config.serve import ServeConfig
+from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 
 T = TypeVar("T")
-Job = LabelConfig | TrainConfig | EvaluateConfig | ServeConfig
+LabelJob = LabelConfig | ClassifyConfig | CamConfig | VoteConfig
+"""What `segray label` runs: each leaves a store."""
+Job = LabelJob | TrainConfig | EvaluateConfig | ServeConfig
 JOBS: Mapping[str, type[Job]] = {
     "label": LabelConfig,
+    "classify": ClassifyConfig,
+    "cam": CamConfig,
+    "vote": VoteConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "serve": ServeConfig,
@@ -44,4 +50,17 @@ def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     if not isinstance(loaded, cls):
         own = next(name for name, known in JOBS.items() if known is cls)
         raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs one of kind {own!r}")
+    return loaded
+
+
+def load_label_job(path: Path, overrides: Sequence[str] = ()) -> LabelJob:
+    """As `load`, of any job that labels.
+
+    Raises:
+        ConfigError: also where the file describes another.
+    """
+    loaded = load(path, overrides)
+    if not isinstance(loaded, LabelJob):
+        own = [name for name, known in JOBS.items() if issubclass(known, LabelJob)]
+        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs one of {', '.join(own)}")
     return loaded

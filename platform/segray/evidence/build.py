@@ -5,6 +5,7 @@ import torch
 from segray.config.evidence import HfClip, NanoClip, Words
 from segray.errors import BackendError
 from segray.evidence.clip import Clip
+from segray.evidence.nano_clip import NanoEvidence
 from segray.evidence.protocol import Evidence
 
 
@@ -23,4 +24,4 @@ def build(config: Words, *, gpu: bool) -> Evidence:
         case HfClip():
             return Clip(config, device)
         case NanoClip():
-            raise NotImplementedError
+            return NanoEvidence(config, device)

@@ -10,18 +10,17 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from segray.config.base import fingerprint
-from segray.config.label import LabelConfig
+from segray.config.jobs import LabelJob
 from segray.data import files
-from segray.data.sources import open_source
 from segray.data.store import Store, StoreInfo
 from segray.errors import LabelError
 from segray.jobs.cluster import connected
 from segray.jobs.outputs import RUNS
+from segray.jobs.stages import images_of, stage_of
 from segray.labels import runner
 from segray.labels.plan import Plan
-from segray.labels.segment import SegmentEverything
+from segray.labels.stage import Stage
 from segray.labels.summary import Summary, Tally, price, summarize
-from segray.sam.build import describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +39,7 @@ class Progress:
 Show = Callable[[Progress], None]
 
 
-def stage_of(config: LabelConfig) -> SegmentEverything:
-    """The stage that a config describes.
-
-    Raises:
-        BackendError: the weights are missing or of another architecture.
-    """
-    return SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
-
-
-def find_store(config: LabelConfig) -> Store:
+def find_store(config: LabelJob) -> Store:
     """The store that a config's job has left.
 
     Raises:
@@ -59,7 +49,7 @@ def find_store(config: LabelConfig) -> Store:
     return Store.open(files.join(config.stores, f"{stage.name}-{fingerprint(stage.content)}"))
 
 
-def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
+def prepare(config: LabelJob) -> tuple[Stage, Store]:
     """The stage and its store, before any cluster work.
 
     Raises:
@@ -71,19 +61,19 @@ def prepare(config: LabelConfig) -> tuple[SegmentEverything, Store]:
     return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=per_second)
 
 
-def label(config: LabelConfig, show: Show | None = None) -> Summary:
+def label(config: LabelJob, show: Show | None = None) -> Summary:
     """Label all images of the source that the store does not hold yet; the summary is also left in the store.
 
     Raises:
         SourceError, BackendError, StoreError: before any cluster work.
         LabelError: there is nothing to label, or the cluster failed.
     """
-    source = open_source(config.source)
+    where, rows = images_of(config)
     stage, store = prepare(config)
-    with store.lease("label") as lease, Plan(store.missing(source.rows(), retry_errors=config.retry_refused)) as plan:
+    with store.lease("label") as lease, Plan(store.missing(rows, retry_errors=config.retry_refused)) as plan:
         before = store.info()
         if plan.number == 0 and before.images == 0:
-            raise LabelError(f"no images in {config.source.uri}: give a source that holds some")
+            raise LabelError(f"no images in {where}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
@@ -100,8 +90,8 @@ def label(config: LabelConfig, show: Show | None = None) -> Summary:
 
 
 def _run(
-    config: LabelConfig,
-    stage: SegmentEverything,
+    config: LabelJob,
+    stage: Stage,
     store: Store,
     parts: Iterator[pa.Table],
     *,
@@ -139,7 +129,7 @@ def _run(
     )
 
 
-def _over_budget(config: LabelConfig, actor_s: float) -> bool:
+def _over_budget(config: LabelJob, actor_s: float) -> bool:
     """Whether all work on this store so far has cost what it may; a killed run's part is counted too."""
     return config.cost.budget is not None and price(actor_s, config.workers, config.cost) >= config.cost.budget
 

@@ -35,8 +35,10 @@ FORMATS: Mapping[str, Callable[..., ExportSummary]] = {
 }
 
 
-def open_corrections(paths: Sequence[str]) -> Corrections:
+def open_corrections(paths: Sequence[str], classes: Sequence[str] = ()) -> Corrections:
     """COCO and Label Studio JSON files, told apart by what they hold; later ones count over earlier ones.
+
+    `classes` are those of the rows to correct, by class id.
 
     Raises:
         SourceError: a file cannot be read or is neither.
@@ -46,7 +48,7 @@ def open_corrections(paths: Sequence[str]) -> Corrections:
         is_list = files.read_bytes(path).lstrip()[:1] == b"["
         return (LabelStudioSource if is_list else CocoSource)(uri=".", annotations=path)
 
-    return Corrections.open([config(path) for path in paths])
+    return Corrections.open([config(path) for path in paths], classes)
 
 
 def corrected_rows(store: Store, corrections: Corrections) -> Iterator[LabeledRow]:
@@ -76,7 +78,7 @@ def export(
     """
     if form not in FORMATS:
         raise ExportError(f"format {form!r}: choose one of {', '.join(FORMATS)}")
-    fixed = open_corrections(corrections)
+    fixed = open_corrections(corrections, store.manifest.content.get("classes", ()))
     options = {"model_version": store.manifest.fingerprint} if form == "label-studio" else {}
     rows = corrected_rows(store, fixed)
     return FORMATS[form](rows, out, fixed.classes, overwrite=overwrite, **options)
@@ -92,7 +94,7 @@ def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: 
     # The store's price is of one actor; the report's of one GPU.
     gpus_per_actor = summary.get("gpu_s_per_image", 0) / (summary.get("actor_s_per_image") or 1) or 1
     write_report(
-        corrected_rows(store, open_corrections(corrections)),
+        corrected_rows(store, open_corrections(corrections, store.manifest.content.get("classes", ()))),
         out,
         summary,
         _pixels,

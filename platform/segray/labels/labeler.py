@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -23,11 +23,16 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
+Load = Callable[[ImageRow], tuple[Any, str | None]]
+"""Of an image what a generator asks for, and the SHA-256 of its file; `ImageError` where it cannot be had. Runs in
+threads."""
+
+
 class Generator(Protocol):
     """Images to masks."""
 
-    def generate(self, images: Sequence[Pixels]) -> list[Instances]:
-        """Masks of each image.
+    def generate(self, images: Sequence[Any]) -> list[Instances]:
+        """Masks of each image: of its pixels, or of what else the stage loads.
 
         Raises:
             MemoryError: so many images, or one so large, do not fit.
@@ -38,7 +43,7 @@ class Generator(Protocol):
 @dataclass(frozen=True)
 class _Decoded:
     row: ImageRow
-    pixels: Pixels | None = None
+    loaded: Any = None
     sha256: str | None = None
     refused: ImageError | None = None
 
@@ -50,9 +55,18 @@ class Labeler:
     images.
     """
 
-    def __init__(self, generator: Generator, *, max_pixels: int, images_per_batch: int, decode_threads: int) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        max_pixels: int,
+        images_per_batch: int,
+        decode_threads: int,
+        load: Load | None = None,
+    ) -> None:
+        """`load` None: the pixels, of images of at most `max_pixels`."""
         self.generator = generator
-        self.max_pixels = max_pixels
+        self.load: Load = load or (lambda row: images.load(row.uri, max_pixels))
         self.images_per_batch = images_per_batch
         self.ahead = images_per_batch + decode_threads
         self.threads = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
@@ -61,7 +75,7 @@ class Labeler:
         """One row per image; its `seconds` is its share of the time since the batch before it."""
         started, decoded = perf_counter(), self._decode_ahead(rows)
         while batch := list(islice(decoded, self.images_per_batch)):
-            found = self._label([one for one in batch if one.pixels is not None])
+            found = self._label([one for one in batch if one.refused is None])
             found += [_refused(one.row, one.refused) for one in batch if one.refused is not None]
             seconds, started = (perf_counter() - started) / len(batch), perf_counter()
             for fields in found:
@@ -78,25 +92,24 @@ class Labeler:
 
     def _decode(self, row: ImageRow) -> _Decoded:
         try:
-            pixels, sha256 = images.load(row.uri, self.max_pixels)
+            loaded, sha256 = self.load(row)
         except ImageError as error:
             return _Decoded(row, refused=error)
         except MemoryError as error:
             return _Decoded(row, refused=ImageError("out-of-memory", f"while decoding: {error}"))
-        return _Decoded(row, pixels, sha256)
+        return _Decoded(row, loaded, sha256)
 
     def _label(self, batch: Sequence[_Decoded]) -> list[dict[str, Any]]:
         """The batch at once; one by one where memory does not hold it, and refused where it does not hold one."""
         if not batch:
             return []
         try:
-            found = self.generator.generate([one.pixels for one in batch if one.pixels is not None])
+            found = self.generator.generate([one.loaded for one in batch])
         except MemoryError as error:
             if len(batch) > 1:
                 log.warning("out of memory with %d images at once, going on one by one", len(batch))
                 return [fields for one in batch for fields in self._label([one])]
-            size = "x".join(map(str, batch[0].pixels.shape[:2])) if batch[0].pixels is not None else "?"
-            return [_refused(batch[0].row, ImageError("out-of-memory", f"{size} pixels: {error}"))]
+            return [_refused(batch[0].row, ImageError("out-of-memory", f"even alone: {error}"))]
         return [
             {"image": one.row, "sha256": one.sha256, "instances": instances}
             for one, instances in zip(batch, found, strict=True)

@@ -1,0 +1,149 @@
+"""The label jobs that come after masks: classify them by CLIP, make class maps of image-level tags, vote.
+
+Each leaves a store, as the label job does, and has its `source` or the store of masks whose images it goes through.
+"""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from segray.config.base import config
+from segray.config.evidence import NanoClip, Overlaps, Tagger, Verdict, Vocabulary, VoteRule, Words
+from segray.config.label import Cost, Limits, Workers
+from segray.config.sam import Unit
+from segray.config.sources import CocoSource, Source, Uri, VocSource
+from segray.config.tags import Tags
+
+Grid = Annotated[tuple[Unit, ...], pydantic.Field(min_length=1)]
+_TWENTIETHS = tuple(round(step / 20, 2) for step in range(1, 20))
+
+
+@config
+class Chosen:
+    """A threshold chosen where it gives the best mIoU on labeled images, and on no others."""
+
+    labeled: Annotated[CocoSource | VocSource, pydantic.Field(discriminator="kind")]
+    """Images with masks or class maps; their classes are matched by name."""
+    candidates: Grid = _TWENTIETHS
+    """What to choose from."""
+
+
+Threshold = Unit | Chosen
+"""A number, or a table that says on which images to choose it."""
+
+
+@config
+class StageJob:
+    """What the jobs of this module have in common."""
+
+    stores: Uri
+    """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
+    limits: Limits = Limits()
+    """Which images are refused."""
+    workers: Workers = Workers()
+    """How the work is spread; `points_per_batch` plays no part."""
+    cost: Cost = Cost()
+    """What it may cost."""
+    sample: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Do only this many images, drawn at random, and forecast the rest; 0 does all."""
+    seed: int = 0
+    """Of the sample."""
+    retry_refused: bool = False
+    """Try images again that the store holds as refused."""
+
+
+@config
+class ClassifyConfig(StageJob):
+    """Give the masks of a store classes by CLIP: zero-shot labels, with nothing but class names."""
+
+    job: Literal["classify"]
+    """What kind of job this file describes."""
+    masks: Uri
+    """A label job's store; its images are gone through."""
+    words: Words = NanoClip()
+    """What compares regions with words."""
+    vocabulary: Vocabulary
+    """What classes are called."""
+    verdict: Verdict = Verdict()
+    """When a mask is of a class."""
+    threshold: Threshold = 0.5
+    """A mask that is less near than this to every class is background."""
+    output: Literal["map", "objects"] = "map"
+    """map: masks that do not overlap, background the first class; what none covers is unknown. objects: the masks that
+    are of a class, overlapping as they may."""
+    overlaps: Overlaps = "smallest"
+    """Which of overlapping masks a map shows: the smallest, or that which SAM thinks best of (7.4 A)."""
+
+
+@config
+class CamMaps:
+    """How class activations become a class map (methods.md 8.3)."""
+
+    scales: Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], pydantic.Field(min_length=1)] = (
+        1.0,
+        1.5,
+        2.0,
+    )
+    """Sizes at which the classifier looks, as multiples of the tagger's side; each also mirrored."""
+    threshold: Threshold = 0.4
+    """The background's score, to compare with activations of which each class's greatest is 1."""
+
+
+@config
+class CamConfig(StageJob):
+    """Class maps from image-level tags: a classifier is trained on them, its activations are the maps."""
+
+    job: Literal["cam"]
+    """What kind of job this file describes."""
+    source: Source
+    """The images."""
+    tags: Tags
+    """What is known to be in them."""
+    tagger: Tagger = Tagger()
+    """The classifier and its training."""
+    taggers: Uri
+    """Local folder of trained classifiers, each named by what decides it; actors elsewhere must reach it too."""
+    maps: CamMaps = CamMaps()
+    """How its activations become maps."""
+
+
+@config
+class StoreMaps:
+    """Class maps from a store, such as a cam job's."""
+
+    kind: Literal["store"] = "store"
+    uri: Uri
+    """The store."""
+
+
+@config
+class FolderMaps:
+    """Class maps that were made elsewhere: a file per image, of the image's name with another ending.
+
+    `.png`: indices or grey values, 0 background, 255 unknown. `.npy`: the same as an array, or what TransCAM and
+    AffinityNet save: a dict from class (from 0, without background) to its scores in [0, 1].
+    """
+
+    kind: Literal["folder"] = "folder"
+    uri: Uri
+    """The folder."""
+    classes: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
+    """Class names by index, background first."""
+    ending: Literal[".png", ".npy"] = ".png"
+    """Of the files' names."""
+    background: Unit = 0.4
+    """Score of the background where a file holds scores."""
+
+
+@config
+class VoteConfig(StageJob):
+    """SEPL: class maps made of image-level labels, put right by SAM's masks."""
+
+    job: Literal["vote"]
+    """What kind of job this file describes."""
+    masks: Uri
+    """A label job's store; its images are gone through."""
+    maps: Annotated[StoreMaps | FolderMaps, pydantic.Field(discriminator="kind")]
+    """The class maps."""
+    rule: VoteRule = VoteRule()
+    """How they become voted labels."""
