@@ -24,7 +24,7 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 SHARES: Final = tuple(step / 10 for step in range(1, 11))
 INSTANCES: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 MEGAPIXELS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_SAMPLE: Final = 256
+_SAMPLE: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ Observer = Callable[[Observation], None]
 
 
 def observe(pixels: Pixels, found: Instances) -> Observation:
-    """Measured on about 256 x 256 of the image's pixels."""
+    """Measured on about 128 x 128 of the image's pixels."""
     height, width = pixels.shape[:2]
     step = max(1, min(height, width) // _SAMPLE)
     grey = pixels[::step, ::step].mean(axis=2) / 255

@@ -1,0 +1,40 @@
+import pytest
+
+from segray.config.base import build
+from segray.config.serve import ServeConfig
+from segray.errors import ConfigError
+
+TABLES = {"job": "serve", "keys": {"kind": "off"}, "student": {"uri": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"keys": {"kind": "off"}, "host": "0.0.0.0"}, "give a key file, or say keys.exposed = true"),
+        ({"student": {"uri": "x", "max_ongoing": 4}}, "a batch of batching.max_images 8 can never fill"),
+        ({"student": {"uri": "x", "target_ongoing": 17.0}}, "target_ongoing 17 is above max_ongoing 16"),
+        ({"student": {"uri": "x", "dtype": "float16", "device": "cpu"}}, "dtype 'float16' needs CUDA"),
+        ({"ingress": {"least": 2}}, "least 2 is above most 1"),
+        ({"limits": {"max_held_megapixels": 40.0}}, "max_megapixels 50 is above max_held_megapixels 40"),
+        ({"keys": {"kind": "none"}}, "keys.kind"),
+        ({"keys": {"kind": "file"}}, "keys.path: missing"),
+    ],
+)
+def test_settings_that_cannot_go_together_are_an_error_at_load_time(changes, problem):
+    with pytest.raises(ConfigError) as caught:
+        build(ServeConfig, TABLES | changes, "here")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"host": "::1"},
+        {"host": "0.0.0.0", "keys": {"kind": "off", "exposed": True}},
+        {"host": "0.0.0.0", "keys": {"kind": "file", "path": "keys"}},
+        {"limits": {"max_megapixels": 200.0}},
+    ],
+)
+def test_keys_may_be_off_on_loopback_or_when_said_twice(changes):
+    assert build(ServeConfig, TABLES | changes, "here").job == "serve"
