@@ -18,6 +18,7 @@ from segray.config.label import LabelConfig
 from segray.config.serve import KeyFile, Replicas, ServeConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
+from segray.jobs.serve import FLAGS
 
 CONFIGS = "ConfigMap/segray-configs"
 GIB = 2.0**30
@@ -36,7 +37,7 @@ class Pool:
 
 def job_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
     """What would only show once jobs and services run."""
-    configs = next((each["data"] for each in (*objects, *beside) if name(each) == CONFIGS), {})
+    configs: dict[str, str] = next((each["data"] for each in (*objects, *beside) if name(each) == CONFIGS), {})
     problems = []
     for thing in of_kind(objects, "RayJob"):
         problems += [f"{name(thing)}: {each}" for each in _job(thing, configs)]
@@ -85,6 +86,15 @@ def _service(thing: Object, configs: dict[str, str]) -> Iterator[str]:
         if isinstance(config.keys, KeyFile) and not _mounted(thing, config.keys.path):
             yield f"the keys' file {config.keys.path} is mounted in no or not in all worker groups"
         yield from _fits(_pools(config), thing)
+    yield from _proxied(thing)
+
+
+def _proxied(thing: Object) -> Iterator[str]:
+    """Pods whose Ray Serve would run otherwise than `segray serve` has it."""
+    for pod in pods([thing]):
+        given = {each["name"]: each.get("value") for each in pod.spec["containers"][0].get("env", [])}
+        if given.get("RAY_SERVE_ENABLE_HA_PROXY") != FLAGS["RAY_SERVE_ENABLE_HA_PROXY"]:
+            yield f"{pod.where}: RAY_SERVE_ENABLE_HA_PROXY is not as `segray serve` sets it"
 
 
 def deployments(build: Any, config: str) -> set[str]:

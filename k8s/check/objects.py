@@ -77,11 +77,9 @@ def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:
 
 def ray_cluster(thing: Object) -> Object | None:
     """The Ray cluster's spec in an object; None where it has none."""
-    found: Any = thing
-    for key in CLUSTER_SPEC.get(thing["kind"], ("no such key",)):
-        found = found.get(key)
-        if found is None:
-            return None
+    found: Object | None = thing if thing["kind"] in CLUSTER_SPEC else None
+    for key in CLUSTER_SPEC.get(thing["kind"], ()):
+        found = found.get(key) if found else None
     return found
 
 

@@ -83,7 +83,8 @@ def _shared_memory(pod: Pod) -> Iterator[str]:
         return
     ray = pod.spec["containers"][0]
     mounted = {each["name"] for each in ray.get("volumeMounts", []) if each["mountPath"] == "/dev/shm"}
-    volume = next((each for each in pod.spec.get("volumes", []) if each["name"] in mounted), {}).get("emptyDir", {})
+    volumes = [each for each in pod.spec.get("volumes", []) if each["name"] in mounted]
+    volume = volumes[0].get("emptyDir", {}) if volumes else {}
     memory = quantity(ray.get("resources", {}).get("limits", {}).get("memory", 0))
     size = quantity(volume.get("sizeLimit", 0))
     if volume.get("medium") != "Memory" or not 0.3 * memory <= size <= 0.5 * memory:

@@ -301,6 +301,7 @@ JOB_MISTAKES = [
     ("gpu", lambda o: serving(o, "name: Student", "name: Teacher"), "no deployment Teacher"),
     ("gpu", lambda o: serving(o, "serve.toml", "server.toml"), "no config is mounted"),
     ("gpu", lambda o: container(o, 1, "RayService")["volumeMounts"].pop(), "keys' file"),
+    ("gpu", lambda o: container(o, 1, "RayService")["env"].clear(), "RAY_SERVE_ENABLE_HA_PROXY is not"),
 ]
 
 
