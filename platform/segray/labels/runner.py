@@ -18,6 +18,7 @@ from segray.data import files
 from segray.data.rows import image_rows
 from segray.data.store import Store
 from segray.errors import LabelError, SegrayError
+from segray.labels.attempts import Attempt, forget
 from segray.labels.meters import Meters
 from segray.labels.stage import Stage
 from segray.labels.summary import Part
@@ -48,8 +49,10 @@ class Committer:
 
     def __call__(self, part: pa.Table) -> pa.Table:
         """`SOURCE` rows in; one `COUNTS` row out, once the part's masks are committed."""
-        rows = list(self.label(image_rows(part)))
+        attempt = Attempt(self.store.uri, image_rows(part))
+        rows = list(attempt.label(self.label))
         self.store.write_part(rows)
+        attempt.done()
         masks = sum(len(row.instances) for row in rows if row.instances is not None)
         refused = [row.error for row in rows if row.error is not None]
         seconds = sum(row.seconds for row in rows)
@@ -72,11 +75,14 @@ def rows_per_part(pending: int, workers: Workers) -> int:
 def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers) -> Generator[Part, None, None]:
     """Label the parts; yields each one's counts as it is committed. Closing the iterator ends the work cleanly.
 
-    Ray must be running. Actors that die are started again and their part is done again.
+    Ray must be running. Actors that die are started again and their part is done again, without an image that ends its
+    process each time (see `labels.attempts`).
 
     Raises:
         LabelError: an actor failed in a way that doing it again does not mend.
+        StoreError: the store cannot be written.
     """
+    forget(store.uri)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # Waiting for machines is no fault of the job's: Ray would end it after half an hour.
