@@ -1,6 +1,11 @@
 import asyncio
+import socket
+import threading
+import time
 
+import httpx
 import pytest
+import uvicorn
 
 from segray.serving.backend import UnreadyError
 from segray.serving.headers import HEADERS
@@ -111,3 +116,43 @@ def test_what_is_not_there_is_a_problem(client, path, status):
     answer = client.get(path)
     assert answer.status_code == status
     assert Problem.model_validate_json(answer.text).status == status
+
+
+# --------------------------------------------------------------------------------------------------- over a real socket
+
+
+@pytest.fixture
+def address(connect):
+    server = uvicorn.Server(uvicorn.Config(connect(limits={"max_body_mb": 1.0}).app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_large_upload_is_cut_short_and_the_next_caller_served(address):
+    sent = 0
+
+    def upload():
+        nonlocal sent
+        while sent < 400_000_000:
+            sent += 100_000
+            yield bytes(100_000)
+
+    answer = httpx.post(f"{address}/v1/segment", content=upload(), headers={"content-type": "image/png"})
+    assert (answer.status_code, answer.json()["reason"]) == (413, "body-too-large")
+    assert sent < 400_000_000
+    assert httpx.get(f"{address}/readyz").json() == {"status": "ready"}
+
+
+def test_an_upload_that_breaks_off_hurts_nobody(address):
+    port = int(address.rsplit(":", 1)[1])
+    head = b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head)
+    assert httpx.get(f"{address}/readyz").json() == {"status": "ready"}
+    assert 'status="500"' not in httpx.get(f"{address}/metrics").text
