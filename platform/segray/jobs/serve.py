@@ -6,11 +6,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from segray.config.serve import LOOPBACK, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
+
+if TYPE_CHECKING:
+    from segray.serving.deployments import Load
 
 NAME: Final = "segray"
 """The application's name within Ray Serve."""
@@ -24,9 +27,10 @@ FLAGS: Final = {
 
 
 @contextmanager
-def serving(config: ServeConfig) -> Iterator[str]:
-    """The endpoint for the time of the `with`, ready to answer; its address. Requests that are under way at its end
-    are answered.
+def serving(config: ServeConfig, load: "Load | None" = None) -> Iterator[str]:
+    """The endpoint for the time of the `with`, ready to answer; its address.
+
+    Requests that are under way at its end are answered. `load` makes the student's model, for benchmarks.
 
     Raises:
         ClusterError: the port is taken, the machine is too small, or a copy cannot start.
@@ -45,7 +49,7 @@ def serving(config: ServeConfig) -> Iterator[str]:
             _require_room(config)
         serve.start(http_options={"host": config.host, "port": port, "request_timeout_s": config.limits.timeout_s + 5})
         try:
-            serve.run(application(config), name=NAME)
+            serve.run(application(config, load), name=NAME)
             yield f"http://{_shown(config.host)}:{port}"
         finally:
             serve.delete(NAME)

@@ -12,7 +12,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from segray.config import base, jobs
-from segray.config.serve import Replicas, ServeConfig
+from segray.config.serve import Limits, Replicas, ServeConfig
 from segray.errors import ConfigError
 from segray.serving.deployments import ClicksCopy, Load, StudentCopy
 from segray.serving.ingress import RETRY_AFTER_S, Ingress
@@ -21,6 +21,8 @@ from segray.serving.student import ServedStudent
 SAME_COPY: Final = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 SURGE_PERCENT: Final = 25
 """Copies that a rolling restart starts before it stops as many: at least one."""
+GRACE_S: Final = 5.0
+"""Beyond a request's time limit, before a copy that stops is ended whatever it does."""
 
 
 def build(args: Mapping[str, Any]) -> Application:
@@ -50,32 +52,32 @@ def load_config(args: Mapping[str, Any]) -> ServeConfig:
     return jobs.load_as(ServeConfig, Path(path), words)
 
 
-def application(config: ServeConfig, load: Load = ServedStudent) -> Application:
-    """The deployments, bound to each other; `load` makes the student's model."""
+def application(config: ServeConfig, load: Load | None = None) -> Application:
+    """The deployments, bound to each other; `load` makes the student's model, `ServedStudent` if none is given."""
     home = str(Path.cwd())
     student = _deployment(
         StudentCopy,
         "Student",
         config.student.replicas,
+        config.limits,
         max_ongoing=config.student.max_ongoing,
         target_ongoing=config.student.target_ongoing,
-        max_queued_requests=config.limits.max_queued,
         user_config={"student": config.student.uri},
-    ).bind(config.student, home, load)
+    ).bind(config.student, home, load or ServedStudent)
     clicks = config.clicks and _deployment(
         ClicksCopy,
         "Clicks",
         config.clicks.replicas,
+        config.limits,
         max_ongoing=config.clicks.max_ongoing,
-        max_queued_requests=config.limits.max_queued,
         request_router_config={"request_router_class": SAME_COPY},
     ).bind(config.clicks, home)
     ingress = _deployment(
         serve.ingress()(Ingress),
         "Ingress",
         config.ingress,
+        config.limits,
         max_ongoing=config.ingress_max_ongoing,
-        max_queued_requests=config.limits.max_queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
     )
     bound: Application = ingress.bind(config, home, student, clicks)
@@ -83,9 +85,16 @@ def application(config: ServeConfig, load: Load = ServedStudent) -> Application:
 
 
 def _deployment(
-    kind: Any, name: str, replicas: Replicas, *, max_ongoing: int, target_ongoing: float | None = None, **settings: Any
+    kind: Any,
+    name: str,
+    replicas: Replicas,
+    limits: Limits,
+    *,
+    max_ongoing: int,
+    target_ongoing: float | None = None,
+    **settings: Any,
 ) -> Any:
-    """How many copies, on what, and when there are to be more."""
+    """How many copies, on what, when there are to be more, and what may wait for them."""
     if replicas.least < replicas.most:
         settings["autoscaling_config"] = AutoscalingConfig(
             min_replicas=replicas.least,
@@ -100,7 +109,9 @@ def _deployment(
         kind,
         name=name,
         max_ongoing_requests=max_ongoing,
+        max_queued_requests=limits.max_queued,
         max_surge_percent=SURGE_PERCENT,
+        graceful_shutdown_timeout_s=limits.timeout_s + GRACE_S,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         **settings,
     )

@@ -21,14 +21,14 @@ from segray.masks.instances import Instances
 from segray.serving.backend import Clicks, ModelInfo, Pixels
 from segray.serving.batches import Batches, Bounds
 from segray.serving.clicks import ClickModel
-from segray.serving.student import RefusedError, ServedStudent
+from segray.serving.student import RefusedError
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("ray.serve")
 
 
 class Model(Protocol):
-    """What the student's copies hold; `ServedStudent` is one."""
+    """What the student's copies hold; `serving.student.ServedStudent` is one."""
 
     def answer(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
         """All instances of each image, and who found them."""
@@ -70,7 +70,7 @@ class Choice:
 class StudentCopy:
     """A copy of the student."""
 
-    def __init__(self, settings: StudentServing, home: str, load: Load = ServedStudent) -> None:
+    def __init__(self, settings: StudentServing, home: str, load: Load) -> None:
         go_home(home)
         self._settings = settings
         self._load = load

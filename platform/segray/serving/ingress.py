@@ -63,7 +63,14 @@ class HandleBackend:
         return list(await asyncio.gather(*(_told(one.info.remote()) for one in handles)))
 
     async def _ask(self, images: Sequence[Pixels]) -> list[Answer]:
-        return list(await asyncio.gather(*(_told(self._student.remote(image)) for image in images)))
+        """One answer per image; where one cannot be had, nobody works on the others any more."""
+        responses = [self._student.remote(image) for image in images]
+        try:
+            return [await _told(one) for one in responses]
+        except BaseException:
+            for one in responses:
+                one.cancel()
+            raise
 
 
 class Ingress:
