@@ -14,6 +14,7 @@ from segray.config.students import Student
 from segray.config.train import TrainConfig
 from segray.data import files
 from segray.data.sources import open_for
+from segray.data.store import disk
 from segray.data.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
 from segray.models.build import start_hash
@@ -64,8 +65,13 @@ def train(
 
     Raises:
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
-        StoreError: another command is at one of its runs.
+        StoreError: another command is at one of its runs, or `runs` cannot be written.
     """
+    with disk.writing(config.runs):
+        return _train(config, fresh=fresh, until=until, show=show)
+
+
+def _train(config: TrainConfig, *, fresh: bool, until: str | None, show: Show | None) -> list[RunResult]:
     steps = _upto(plans(config), until)
     rows = prepare_rows(config)
     runs = _named(config, steps, rows)

@@ -10,6 +10,7 @@ import torch
 
 from segray.config.train import TrainConfig
 from segray.data import files
+from segray.data.store import disk
 from segray.data.training_rows import TrainingRows
 from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
@@ -51,10 +52,12 @@ def run_worker(job: RunJob, group: Group) -> None:
 
     Raises:
         TrainError: a loss is not finite, or no checkpoint fits.
+        StoreError: the run's folder cannot be written; its checkpoints stay.
     """
     threads = job.config.workers.torch_threads or max(int(job.config.workers.cpus), 1)
     torch.set_num_threads(threads)
-    Session(job, group).run()
+    with disk.writing(job.folder.uri):
+        Session(job, group).run()
 
 
 class Session:

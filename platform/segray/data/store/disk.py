@@ -27,8 +27,8 @@ LEFTOVER_AGE = timedelta(hours=1)
 
 
 @contextmanager
-def reaching(uri: str) -> Iterator[None]:
-    """Turn what files and object stores raise into one error of the store."""
+def writing(uri: str) -> Iterator[None]:
+    """Turn what writing below `uri` may raise into one error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -36,6 +36,14 @@ def reaching(uri: str) -> Iterator[None]:
         raise StoreError(
             f"{uri}: cannot be reached or written ({error}); {remedy}. What was committed before is intact"
         ) from error
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Turn what files and object stores raise into one error of the store."""
+    try:
+        with writing(uri):
+            yield
     except SourceError as error:
         raise StoreError(str(error)) from error
 
