@@ -20,7 +20,8 @@ from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 from segray.jobs.serve import FLAGS
 
-CONFIGS = "ConfigMap/segray-configs"
+Configs = dict[str, dict[str, str]]
+"""The files of each config map."""
 GIB = 2.0**30
 
 
@@ -37,7 +38,7 @@ class Pool:
 
 def job_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
     """What would only show once jobs and services run."""
-    configs: dict[str, str] = next((each["data"] for each in (*objects, *beside) if name(each) == CONFIGS), {})
+    configs: Configs = {each["metadata"]["name"]: each["data"] for each in of_kind([*objects, *beside], "ConfigMap")}
     problems = []
     for thing in of_kind(objects, "RayJob"):
         problems += [f"{name(thing)}: {each}" for each in _job(thing, configs)]
@@ -46,7 +47,7 @@ def job_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> li
     return problems
 
 
-def _job(thing: Object, configs: dict[str, str]) -> Iterator[str]:
+def _job(thing: Object, configs: Configs) -> Iterator[str]:
     match shlex.split(thing["spec"]["entrypoint"]):
         case ["python", "-m", module, config, *overrides]:
             if importlib.util.find_spec(module) is None:
@@ -64,7 +65,7 @@ def _job(thing: Object, configs: dict[str, str]) -> Iterator[str]:
             yield f"entrypoint is not `python -m MODULE CONFIG`: {words}"
 
 
-def _service(thing: Object, configs: dict[str, str]) -> Iterator[str]:
+def _service(thing: Object, configs: Configs) -> Iterator[str]:
     for application in deploy_schema(thing).applications:
         module, _, attribute = application.import_path.partition(":")
         build = getattr(importlib.import_module(module), attribute, None)
@@ -77,7 +78,7 @@ def _service(thing: Object, configs: dict[str, str]) -> Iterator[str]:
             yield f"serveConfigV2: {error} {'; '.join(error.problems)}"
             continue
         assert isinstance(config, ServeConfig)
-        built = deployments(build, configs[Path(application.args["config"]).name])
+        built = deployments(build, _text(thing, application.args["config"], configs))
         yield from (
             f"serveConfigV2: the application has no deployment {each.name}, it has {', '.join(sorted(built))}"
             for each in application.deployments
@@ -112,19 +113,32 @@ def deployments(build: Any, config: str) -> set[str]:
     return found
 
 
-def _load(thing: Object, path: str, configs: dict[str, str], overrides: Sequence[str]) -> Job:
+def _load(thing: Object, path: str, configs: Configs, overrides: Sequence[str]) -> Job:
     """The config that a path means in the pods.
 
     Raises:
         ConfigError: no file is mounted there, or it has problems.
     """
-    file = Path(path)
-    if file.name not in configs or not _mounted(thing, path):
-        raise ConfigError(f"{path}: no config is mounted there, {CONFIGS} has {', '.join(configs)}")
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch, file.name)
-        copy.write_text(configs[file.name], encoding="utf-8")
+        copy = Path(scratch, Path(path).name)
+        copy.write_text(_text(thing, path, configs), encoding="utf-8")
         return load(copy, overrides)
+
+
+def _text(thing: Object, path: str, configs: Configs) -> str:
+    """What a file of the head's config map says.
+
+    Raises:
+        ConfigError: no file is mounted there.
+    """
+    head = next(pods([thing])).spec
+    folder = str(Path(path).parent)
+    mounted = [each["name"] for each in head["containers"][0]["volumeMounts"] if each["mountPath"] == folder]
+    maps = [each["configMap"]["name"] for each in head["volumes"] if each["name"] in mounted and "configMap" in each]
+    found = [configs[each] for each in maps if Path(path).name in configs.get(each, {})]
+    if not found:
+        raise ConfigError(f"{path}: no config is mounted there, only those of {', '.join(maps) or 'nothing'}")
+    return found[0][Path(path).name]
 
 
 def _mounted(thing: Object, path: str) -> bool:
