@@ -85,6 +85,8 @@ def load(config: TaggerConfig, num_classes: int, weights: str, device: torch.dev
 @torch.no_grad()
 def activations(tagger: Tagger, image: Pixels, present: Sequence[int], side: int, scales: Sequence[float]) -> Scores:
     """Of each class that is present a map (C, h, w) in [0, 1], on the finest scale's grid, which spans the image."""
+    if not present:
+        return np.zeros((0, 1, 1), dtype=np.float32)
     device, found = next(tagger.parameters()).device, []
     for scale in sorted(scales, reverse=True):
         resized = _resized(image, max(32, round(side * scale / 32) * 32))

@@ -65,7 +65,7 @@ def test_maps_learned_from_tags_show_where_things_are(run, config, world):
         for one in np.unique(truth[truth > 0]):
             same = paint(found) == one
             ious.append((same & (truth == one)).sum() / (same | (truth == one)).sum())
-    assert np.mean(ious) > 0.3
+    assert np.mean(ious) > 0.2, "the whole image would give 0.1, the wrong place 0"
 
 
 def test_a_classifier_is_trained_once(config, world):

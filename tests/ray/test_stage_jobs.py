@@ -1,0 +1,75 @@
+"""A label job after a label job, and its export, in processes of their own: SEPL's vote over masks on a cluster."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segray.data.rows import LabeledRow
+from segray.data.sources import open_source
+from segray.data.store import Store, catalog
+from segray.testing import write_coco
+
+ROOT = Path(__file__).parents[2]
+IMAGES = 6
+CONFIG = """
+job = "vote"
+masks = "{masks}"
+stores = "{root}/stores"
+[maps]
+kind = "folder"
+uri = "{root}/maps"
+classes = ["background", "disc", "square"]
+[workers]
+actors = 1
+images_per_part = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    source = open_source(write_coco(tmp_path, IMAGES))
+    (tmp_path / "maps").mkdir()
+    rows = []
+    for image in source.rows():
+        found = source.instances(image.image_id)
+        rows.append(LabeledRow(image=image, instances=found))
+        labels = np.zeros(found.size_hw, np.uint8)
+        for mask, name in zip(found.masks(), found.classes, strict=True):
+            labels[mask] = name + 1
+        labels[::3] = 0
+        Image.fromarray(labels).save(tmp_path / "maps" / image.image_id)
+    masks = Store.create(str(tmp_path / "masks"), "masks", {})
+    masks.write_part(rows)
+    path = tmp_path / "vote.toml"
+    path.write_text(CONFIG.format(root=tmp_path, masks=masks.uri))
+    return path
+
+
+@pytest.mark.slow
+def test_a_vote_job_leaves_a_store_that_exports_with_its_class_names(ray_address, config, tmp_path):
+    def segray(*command):
+        return subprocess.run(
+            [sys.executable, "-m", "segray.cli", *map(str, command)],
+            cwd=ROOT,
+            env=os.environ | {"RAY_ADDRESS": ray_address, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    done = segray("label", config)
+    assert done.returncode == 0, done.stderr
+    (info,) = catalog(str(tmp_path / "stores"))
+    assert (info.stage, info.images) == ("vote", IMAGES)
+    exported = segray("export", config, "--format", "coco", "--out", tmp_path / "voted.json")
+    assert exported.returncode == 0, exported.stderr
+    document = json.loads((tmp_path / "voted.json").read_text())
+    assert [one["name"] for one in document["categories"]] == ["background", "disc", "square"]
+    assert {one["provenance"] for one in document["annotations"]} == {"vote"}
