@@ -24,7 +24,12 @@ def freeze(module: nn.Module) -> None:
 
 def group(module: nn.Module) -> None:
     """Batch norms below `module` become fresh group norms: what a trunk that starts from nothing can learn with."""
-    _exchange(module, lambda norm: nn.GroupNorm(max(1, norm.num_features // CHANNELS_PER_GROUP), norm.num_features))
+    _exchange(module, lambda norm: nn.GroupNorm(_groups(norm.num_features), norm.num_features))
+
+
+def _groups(width: int) -> int:
+    """The most groups of that many channels or more that are all of one size."""
+    return next(number for number in range(max(1, width // CHANNELS_PER_GROUP), 0, -1) if width % number == 0)
 
 
 def _exchange(module: nn.Module, by: Callable[[nn.BatchNorm2d], nn.Module]) -> None:
