@@ -21,6 +21,14 @@ DRIVER = Path(__file__).with_name("driver.py")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["PYTHONPATH"] = f"{ROOT / 'platform'}{os.pathsep}{ROOT}"
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Of the S3 server that tests start: whoever works on a node must have them, and nodes start before any test.
+S3_KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+os.environ.update(S3_KEYS)
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +67,10 @@ class Driver:
 def start_driver(ray_address):
     started = []
 
-    def start(images, stores, seconds=0.05, address=ray_address):
+    def start(images, stores, seconds=0.05, address=ray_address, cpus=0.5, deadly=""):
         environment = os.environ | {"RAY_ADDRESS": address}
         process = subprocess.Popen(
-            [sys.executable, str(DRIVER), str(images), str(stores), str(seconds)],
+            [sys.executable, str(DRIVER), str(images), str(stores), str(seconds), str(cpus), deadly],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,

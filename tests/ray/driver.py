@@ -1,8 +1,13 @@
-"""A label run that tests can kill: `driver.py IMAGES STORES SECONDS`, one JSON line per event."""
+"""A label run that tests can kill: `driver.py IMAGES STORES SECONDS [CPUS [DEADLY]]`, one JSON line per event.
+
+An actor takes CPUS; the image called DEADLY ends the process of whoever labels it.
+"""
 
 import json
+import os
+import signal
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import ray
 
@@ -14,7 +19,22 @@ from segray.labels import runner
 from segray.labels.plan import Plan
 from segray.testing import SleepingStage
 
-WORKERS = Workers(actors=2, cpus=0.5, images_per_part=2)
+
+@dataclass(frozen=True, kw_only=True)
+class DeadlyStage(SleepingStage):
+    """As a decoder that crashes on one image."""
+
+    deadly: str
+
+    def build(self):
+        label = super().build()
+
+        def labeled(rows):
+            if self.deadly in {row.image_id for row in rows}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield from label(rows)
+
+        return labeled
 
 
 def say(**event: object) -> None:
@@ -22,17 +42,22 @@ def say(**event: object) -> None:
     sys.stdout.flush()
 
 
-def main(images: str, stores: str, seconds: str) -> None:
-    stage = SleepingStage(seconds=float(seconds))
+def busy_nodes() -> int:
+    """Nodes that can work."""
+    return sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+
+
+def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str = "") -> None:
+    stage = DeadlyStage(seconds=float(seconds), deadly=deadly)
+    workers = Workers(actors=2, cpus=float(cpus), images_per_part=2)
     store = Store.create(stores, stage.name, stage.content)
     ray.init(log_to_driver=False)
     with store.lease("driver"), Plan(store.missing(open_source(FolderSource(uri=images)).rows())) as plan:
-        say(store=store.uri, known=store.info().images, pending=plan.number)
-        for part in runner.run(stage, store, plan.parts(2), WORKERS):
-            say(images=part.images)
+        say(store=store.uri, known=store.info().images, pending=plan.number, nodes=busy_nodes())
+        for part in runner.run(stage, store, plan.parts(2), workers):
+            say(images=part.images, nodes=busy_nodes())
     say(done=True)
 
 
 if __name__ == "__main__":
-    images, stores, seconds = sys.argv[1:]
-    main(str(Path(images)), str(Path(stores)), seconds)
+    main(*sys.argv[1:])
