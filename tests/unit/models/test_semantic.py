@@ -1,7 +1,5 @@
 """Students of label maps: every kind trains, predicts at any size, travels as a package and as ONNX."""
 
-import math
-
 import numpy as np
 import pytest
 import timm
@@ -204,7 +202,7 @@ def test_sides_go_to_the_nearest_multiple_and_logits_come_back(size_hw, predict,
     assert student.shown == [shown]
     assert labels.shape == size_hw
     truth = np.repeat([0, 1, 2], 10)[(np.arange(size_hw[1]) * 30) // size_hw[1]]
-    assert (labels == truth).mean() > 0.85
+    assert (labels == truth).mean() >= 0.8
 
 
 def test_a_label_map_is_one_mask_per_class_with_its_mean_probability():
@@ -269,4 +267,4 @@ def test_output_is_logits():
     output = build_student(KINDS["fpn"], CLASSES, seed=0)(torch.zeros(1, 3, 64, 64))
     assert isinstance(output, SemanticOutput)
     assert output.logits.shape == (1, 4, 16, 16)
-    assert math.isfinite(float(output.logits.sum()))
+    assert output.logits.isfinite().all()
