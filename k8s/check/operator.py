@@ -32,7 +32,16 @@ def operator_problems(objects: Sequence[Object]) -> list[str]:
         if _QUEUE in thing["metadata"].get("labels", {}):
             found += _queued(thing["spec"], cluster or {})
         problems += [f"{name(thing)}: {each}" for each in found]
-    return problems
+    return [*problems, *_clashes(objects)]
+
+
+def _clashes(objects: Sequence[Object]) -> Iterator[str]:
+    """KubeRay gives each of its objects a service NAME-head-svc, whatever its kind."""
+    taken: dict[str, Object] = {}
+    for thing in of_kind(objects, *LONGEST_NAME):
+        other = taken.setdefault(thing["metadata"]["name"], thing)
+        if other is not thing:
+            yield f"{name(thing)} and {name(other)} would share the service {thing['metadata']['name']}-head-svc"
 
 
 def _names(thing: Object) -> Iterator[str]:

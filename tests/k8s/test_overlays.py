@@ -135,6 +135,7 @@ def test_a_mistake_is_found_by_the_schemas(rendered, crds, overlay, mistake, tol
 OPERATOR_MISTAKES = [
     ("gpu", lambda o: thing(o, "RayService")["metadata"].update(name="s" * 48), "48 characters"),
     ("gpu/jobs", lambda o: thing(o, "RayJob")["metadata"].update(name="1-label"), "DNS-1035"),
+    ("gpu", lambda o: thing(o, "RayService")["metadata"].update(name="segray"), "share the service segray-head-svc"),
     ("gpu/jobs", lambda o: without(thing(o, "RayJob")["spec"], "rayClusterSpec"), "has no Ray cluster"),
     ("gpu", lambda o: spec(o)["headGroupSpec"].update(resources={"CPU": "0"}), "both in rayStartParams"),
     ("gpu", lambda o: spec(o)["headGroupSpec"]["rayStartParams"].update(labels="a=b"), "rayStartParams.labels"),
