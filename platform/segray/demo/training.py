@@ -45,8 +45,8 @@ short a student needs half of them to be worth following."""
 
 STRONG: Final[dict[str, Any]] = {"hue": 0.02, "grey": 0.0}
 """Family B's classes differ in hue by a sixth of a turn: the papers' 0.1, and grey, would turn one into another."""
-PSEUDO_LABELS: Final[dict[str, Any]] = {"score_threshold": 0.4}
-"""Nano students are never as sure as 0.7, the papers' threshold: after burn-in no label would be left."""
+PSEUDO_LABELS: Final[dict[str, Any]] = {"score_threshold": 0.6, "max_overlap": 0.5}
+"""Nano students are seldom as sure as 0.7, the papers' threshold, and name the same object more than once."""
 
 
 def coco(images: Path, annotations: Path) -> dict[str, str]:

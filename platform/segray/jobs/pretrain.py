@@ -6,6 +6,7 @@ its end the package in segray/demo/weights is replaced (fp16).
 """
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ def _by_colour(scenes: Path) -> Path:
 def ship(package: str) -> None:
     """Put a trained student where `start = "nano"` finds it, in half precision."""
     student = load_student(package)
+    student.settings = replace(student.settings, start=None)
     info = {"of": "family A of the procedural worlds", "by": "segray.jobs.pretrain"}
     save_student(copy.deepcopy(student).half(), str(NANO_START), info=info)
 

@@ -42,7 +42,7 @@ def select(class_logits: Tensor, mask_logits: Tensor, settings: PseudoLabels) ->
         class_logits: (B, Q, K + 1), the last class "no object".
         mask_logits: (B, Q, h, w).
         settings: a query stays when its most probable class is an object, is probable enough, the sum of its mask
-            probabilities is large enough, and its binary mask is not empty.
+            probabilities is large enough, and its binary mask is not empty; of two that overlap too much, the surer.
     """
     threshold = torch.tensor(settings.mask_threshold).logit().item()
     scores, classes = class_logits.float().softmax(dim=-1).max(dim=-1)
@@ -50,7 +50,20 @@ def select(class_logits: Tensor, mask_logits: Tensor, settings: PseudoLabels) ->
     soft_area = mask_logits.float().sigmoid().mean(dim=(2, 3))
     not_empty = mask_logits.amax(dim=(2, 3)) > threshold
     keep = is_object & (scores > settings.score_threshold) & (soft_area > settings.min_soft_area) & not_empty
-    return _by_image(keep, classes, scores, mask_logits, threshold)
+    found = _by_image(keep, classes, scores, mask_logits, threshold)
+    return found if settings.max_overlap == 1 else [_apart(one, settings.max_overlap) for one in found]
+
+
+def _apart(guesses: Guesses, max_overlap: float) -> Guesses:
+    """Without those whose masks overlap a surer one's too much."""
+    masks = (guesses.logits > guesses.threshold).flatten(1).float()
+    shared, areas = masks @ masks.T, masks.sum(dim=1)
+    overlap = (shared / (areas[:, None] + areas - shared)).cpu()
+    kept: list[int] = []
+    for index in guesses.scores.argsort(descending=True, stable=True).tolist():
+        if bool((overlap[index, kept] <= max_overlap).all()):
+            kept.append(index)
+    return guesses.filter(torch.tensor(sorted(kept), dtype=torch.long, device=masks.device))
 
 
 def _by_image(keep: Tensor, classes: Tensor, scores: Tensor, mask_logits: Tensor, threshold: float) -> list[Guesses]:

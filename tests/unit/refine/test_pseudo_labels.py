@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,3 +83,15 @@ def test_the_mask_s_threshold_is_a_probability(mask_threshold: float) -> None:
 
 def test_no_query_at_all_gives_empty_guesses() -> None:
     assert [len(one) for one in select(torch.zeros(2, 0, 4), torch.zeros(2, 0, 8, 8), SETTINGS)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("max_overlap", "kept"),
+    [(1.0, [0.8, 0.9, 0.75]), (0.5, [0.8, 0.9]), (0.4, [0.9])],
+    ids=["the papers' way", "same mask goes", "a third of the mask goes too"],
+)
+def test_of_masks_that_overlap_the_surer_stays(max_overlap: float, kept: list[float]) -> None:
+    classes = torch.stack([class_logits(0.8, 0), class_logits(0.9, 1), class_logits(0.75, 2)])
+    masks = torch.stack([mask_logits(10), mask_logits(20), mask_logits(19)])
+    (guesses,) = select(classes[None], masks[None], replace(SETTINGS, max_overlap=max_overlap))
+    assert guesses.scores.tolist() == pytest.approx(kept)

@@ -38,6 +38,8 @@ class PseudoLabels:
     """Least sum of mask probabilities as a share of the canvas; 5 cells of Cityscapes' 128 x 256 (3.2)."""
     mask_threshold: Unit = 0.5
     """Mask probability above which a pixel is inside (3.2)."""
+    max_overlap: Unit = 1.0
+    """A label goes whose mask has a greater IoU with that of a surer one, of whatever class; 1 keeps all (the papers)."""
 
 
 @config
