@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import torch
 import typer
@@ -95,7 +95,8 @@ def train(out: Path, steps: int) -> Trunk:
     namer = Namer(words.vocabularies)
     optimizer = torch.optim.AdamW([*trunk.parameters(), *namer.parameters()], weight_decay=0.02)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
-    parts, start = {"trunk": trunk, "namer": namer, "optimizer": optimizer, "rate": rate}, 0
+    start = 0
+    parts: dict[str, Any] = {"trunk": trunk, "namer": namer, "optimizer": optimizer, "rate": rate}
     if (out / "last.pt").exists():
         state = torch.load(out / "last.pt", weights_only=True)
         start = state.pop("step")
@@ -106,7 +107,7 @@ def train(out: Path, steps: int) -> Trunk:
     for step, [(batch, _)] in enumerate(loader, start + 1):
         optimizer.zero_grad(set_to_none=True)
         losses = namer.losses(trunk.pyramid(_normalised(batch.images)), words.of(batch))
-        losses.mean().backward()
+        losses.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rate.step()
         if step % LOG_EVERY == 0:
