@@ -34,7 +34,7 @@ class Tiny:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Callable[..., Tiny]:
-    """`tiny(recipe, run, *overrides)`; the teacher of a student's run has random weights."""
+    """`tiny(recipe, run, *overrides)`; what a run builds on has random weights."""
     folder = tmp_path_factory.mktemp("tiny")
     paths: dict[str, Path] = {}
 
@@ -47,7 +47,10 @@ def tiny(tmp_path_factory) -> Callable[..., Tiny]:
         teacher = str(folder / "teacher")
         save_student(build_student(config.student, rows["labeled"].classes, seed=7), teacher, info={})
         context = Context(
-            config=config, classes=rows["labeled"].classes, device=torch.device("cpu"), parents={"teacher": teacher}
+            config=config,
+            classes=rows["labeled"].classes,
+            device=torch.device("cpu"),
+            parents={"teacher": teacher, "labeler": teacher},
         )
         plan = next(one for one in plans(config) if one.name == run)
         return Tiny(config=config, plan=plan, context=context, rows=rows)

@@ -36,6 +36,10 @@ CASES = {
         for labels in ("all", "some", "no")
     },
 }
+UNIMATCH = [*(f"recipe.schedule.{one}" for one in BATCHES), "recipe.ema_half_life=4.0"]
+CASES |= {
+    f"unimatch {which}": ("unimatch", "student", [*UNIMATCH, f"recipe.streams={which}"]) for which in ("v1", "v2")
+}
 BOUNDS = {"student, some labels": 1 << 62, "student, no labels": 0}
 """Keys below which an unlabeled image keeps its labels."""
 CUTS = {"whole": (1, 1), "two pieces": (1, 2), "two workers": (2, 1)}
@@ -124,8 +128,11 @@ def trained(tiny, tmp_path_factory):
     """Where all cases, cut in all ways, have left what they led to."""
     out = tmp_path_factory.mktemp("trained")
     # Rounding decides which of nearly equal points are the most uncertain, by whose differences losses would jump.
-    flat = "student.importance_sample_ratio=0.0"
-    made = {case: tiny(recipe, run, flat, *overrides) for case, (recipe, run, overrides) in CASES.items()}
+    flat = ["student.importance_sample_ratio=0.0"]
+    made = {
+        case: tiny(recipe, run, *(flat if recipe != "unimatch" else []), *overrides)
+        for case, (recipe, run, overrides) in CASES.items()
+    }
     alone = Group(device=torch.device("cpu"))
     for case, one in made.items():
         for cut in ("whole", "two pieces"):
