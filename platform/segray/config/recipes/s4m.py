@@ -39,7 +39,7 @@ class PseudoLabels:
     mask_threshold: Unit = 0.5
     """Mask probability above which a pixel is inside (3.2)."""
     max_overlap: Unit = 1.0
-    """A label goes whose mask has a greater IoU with a surer one's, of whatever class; 1 keeps all, as the papers do."""
+    """A label goes whose mask has a greater IoU with a surer one's, of any class; 1 keeps all, as the papers do."""
 
 
 @config
