@@ -20,6 +20,16 @@ VOLUME = "configs"
 _COMPONENT = "app.kubernetes.io/component"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines, such as a config, as lines."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
 def render(
     submission: Submission,
     *,
@@ -56,7 +66,7 @@ def render(
         for container in template["spec"]["containers"] if image else ():
             container["image"] = image
     _resize(spec["rayClusterSpec"], max_replicas or {})
-    return str(yaml.safe_dump_all([settings, job], sort_keys=False, width=120))
+    return str(yaml.dump_all([settings, job], Dumper=_Dumper, sort_keys=False, width=120))
 
 
 def _template(cluster: str, kind: str) -> dict[str, Any]:
