@@ -3,7 +3,15 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("bench.generator", "bench.labeling", "bench.store", "bench.refinement", "bench.training", "bench.voting")
+BENCHMARKS = (
+    "bench.generator",
+    "bench.labeling",
+    "bench.store",
+    "bench.refinement",
+    "bench.training",
+    "bench.voting",
+    "bench.serving",
+)
 
 
 def main() -> None:

@@ -1,13 +1,20 @@
-"""The demo: draw a world, label it, train on it, look at it. Everything is real; its models ship with segray."""
+"""The demo: draw a world, label it, train on it, serve what was trained. All is real; its models ship with segray."""
 
+import json
 import os
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from segray.config.base import build
 from segray.config.label import LabelConfig, Workers
 from segray.config.sam import MaskGeneration
+from segray.config.serve import ServeConfig
 from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
 from segray.data.rows import labeled_rows
@@ -15,10 +22,12 @@ from segray.data.sources import open_source
 from segray.data.store import Store
 from segray.demo import training
 from segray.demo.coco import write_world
+from segray.demo.world import scene
 from segray.evaluate.recall import average_recall
 from segray.jobs.cluster import connected
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report
+from segray.jobs.serve import serving
 from segray.jobs.train import RunResult, train
 from segray.jobs.train import Show as ShowTraining
 from segray.labels.summary import Summary
@@ -27,6 +36,10 @@ from segray.train.lineage import show_run
 
 SEED = 40_000
 """First scene: none that the shipped models were trained or tuned on."""
+PICTURE_SEED = 49_999
+"""The scene that the endpoint is asked about: none of those before it."""
+SHARE = {"cpus": 0.5}
+"""Of a processor for each copy: three fit on two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +80,17 @@ class Trained:
     """The student's run of each method."""
     report: Path
     """Both side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The endpoint, and what it said of one image."""
+
+    address: str
+    picture: Path
+    """The image that it was asked about."""
+    instances: list[dict[str, Any]]
+    """As `POST /v1/segment` gives them, best first."""
 
 
 def label_world(out: Path, images: int, say: Callable[[str], None], show: Show) -> Labeled:
@@ -122,3 +146,30 @@ def train_world(out: Path, size: Size, say: Callable[[str], None], show: ShowTra
     runs = {name: show_run(one.folder.runs, one.folder.name) for name, one in results.items()}
     compare_report(runs, page, title="Labels alone, and S4M")
     return Trained(results=results, report=page)
+
+
+@contextmanager
+def serve_world(out: Path, trained: Trained, say: Callable[[str], None], *, clicks: bool) -> Iterator[Served]:
+    """Serve the last student that was trained, for the time of the `with`, and ask it about a scene it never saw.
+
+    `clicks` also serves sam-nano, for the page's click mode.
+    """
+    say("serving the student: Ray starts once more, the models load and warm up")
+    student = list(trained.results.values())[-1].folder.student("best")
+    tables = {
+        "job": "serve",
+        "keys": {"kind": "off"},
+        "port": 0,
+        "student": {"uri": student, "batching": {"wait_ms": 0}, "replicas": SHARE},
+        "ingress": SHARE,
+        "clicks": {"sam": {"kind": "original", "model": "nano"}, "replicas": SHARE} if clicks else None,
+    }
+    picture = out / "picture.png"
+    Image.fromarray(scene("b", PICTURE_SEED).image).save(picture)
+    with serving(build(ServeConfig, tables, "demo")) as address:
+        request = urllib.request.Request(
+            f"{address}/v1/segment", picture.read_bytes(), {"Content-Type": "image/png"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        yield Served(address=address, picture=picture, instances=answer["images"][0]["instances"])

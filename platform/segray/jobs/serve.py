@@ -1,19 +1,25 @@
 """The serve job: the endpoint of a config on the connected Ray, or on one of its own, until it is told to stop."""
 
+import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from segray.config.serve import LOOPBACK, Replicas, ServeConfig
+import ray
+from ray import serve
+
+from segray.config.serve import LOOPBACK, KeyFile, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
-
-if TYPE_CHECKING:
-    from segray.serving.deployments import Load
+from segray.models.package import read_card
+from segray.serving.app import application
+from segray.serving.deployments import Load
+from segray.serving.keys import Keyring
+from segray.train.lineage import student_folder
 
 NAME: Final = "segray"
 """The application's name within Ray Serve."""
@@ -22,39 +28,41 @@ FLAGS: Final = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     # How long a copy that stops goes on taking requests, in seconds; on one machine the proxy hears of it at once.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # A machine that is busy starting copies answers late: its proxy is not to be ended for it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
 """What Ray Serve reads from the environment, of a Ray of our own; a cluster's pods have theirs set."""
 
 
 @contextmanager
-def serving(config: ServeConfig, load: "Load | None" = None) -> Iterator[str]:
+def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
     """The endpoint for the time of the `with`, ready to answer; its address.
 
     Requests that are under way at its end are answered. `load` makes the student's model, for benchmarks.
 
     Raises:
+        ConfigError, BackendError, TrainError: the key file or the student is not there, where Ray is our own.
         ClusterError: the port is taken, the machine is too small, or a copy cannot start.
     """
     own = "RAY_ADDRESS" not in os.environ
+    port = config.port
     if own:
+        _look(config)
+        port = _free_port(config)
         os.environ.update(FLAGS)
-    port = _free_port(config) if own else config.port
     with connected():
-        # Ray Serve reads the environment when it is imported.
-        from ray import serve
-
-        from segray.serving.app import application
-
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if own:
-            _require_room(config)
+            require_room(config, ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray types half of itself
         serve.start(http_options={"host": config.host, "port": port, "request_timeout_s": config.limits.timeout_s + 5})
         try:
-            serve.run(application(config, load), name=NAME)
+            _run(config, load)
             yield f"http://{_shown(config.host)}:{port}"
         finally:
             serve.delete(NAME)
             if own:
-                serve.shutdown()  # type: ignore[no-untyped-call]  # Ray types half of itself
+                serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def wait_for_end() -> None:
@@ -64,6 +72,20 @@ def wait_for_end() -> None:
     told.wait()
     for one, handler in before.items():
         signal.signal(one, handler)
+
+
+def _look(config: ServeConfig) -> None:
+    """See that what copies would fail for again and again is there."""
+    read_card(student_folder(config.student.uri))
+    if isinstance(config.keys, KeyFile):
+        Keyring(config.keys.path)
+
+
+def _run(config: ServeConfig, load: Load | None) -> None:
+    try:
+        serve.run(application(config, load), name=NAME)
+    except RuntimeError as error:
+        raise ClusterError(f"the endpoint cannot start: {str(error).strip()}") from error
 
 
 def _free_port(config: ServeConfig) -> int:
@@ -80,14 +102,15 @@ def _free_port(config: ServeConfig) -> int:
         return int(one.getsockname()[1])
 
 
-def _require_room(config: ServeConfig) -> None:
-    """See that a Ray of our own, which cannot grow, has room for the least copies: they would wait for ever."""
-    import ray
+def require_room(config: ServeConfig, there: Mapping[str, float]) -> None:
+    """See that the least number of copies fits a Ray that cannot grow: they would wait for ever.
 
+    Raises:
+        ClusterError: they do not; `there` are its resources by Ray's names.
+    """
     parts = {"student": config.student.replicas, "ingress": config.ingress}
     if config.clicks is not None:
         parts["clicks"] = config.clicks.replicas
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for what, resource in (("cpus", "CPU"), ("gpus", "GPU")):
         needed = {name: _share(replicas, what) for name, replicas in parts.items()}
         if sum(needed.values()) > there.get(resource, 0):

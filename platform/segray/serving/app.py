@@ -21,6 +21,8 @@ from segray.serving.student import ServedStudent
 SAME_COPY: Final = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
 SURGE_PERCENT: Final = 25
 """Copies that a rolling restart starts before it stops as many: at least one."""
+STARTS: Final = 3
+"""Of a copy, before it is given up: what fails is mostly a student that is not there."""
 GRACE_S: Final = 5.0
 """Beyond a request's time limit, before a copy that stops is ended whatever it does."""
 
@@ -111,6 +113,7 @@ def _deployment(
         max_ongoing_requests=max_ongoing,
         max_queued_requests=limits.max_queued,
         max_surge_percent=SURGE_PERCENT,
+        max_constructor_retry_count=STARTS,
         graceful_shutdown_timeout_s=limits.timeout_s + GRACE_S,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         **settings,

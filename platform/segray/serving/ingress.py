@@ -5,11 +5,17 @@ Knows Ray Serve's handles and errors. What is said in HTTP is `serving.http`.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
 from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
@@ -69,7 +75,9 @@ class HandleBackend:
             return [await _told(one) for one in responses]
         except BaseException:
             for one in responses:
-                one.cancel()
+                # Ray raises here once more what it refused a call for.
+                with suppress(RayServeException):
+                    one.cancel()  # type: ignore[no-untyped-call]
             raise
 
 
