@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import segray
 from segray.config.sam import OriginalSam
-from segray.config.serve import ClickServing, KeyFile, NoKeys, ServeConfig, StudentServing
+from segray.config.serve import ClickServing, KeyFile, Limits, NoKeys, ServeConfig, StudentServing
 from segray.masks.instances import Instances
 from segray.serving import keys
 from segray.serving.backend import BusyError
@@ -123,6 +123,7 @@ def config() -> ServeConfig:
         keys=NoKeys(kind="off"),
         student=StudentServing(uri=str(STUDENT), device="cpu"),
         clicks=ClickServing(sam=OriginalSam(device="cpu")),
+        limits=Limits(timeout_s=120),
     )
 
 

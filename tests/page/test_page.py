@@ -238,7 +238,7 @@ def test_masks_of_a_picture_that_browsers_cannot_show_stand_alone(page: Any, pic
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"these are words, no picture", "is no kind of image that is read"), (b"", "holds no bytes")],
+    [(b"these are words", "This file is no kind of image that is read"), (b"", "This file holds no bytes")],
 )
 def test_a_file_that_is_no_picture_is_refused_in_words(page: Any, tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "words.jpg").write_bytes(content)

@@ -82,10 +82,10 @@ async function refusal(answer) {
   return new Problem(answer.status, words, wait);
 }
 
-/** A problem's details; those of an image begin "This picture". */
+/** A problem's details; those of an image begin "This file". */
 function inWords({ detail, errors = [] }) {
   const flaws = errors.map((flaw) =>
-    /^images?\b/.test(flaw.where) ? `This picture ${flaw.detail}` : flaw.detail,
+    /^images?\b/.test(flaw.where) ? `This file ${flaw.detail}` : flaw.detail,
   );
   return sentence(flaws.length ? flaws.join("; ") : detail);
 }

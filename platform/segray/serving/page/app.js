@@ -35,7 +35,7 @@ const stage = new Stage($("#stage"), {
   key: (event) => (shown.mode === "mark" ? marking.key(event) : walk(event)),
 });
 const list = new InstanceList($("#instances"), { focus: (instance) => highlight(instance), toggle, remove: forget });
-const marking = new Marking($("#marking"), api, stage, { keep, fail, say, classes: () => shown.classes });
+const marking = new Marking($("#marking"), api, stage, { keep, fail, say: sayWell, classes: () => shown.classes });
 
 // --- What is shown ---
 
@@ -153,7 +153,7 @@ function keep(instance) {
   shown.hidden.delete(instance.name);
   shown.current.instances.unshift(instance);
   renderMasks();
-  say(`Kept as ${instance.name}`);
+  sayWell(`Kept as ${instance.name}`);
 }
 
 function forget(instance) {
@@ -263,6 +263,12 @@ function notify(text) {
   $("#notice").hidden = !text;
   $("#notice span").textContent = text;
   if (text) say(text);
+}
+
+/** Something went well after all: what went wrong before is past. */
+function sayWell(text) {
+  notify("");
+  say(text);
 }
 
 function fail(error) {
