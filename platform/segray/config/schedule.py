@@ -1,6 +1,7 @@
 """One run of training: how long, how fast, on how much at once, and how a teacher follows."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -24,7 +25,7 @@ class Ema:
 
 @config
 class Schedule:
-    """Steps, batches and the optimizer (AdamW); defaults of methods.md section 2 where the papers say."""
+    """Steps, batches and the optimizer, AdamW here; defaults of methods.md section 2 where the papers say."""
 
     steps: Count = 90_000
     """Updates (Cityscapes; COCO up to 368,750)."""
@@ -39,7 +40,7 @@ class Schedule:
     backbone_factor: Amount = 0.1
     """The backbone's rate as a share of it."""
     weight_decay: Amount = 0.05
-    """AdamW's; none on norms, biases and embeddings."""
+    """The optimizer's; none on norms, biases and embeddings."""
     clip_norm: Positive = 0.01
     """L2 norm to which the gradient of the whole student is clipped."""
     warmup: Unit = 0.0
@@ -48,3 +49,23 @@ class Schedule:
     """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
     amp: Literal["bfloat16", "off"] = "bfloat16"
     """Autocast type of the student on CUDA; CPUs compute in float32."""
+
+
+@config
+class SgdSchedule(Schedule):
+    """The same with SGD: what a schedule is that gives a momentum."""
+
+    momentum: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    """Of the gradient; UniMatch V1 0.9 (methods.md 5.4)."""
+
+
+def _optimizer(given: Any) -> str:
+    names = given if isinstance(given, Mapping) else vars(given)
+    return "sgd" if "momentum" in names else "adamw"
+
+
+AnySchedule = Annotated[
+    Annotated[Schedule, pydantic.Tag("adamw")] | Annotated[SgdSchedule, pydantic.Tag("sgd")],
+    pydantic.Discriminator(_optimizer),
+]
+"""With a momentum SGD, else AdamW."""

@@ -1,9 +1,9 @@
-"""AdamW with the papers' groups, and the rate at each step (methods.md section 2)."""
+"""AdamW or SGD with the papers' groups, and the rate at each step (methods.md section 2)."""
 
 import torch
 from torch import nn
 
-from segray.config.schedule import Schedule
+from segray.config.schedule import Schedule, SgdSchedule
 from segray.models.student import Student
 
 POLY_POWER = 0.9
@@ -12,8 +12,11 @@ STEP_DROPS = (327_778 / 368_750, 355_092 / 368_750)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
-def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.AdamW:
-    """AdamW over what of the student is trained; each group's `factor` is its share of the learning rate."""
+def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW, or SGD where the schedule gives a momentum, over what of the student is trained.
+
+    Each group's `factor` is its share of the learning rate.
+    """
     backbone = {id(parameter) for parameter in student.backbone_parameters()}
     plain = _not_decayed(student)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -22,13 +25,13 @@ def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.AdamW:
             factor = schedule.backbone_factor if id(parameter) in backbone else 1.0
             decay = 0.0 if id(parameter) in plain else schedule.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": decay, "factor": factor}
-            for (factor, decay), parameters in groups.items()
-        ],
-        lr=schedule.learning_rate,
-    )
+    given = [
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (factor, decay), parameters in groups.items()
+    ]
+    if isinstance(schedule, SgdSchedule):
+        return torch.optim.SGD(given, lr=schedule.learning_rate, momentum=schedule.momentum)
+    return torch.optim.AdamW(given, lr=schedule.learning_rate)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> float:

@@ -44,7 +44,7 @@ def tiny(tmp_path_factory) -> Callable[..., Tiny]:
             paths[recipe] = write_training(folder / recipe, recipe)
         config = load_as(TrainConfig, paths[recipe], overrides)
         rows = {role: one.rows for role, one in prepare_rows(config).items()}
-        teacher = str(folder / "teacher")
+        teacher = str(folder / recipe / "teacher")
         save_student(build_student(config.student, rows["labeled"].classes, seed=7), teacher, info={})
         context = Context(
             config=config,

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from segray.config.schedule import Schedule
+from segray.config.base import build, fingerprint, plain
+from segray.config.schedule import AnySchedule, Schedule
 from segray.config.students import HfBackbone, Mask2Former, NanoBackbone
 from segray.models.build import build_student
 from segray.train.optimizer import build_optimizer, rate_factor, set_rate
@@ -37,6 +38,16 @@ def test_every_trained_parameter_is_in_one_group(student):
     listed = [id(one) for group in optimizer.param_groups for one in group["params"]]
     assert len(listed) == len(set(listed))
     assert set(listed) == {id(one) for one in student.parameters() if one.requires_grad}
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_a_momentum_makes_it_sgd(student, momentum):
+    given = {"steps": 10, "learning_rate": 0.5} | ({"momentum": momentum} if momentum else {})
+    schedule = build(AnySchedule, given, "schedule")
+    optimizer = build_optimizer(student, schedule)
+    assert isinstance(optimizer, torch.optim.SGD if momentum else torch.optim.AdamW)
+    assert optimizer.defaults.get("momentum") == momentum
+    assert fingerprint(plain(Schedule(steps=10, learning_rate=0.5))) == fingerprint(plain(schedule)) or momentum
 
 
 def test_norms_biases_and_embeddings_do_not_decay(student):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from segray.config.base import config
-from segray.config.schedule import Schedule
+from segray.config.schedule import AnySchedule, Schedule
 
 
 @config
@@ -11,5 +11,5 @@ class Supervised:
     """The student on labels alone: the baseline of every table."""
 
     kind: Literal["supervised"] = "supervised"
-    schedule: Schedule = Schedule()
+    schedule: AnySchedule = Schedule()
     """Its only run."""

@@ -6,7 +6,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Unit
-from segray.config.schedule import Schedule
+from segray.config.schedule import AnySchedule, Schedule
 from segray.config.sources import Uri
 from segray.config.views import StrongView
 
@@ -62,7 +62,7 @@ class UniMatch:
     """
 
     kind: Literal["unimatch"] = "unimatch"
-    schedule: Schedule = Schedule()
+    schedule: AnySchedule = Schedule()
     """Of its run; with relabeling of each of the two."""
     streams: Literal["fixmatch", "v1", "v2"] = "v1"
     """What the student sees of an unlabeled image. fixmatch: one strong view. v1: two, and the weak one with dropout on
