@@ -72,6 +72,11 @@ uri = "images"
         (["workers.count=8"], "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4"),
         (["workers.count=4", "workers.min_count=2"], "shared by 3 workers"),
         (["recipe.student.schedule.accumulate=5"], "recipe.student.schedule.labeled_batch: 16 images cannot"),
+        (["student.kind=fpn"], "recipe s4m with student fpn: s4m trains mask2former"),
+        (["view.canvas_hw=[64, 100]"], "view.canvas_hw [64, 100]: a mask2former needs multiples of 32"),
+        (["recipe={kind='unimatch'}"], "recipe unimatch with student mask2former"),
+        (["recipe={kind='unimatch'}", "student.kind=dpt"], "a dpt needs multiples of 14"),
+        (["recipe={kind='unimatch'}", "student.kind=dpt", "view.canvas_hw=[126, 70]"], ""),
         (["data.unlabeled=none"], "recipe.student learns from unlabeled images: give data.unlabeled"),
     ],
 )
