@@ -9,7 +9,6 @@ is the shipped one, or a stand-in that sleeps as a device would and always answe
 import argparse
 import io
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -26,8 +25,7 @@ from segray.config.base import build
 from segray.config.serve import ServeConfig, StudentServing
 from segray.data.images import decode
 from segray.demo.world import scene
-from segray.jobs.cluster import connected
-from segray.jobs.serve import FLAGS, NAME, serving
+from segray.jobs.serve import NAME, serving
 from segray.masks.instances import Instances
 from segray.serving import answers
 from segray.serving.app import application
@@ -256,9 +254,7 @@ def main() -> None:
     }
     parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts))
     given = parser.parse_args()
-    os.environ.update(FLAGS)
-    with connected():
-        figures = {name: parts[name](3.0 if given.quick else 20.0) for name in given.only}
+    figures = {name: parts[name](3.0 if given.quick else 20.0) for name in given.only}
     print(markdown(figures))
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1))

@@ -275,23 +275,24 @@ def test_a_rolling_restart_under_load_fails_no_request(endpoint, deploy, student
     before = {name: copies(name) for name in ("Ingress", "Student", "Clicks")}
     with crowd(endpoint) as asking:
         # Other arguments of the application: every copy is started anew.
-        deploy(students["first"], limits={"max_queued": 2})
+        deploy(students["first"], limits={"max_queued": 4, "max_images": 4})
         wait_for(lambda: not any(names & copies(name) for name, names in before.items()))
     assert set(asking.statuses) == {200}
 
 
 def test_a_full_queue_answers_429_and_when_to_come_again(endpoint):
-    """After the restart before: two images may wait, the two copies hold 16 each."""
-    with ThreadPoolExecutor(8) as pool:
-        responses = list(pool.map(lambda _: flood(endpoint), range(8)))
+    """After the restart before: four images may wait, the two copies hold 16 each."""
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(lambda _: several(endpoint, 4), range(16)))
     assert {one.status_code for one in responses} == {200, 429}
     refused = next(one for one in responses if one.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
     assert refused.headers["content-type"] == "application/problem+json"
+    assert several(endpoint, 4).status_code == 200
 
 
-def flood(endpoint: httpx.Client) -> httpx.Response:
-    files = [("images", (str(index), picture(), "image/png")) for index in range(16)]
+def several(endpoint: httpx.Client, images: int) -> httpx.Response:
+    files = [("images", (str(index), picture(), "image/png")) for index in range(images)]
     return endpoint.post("/v1/segment", files=files)
 
 

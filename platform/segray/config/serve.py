@@ -126,6 +126,11 @@ class Limits:
                 f"max_megapixels {self.max_megapixels:g} is above max_held_megapixels {self.max_held_megapixels:g}: an"
                 " image of that size could never be held"
             )
+        if self.max_images > self.max_queued:
+            raise ValueError(
+                f"max_images {self.max_images} is above max_queued {self.max_queued}: a request of so many would be"
+                " refused even by idle copies"
+            )
         return self
 
 

@@ -45,7 +45,7 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
         ConfigError, BackendError, TrainError: the key file or the student is not there, where Ray is our own.
         ClusterError: the port is taken, the machine is too small, or a copy cannot start.
     """
-    own = "RAY_ADDRESS" not in os.environ
+    own = "RAY_ADDRESS" not in os.environ and not ray.is_initialized()
     port = config.port
     if own:
         _look(config)
@@ -60,9 +60,8 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
             _run(config, load)
             yield f"http://{_shown(config.host)}:{port}"
         finally:
+            # Copies end what they began; of a Ray of our own the rest ends with it.
             serve.delete(NAME)
-            if own:
-                serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def wait_for_end() -> None:

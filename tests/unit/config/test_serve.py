@@ -15,6 +15,7 @@ TABLES = {"job": "serve", "keys": {"kind": "off"}, "student": {"uri": "x"}}
         ({"student": {"uri": "x", "target_ongoing": 17.0}}, "target_ongoing 17 is above max_ongoing 16"),
         ({"student": {"uri": "x", "dtype": "float16", "device": "cpu"}}, "dtype 'float16' needs CUDA"),
         ({"ingress": {"least": 2}}, "least 2 is above most 1"),
+        ({"limits": {"max_queued": 8}}, "max_images 16 is above max_queued 8"),
         ({"limits": {"max_held_megapixels": 40.0}}, "max_megapixels 50 is above max_held_megapixels 40"),
         ({"keys": {"kind": "none"}}, "keys.kind"),
         ({"keys": {"kind": "file"}}, "keys.path: missing"),

@@ -82,8 +82,8 @@ def test_copies_scale_as_the_config_says():
 
 
 def test_queues_are_bounded_and_the_student_is_user_config():
-    found = deployments(limits={"max_queued": 9}, ingress_max_ongoing=11)
-    assert {one.max_queued_requests for one in found.values()} == {9}
+    found = deployments(limits={"max_queued": 29}, ingress_max_ongoing=11)
+    assert {one.max_queued_requests for one in found.values()} == {29}
     assert found["Ingress"].max_ongoing_requests == 11
     assert found["Student"].user_config == {"student": "somewhere"}
 

@@ -34,7 +34,7 @@ def serve_config(**changes):
 
 @pytest.fixture(scope="module")
 def config():
-    return serve_config(limits={"max_queued": 2})
+    return serve_config(limits={"max_queued": 2, "max_images": 2})
 
 
 @pytest.fixture(scope="module")
