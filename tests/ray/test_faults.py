@@ -123,7 +123,7 @@ def test_an_image_that_ends_its_process_each_time_is_refused_and_no_other(folder
     assert found == {image: said for image, said in labels.items() if image != "00007.png"}
 
 
-def test_labeling_waits_for_a_store_that_is_down_for_a_while(s3, bucket, folder, start_driver, labels):
+def test_labeling_waits_for_a_store_that_is_down_for_a_while(s3, bucket, folder, start_driver, labels, record_property):
     for path in folder.iterdir():
         files.write_bytes_atomic(bucket(f"images/{path.name}"), path.read_bytes())
     s3.omen, s3.refused = ".parquet", 0
@@ -131,10 +131,13 @@ def test_labeling_waits_for_a_store_that_is_down_for_a_while(s3, bucket, folder,
     begun = driver.next()
     assert driver.rest()[-1] == {"done": True}
     assert s3.refused > 0
+    record_property("requests answered 503", s3.refused)
     assert content(begun["store"]) == labels
 
 
-def test_labeling_onto_a_full_disk_stops_and_goes_on_with_space(small_disk, folder, start_driver, labels):
+def test_labeling_onto_a_full_disk_stops_and_goes_on_with_space(
+    small_disk, folder, start_driver, labels, record_property
+):
     driver = start_driver(folder, small_disk, 0.1)
     begun = driver.next()
     driver.next()
@@ -146,6 +149,7 @@ def test_labeling_onto_a_full_disk_stops_and_goes_on_with_space(small_disk, fold
     again = driver.next()
     assert driver.rest()[-1] == {"done": True}
     assert 0 < again["known"] < IMAGES
+    record_property("images kept", again["known"])
     assert content(begun["store"]) == labels
 
 
@@ -215,14 +219,17 @@ def undisturbed(train, tmp_path_factory):
     return losses(runs)
 
 
-def test_training_waits_for_a_store_that_is_down_for_a_while(s3, bucket, train, undisturbed):
+def test_training_waits_for_a_store_that_is_down_for_a_while(s3, bucket, train, undisturbed, record_property):
     s3.omen, s3.refused = "optimizer.pt", 0
     finish(train(bucket("runs"), 0))
     assert s3.refused > 0
+    record_property("requests answered 503", s3.refused)
     assert losses(bucket("runs")) == undisturbed
 
 
-def test_training_onto_a_full_disk_stops_in_words_and_goes_on_with_space(small_disk, train, undisturbed):
+def test_training_onto_a_full_disk_stops_in_words_and_goes_on_with_space(
+    small_disk, train, undisturbed, record_property
+):
     process = train(small_disk, 0)
     wait_for(small_disk, process, INTERVAL + 1)
     filler = fill(small_disk)
@@ -234,6 +241,7 @@ def test_training_onto_a_full_disk_stops_in_words_and_goes_on_with_space(small_d
     stopped, done = time.time(), len(lines(small_disk))
     finish(train(small_disk, 0))
     assert losses(small_disk) == undisturbed
+    record_property("steps done again", redone(small_disk, stopped, done))
     assert redone(small_disk, stopped, done) <= INTERVAL
 
 
@@ -242,7 +250,9 @@ def redone(runs, since, done):
     return sum(line["time"] > since for line in lines(runs)[:done])
 
 
-def test_a_lost_node_costs_training_at_most_the_steps_since_a_checkpoint(cluster, train, undisturbed, tmp_path):
+def test_a_lost_node_costs_training_at_most_the_steps_since_a_checkpoint(
+    cluster, train, undisturbed, tmp_path, record_property
+):
     # Wide enough for a training worker, as no other node is: one on each, and the third for the lost one.
     nodes = [cluster.add_node(num_cpus=3, object_store_memory=100 * 2**20) for _ in range(3)]
     one_thread = ["workers.cpus=3", "workers.torch_threads=1", "workers.max_failures=2"]
@@ -253,6 +263,7 @@ def test_a_lost_node_costs_training_at_most_the_steps_since_a_checkpoint(cluster
     cluster.remove_node(doomed, allow_graceful=False)
     finish(process)
     assert losses(tmp_path) == {step: pytest.approx(loss, rel=1e-4) for step, loss in undisturbed.items()}
+    record_property("steps done again", redone(tmp_path, lost, done))
     assert 0 < redone(tmp_path, lost, done) <= INTERVAL
     for node in nodes:
         if node is not doomed:
