@@ -40,6 +40,7 @@ from segray.serving.student import ServedStudent
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300
+LIMITS = {"timeout_s": PATIENCE_S}
 SCENE = scene("b", 3, size=96).image
 
 
@@ -106,6 +107,7 @@ def deploy(address, students, key, tmp_path_factory) -> Deploy:  # noqa: ARG001 
         config = {
             "job": "serve",
             "keys": {"kind": "file", "path": str(file)},
+            "limits": LIMITS,
             "student": {"uri": students["first"], "replicas": {"least": 2, "most": 2, "cpus": 0.5}},
             "clicks": {"sam": {"kind": "original", "model": "nano"}, "replicas": {"cpus": 0.5}},
         }
@@ -275,7 +277,7 @@ def test_a_rolling_restart_under_load_fails_no_request(endpoint, deploy, student
     before = {name: copies(name) for name in ("Ingress", "Student", "Clicks")}
     with crowd(endpoint) as asking:
         # Other arguments of the application: every copy is started anew.
-        deploy(students["first"], limits={"max_queued": 4, "max_images": 4})
+        deploy(students["first"], limits=LIMITS | {"max_queued": 4, "max_images": 4})
         wait_for(lambda: not any(names & copies(name) for name, names in before.items()))
     assert set(asking.statuses) == {200}
 
@@ -298,10 +300,10 @@ def several(endpoint: httpx.Client, images: int) -> httpx.Response:
 
 @pytest.mark.slow
 def test_the_command_serves_until_it_is_told_to_stop_and_ends_what_it_began(tmp_path):
-    log = tmp_path / "log"
+    log, overrides = tmp_path / "log", ["port=0", "clicks=none", f"limits.timeout_s={PATIENCE_S}"]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "segray.cli", "serve", "configs/serve/nano.toml", "port=0", "clicks=none"],
+            [sys.executable, "-m", "segray.cli", "serve", "configs/serve/nano.toml", *overrides],
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=out,
@@ -310,10 +312,13 @@ def test_the_command_serves_until_it_is_told_to_stop_and_ends_what_it_began(tmp_
         )
     try:
         wait_for(lambda: "endpoint:" in log.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
         url = log.read_text().split("endpoint: ")[1].split()[0]
-        files = [("images", (str(index), picture(), "image/png")) for index in range(16)]
-        with ThreadPoolExecutor(1) as pool:
-            under_way = pool.submit(lambda: httpx.post(url, files=files, timeout=PATIENCE_S))
+        with (
+            httpx.Client(base_url=url.removesuffix("/v1/segment"), timeout=PATIENCE_S) as client,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            under_way = pool.submit(several, client, 8)
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert under_way.result().status_code == 200
