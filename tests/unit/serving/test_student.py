@@ -37,7 +37,7 @@ def packages(tmp_path_factory) -> dict[str, str]:
     made = {
         "first": package(folder / "first"),
         "second": package(folder / "second", 0.5),
-        "other-classes": package(folder / "other-classes", classes=tuple("abcdefg")),
+        "other-classes": package(folder / "other-classes", classes=tuple("abcdefghijkl")),
         "not-a-number": package(folder / "not-a-number", float("nan")),
         "infinite": package(folder / "infinite", float("inf")),
         "torn": package(folder / "torn"),
