@@ -15,7 +15,7 @@ from k8s.check.quantities import quantity
 from k8s.check.serve_config import deploy_schema
 from segray.config.jobs import Job, load
 from segray.config.label import LabelConfig
-from segray.config.serve import KeyFile, Replicas, ServeConfig
+from segray.config.serve import KeyFile, ServeConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 from segray.jobs.serve import FLAGS
@@ -160,9 +160,9 @@ def _pools(job: Job) -> list[Pool]:
         case TrainConfig():
             return [Pool(called="workers", count=job.workers.count, cpus=job.workers.cpus, gpus=job.workers.gpus)]
         case ServeConfig():
-            deployed: dict[str, Replicas] = {"student": job.student.replicas, "ingress": job.ingress}
-            deployed |= {"clicks": job.clicks.replicas} if job.clicks else {}
-            return [Pool(called=key, count=each.most, cpus=each.cpus, gpus=each.gpus) for key, each in deployed.items()]
+            return [
+                Pool(called=key, count=each.most, cpus=each.cpus, gpus=each.gpus) for key, each in job.copies.items()
+            ]
         case _:
             return []
 

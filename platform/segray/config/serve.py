@@ -170,10 +170,11 @@ class ServeConfig:
     """What answers `POST /v1/segment`."""
     clicks: ClickServing | None = None
     """What answers `POST /v1/masks`; none: nothing does."""
-    ingress: Replicas = Replicas()
-    """Copies that decode, check and encode."""
+    ingress: Replicas | None = Replicas()
+    """Copies that decode, check and encode, on processors of their own; none: each copy of the student does it itself,
+    which is quicker where one machine does all."""
     ingress_max_ongoing: Positive = 64
-    """Requests that a copy of the ingress holds."""
+    """Requests that a copy holds which speaks HTTP."""
     limits: Limits = Limits()
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is the network. Inside a RayService the cluster's own setting counts."""
@@ -181,6 +182,13 @@ class ServeConfig:
     """As for host."""
     page: bool = True
     """Whether the page at / is served."""
+
+    @property
+    def copies(self) -> dict[str, Replicas]:
+        """What runs, by the name of its table."""
+        clicks = None if self.clicks is None else self.clicks.replicas
+        asked = {"student": self.student.replicas, "ingress": self.ingress, "clicks": clicks}
+        return {name: one for name, one in asked.items() if one is not None}
 
     @pydantic.model_validator(mode="after")
     def _guarded(self) -> "ServeConfig":

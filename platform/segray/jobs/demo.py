@@ -38,8 +38,6 @@ SEED = 40_000
 """First scene: none that the shipped models were trained or tuned on."""
 PICTURE_SEED = 49_999
 """The scene that the endpoint is asked about: none of those before it."""
-SHARE = {"cpus": 0.5}
-"""Of a processor for each copy: three fit on two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +158,9 @@ def serve_world(out: Path, trained: Trained, say: Callable[[str], None], *, clic
         "job": "serve",
         "keys": {"kind": "off"},
         "port": 0,
-        "student": {"uri": student, "batching": {"wait_ms": 0}, "replicas": SHARE},
-        "ingress": SHARE,
-        "clicks": {"sam": {"kind": "original", "model": "nano"}, "replicas": SHARE} if clicks else None,
+        "student": {"uri": student, "batching": {"wait_ms": 0}},
+        "ingress": None,
+        "clicks": {"sam": {"kind": "original", "model": "nano"}} if clicks else None,
     }
     picture = out / "picture.png"
     Image.fromarray(scene("b", PICTURE_SEED).image).save(picture)

@@ -34,6 +34,9 @@ FLAGS: Final = {
 }
 """What Ray Serve reads from the environment, of a Ray of our own; a cluster's pods have theirs set."""
 
+PORTS: Final = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
+"""HAProxy's own counters, which all who reach this machine can read; any ports, so that endpoints go side by side."""
+
 
 @contextmanager
 def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
@@ -49,8 +52,8 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
     port = config.port
     if own:
         _look(config)
-        port = _free_port(config)
-        os.environ.update(FLAGS)
+        port = _free_port(config.host, config.port)
+        os.environ.update(FLAGS | {name: str(_free_port("", 0)) for name in PORTS})
     with connected():
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if own:
@@ -87,16 +90,16 @@ def _run(config: ServeConfig, load: Load | None) -> None:
         raise ClusterError(f"the endpoint cannot start: {str(error).strip()}") from error
 
 
-def _free_port(config: ServeConfig) -> int:
-    """The config's port, or where that is 0, any that is free."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+def _free_port(host: str, port: int) -> int:
+    """The port, or where that is 0, any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((config.host, config.port))
+            one.bind((host, port))
         except OSError as error:
             raise ClusterError(
-                f"cannot listen on {config.host}:{config.port} ({error.strerror}): end what does, or give another port"
+                f"cannot listen on {host}:{port} ({error.strerror}): end what does, or give another port"
             ) from error
         return int(one.getsockname()[1])
 
@@ -107,16 +110,13 @@ def require_room(config: ServeConfig, there: Mapping[str, float]) -> None:
     Raises:
         ClusterError: they do not; `there` are its resources by Ray's names.
     """
-    parts = {"student": config.student.replicas, "ingress": config.ingress}
-    if config.clicks is not None:
-        parts["clicks"] = config.clicks.replicas
     for what, resource in (("cpus", "CPU"), ("gpus", "GPU")):
-        needed = {name: _share(replicas, what) for name, replicas in parts.items()}
+        needed = {name: _share(replicas, what) for name, replicas in config.copies.items()}
         if sum(needed.values()) > there.get(resource, 0):
             asked = ", ".join(f"{name} {number:g}" for name, number in needed.items() if number)
             raise ClusterError(
                 f"the copies need {sum(needed.values()):g} {resource}s ({asked}), this machine has"
-                f" {there.get(resource, 0):g}: lower student.replicas.{what}, ingress.{what} or clicks.replicas.{what}"
+                f" {there.get(resource, 0):g}: lower their {what}"
             )
 
 

@@ -41,7 +41,7 @@ class Api:
     def __init__(self, backend: Backend, config: ServeConfig, observers: Sequence[Observer]) -> None:
         self._backend = backend
         self._limits = config.limits
-        self._workers = Workers(max(1, round(config.ingress.cpus)))
+        self._workers = Workers(max(1, round((config.ingress or config.student.replicas).cpus)))
         self._darkroom = Darkroom(config.limits, self._workers)
         self._observers = observers
 

@@ -15,7 +15,7 @@ from segray.config import base, jobs
 from segray.config.serve import Limits, Replicas, ServeConfig
 from segray.errors import ConfigError
 from segray.serving.deployments import ClicksCopy, Load, StudentCopy
-from segray.serving.ingress import RETRY_AFTER_S, Ingress
+from segray.serving.ingress import RETRY_AFTER_S, Ingress, StudentIngress
 from segray.serving.student import ServedStudent
 
 SAME_COPY: Final = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"
@@ -57,15 +57,7 @@ def load_config(args: Mapping[str, Any]) -> ServeConfig:
 def application(config: ServeConfig, load: Load | None = None) -> Application:
     """The deployments, bound to each other; `load` makes the student's model, `ServedStudent` if none is given."""
     home = str(Path.cwd())
-    student = _deployment(
-        StudentCopy,
-        "Student",
-        config.student.replicas,
-        config.limits,
-        max_ongoing=config.student.max_ongoing,
-        target_ongoing=config.student.target_ongoing,
-        user_config={"student": config.student.uri},
-    ).bind(config.student, home, load or ServedStudent)
+    load = load or ServedStudent
     clicks = config.clicks and _deployment(
         ClicksCopy,
         "Clicks",
@@ -74,15 +66,32 @@ def application(config: ServeConfig, load: Load | None = None) -> Application:
         max_ongoing=config.clicks.max_ongoing,
         request_router_config={"request_router_class": SAME_COPY},
     ).bind(config.clicks, home)
-    ingress = _deployment(
-        serve.ingress()(Ingress),
-        "Ingress",
-        config.ingress,
+    student: dict[str, Any] = {
+        "user_config": {"student": config.student.uri},
+        "target_ongoing": config.student.target_ongoing,
+    }
+    front: dict[str, Any] = {
+        "max_ongoing": config.ingress_max_ongoing,
+        "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
+    }
+    bound: Application
+    if config.ingress is None:
+        both = _deployment(
+            serve.ingress()(StudentIngress), "Student", config.student.replicas, config.limits, **front, **student
+        )
+        bound = both.bind(config, home, load, clicks)
+        return bound
+    held = _deployment(
+        StudentCopy,
+        "Student",
+        config.student.replicas,
         config.limits,
-        max_ongoing=config.ingress_max_ongoing,
-        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
+        max_ongoing=config.student.max_ongoing,
+        **student,
+    ).bind(config.student, home, load)
+    bound = _deployment(serve.ingress()(Ingress), "Ingress", config.ingress, config.limits, **front).bind(
+        config, home, held, clicks
     )
-    bound: Application = ingress.bind(config, home, student, clicks)
     return bound
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import torch
+from ray.util.metrics import Counter
 
 from segray.config.base import build, config
 from segray.config.serve import ClickServing, StudentServing
@@ -77,6 +78,7 @@ class StudentCopy:
         self._loader = ThreadPoolExecutor(1, "loader", torch.set_num_threads, (settings.torch_threads,))
         self._model: Model | None = None
         self._refused = ""
+        self._refusals = Counter("segray_students_refused", "Students that were asked for and not taken.")
         self._change = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
         batching = settings.batching
@@ -100,7 +102,7 @@ class StudentCopy:
             self._changes.add(change)
             change.add_done_callback(self._changes.discard)
 
-    async def __call__(self, image: Pixels) -> Answer:
+    async def segment(self, image: Pixels) -> Answer:
         """All instances of one image; images of many requests share a batch."""
         return await self._batches(image)
 
@@ -131,6 +133,7 @@ class StudentCopy:
 
     def _refuse(self, uri: str, error: RefusedError) -> None:
         self._refused = str(error)
+        self._refusals.inc()
         _LOG.error("student %s is refused, another one serves: %s", uri, error)
 
     async def _in_loader(self, work: Callable[[], T]) -> T:
@@ -150,7 +153,7 @@ class ClicksCopy:
         self._threads = ThreadPoolExecutor(threads, "clicks", torch.set_num_threads, (1,))
         self._model = ClickModel(settings)
 
-    async def __call__(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Answer:
+    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Answer:
         """Masks of what was marked on an image."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, self._model.masks, image, image_sha256, clicks)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import (
@@ -19,10 +19,11 @@ from ray.serve.exceptions import (
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
-from segray.config.serve import ServeConfig
+from segray.config.serve import ClickServing, ServeConfig
 from segray.masks.instances import Instances
-from segray.serving.backend import BusyError, Clicks, ModelInfo, Pixels, UnreadyError
-from segray.serving.deployments import Answer, go_home
+from segray.serving import backend
+from segray.serving.backend import BusyError, ModelInfo, Pixels, UnreadyError
+from segray.serving.deployments import Answer, Load, StudentCopy, go_home
 from segray.serving.http import create_app
 from segray.serving.metrics import INSTANCES, MEGAPIXELS, SHARES, Observation
 
@@ -32,45 +33,30 @@ RETRY_AFTER_S: Final = 1.0
 _ANSWERED: ContextVar[list[ModelInfo] | None] = ContextVar("answered", default=None)
 
 
-class HandleBackend:
-    """A `Backend` whose models are other deployments."""
+class Student(Protocol):
+    """The student, wherever it is."""
 
-    def __init__(self, student: DeploymentHandle[Any], clicks: DeploymentHandle[Any] | None) -> None:
-        self._student = student
-        self._clicks = clicks
+    async def answers(self, images: Sequence[Pixels]) -> list[Answer]:
+        """One per image; BusyError or UnreadyError where one cannot be had."""
+        ...
 
-    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
-        """See `Backend`. Each image is a call of its own, so that images of different requests share batches.
+    async def info(self) -> ModelInfo:
+        """What answers now."""
+        ...
 
-        One student answers for all: images that an older one has taken while students change are asked about again.
+
+class Elsewhere:
+    """A student in copies of its own."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def answers(self, images: Sequence[Pixels]) -> list[Answer]:
+        """See `Student`. Each image is a call of its own, so that images of different requests share batches.
+
+        Where one cannot be had, nobody works on the others any more.
         """
-        answers = await self._ask(images)
-        while older := _older(answers):
-            for index, answer in zip(older, await self._ask([images[index] for index in older]), strict=True):
-                answers[index] = answer
-        _ANSWERED.set([one.model for one in answers[:1]])
-        return [one.found for one in answers]
-
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Instances:
-        """See `Backend`. Clicks on one image go to one copy, which has its embedding."""
-        if self._clicks is None:
-            raise LookupError("the config has no model for clicks")
-        to_one = self._clicks.options(session_id=image_sha256)
-        answer: Answer = await _told(to_one.remote(image, image_sha256, clicks))
-        _ANSWERED.set([answer.model])
-        return answer.found
-
-    async def models(self) -> list[ModelInfo]:
-        """See `Backend`. Within a request that was answered: who answered it, and no more."""
-        answered = _ANSWERED.get()
-        if answered is not None:
-            return answered
-        handles = [self._student, *([self._clicks] if self._clicks else [])]
-        return list(await asyncio.gather(*(_told(one.info.remote()) for one in handles)))
-
-    async def _ask(self, images: Sequence[Pixels]) -> list[Answer]:
-        """One answer per image; where one cannot be had, nobody works on the others any more."""
-        responses = [self._student.remote(image) for image in images]
+        responses = [self._handle.segment.remote(image) for image in images]
         try:
             return [await _told(one) for one in responses]
         except BaseException:
@@ -80,24 +66,123 @@ class HandleBackend:
                     one.cancel()  # type: ignore[no-untyped-call]
             raise
 
+    async def info(self) -> ModelInfo:
+        """See `Student`."""
+        info: ModelInfo = await _told(self._handle.info.remote())
+        return info
+
+
+class Here:
+    """A student in this very copy, of which no more than `most` images are asked at a time."""
+
+    def __init__(self, copy: StudentCopy, most: int) -> None:
+        self._copy = copy
+        self._most = most
+        self._asked = 0
+
+    async def answers(self, images: Sequence[Pixels]) -> list[Answer]:
+        """See `Student`."""
+        if self._asked + len(images) > self._most:
+            raise BusyError(RETRY_AFTER_S)
+        self._asked += len(images)
+        try:
+            return list(await asyncio.gather(*(self._copy.segment(one) for one in images)))
+        finally:
+            self._asked -= len(images)
+
+    async def info(self) -> ModelInfo:
+        """See `Student`."""
+        return await self._copy.info()
+
+
+class Clicks:
+    """The SAM for clicks, in copies of its own."""
+
+    def __init__(self, handle: DeploymentHandle[Any], settings: ClickServing) -> None:
+        self._handle = handle
+        self._settings = settings
+
+    async def masks(self, image: Pixels, image_sha256: str, clicks: backend.Clicks) -> Answer:
+        """Masks of what is marked. Clicks on one image go to one copy, which has its embedding."""
+        to_one = self._handle.options(session_id=image_sha256)
+        answer: Answer = await _told(to_one.masks.remote(image, image_sha256, clicks))
+        return answer
+
+    async def info(self) -> ModelInfo:
+        """What answers; copies that may all be asleep are not woken to say so."""
+        if self._settings.replicas.least == 0:
+            return ModelInfo(kind="sam", name=self._settings.sam.model, weights_sha256="")
+        info: ModelInfo = await _told(self._handle.info.remote())
+        return info
+
+
+class CopiesBackend:
+    """A `Backend` of Ray Serve's copies."""
+
+    def __init__(self, student: Student, clicks: Clicks | None) -> None:
+        self._student = student
+        self._clicks = clicks
+
+    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
+        """See `Backend`. One student answers for all of a request.
+
+        Images that an older one has taken while students change are asked about again.
+        """
+        answers = await self._student.answers(images)
+        while older := _older(answers):
+            again = await self._student.answers([images[index] for index in older])
+            for index, answer in zip(older, again, strict=True):
+                answers[index] = answer
+        _ANSWERED.set([one.model for one in answers[:1]])
+        return [one.found for one in answers]
+
+    async def masks(self, image: Pixels, image_sha256: str, clicks: backend.Clicks) -> Instances:
+        """See `Backend`."""
+        if self._clicks is None:
+            raise LookupError("the config has no model for clicks")
+        answer = await self._clicks.masks(image, image_sha256, clicks)
+        _ANSWERED.set([answer.model])
+        return answer.found
+
+    async def models(self) -> list[ModelInfo]:
+        """See `Backend`. Within a request that was answered: who answered it, and no more."""
+        answered = _ANSWERED.get()
+        if answered is not None:
+            return answered
+        return list(await asyncio.gather(self._student.info(), *([self._clicks.info()] if self._clicks else [])))
+
 
 class Ingress:
-    """A copy of the HTTP application."""
+    """A copy of the HTTP application, the student in copies of its own."""
 
     def __init__(
         self,
-        settings: ServeConfig,
+        config: ServeConfig,
         home: str,
         student: DeploymentHandle[Any],
         clicks: DeploymentHandle[Any] | None,
     ) -> None:
         go_home(home)
-        self._settings = settings
-        self._backend = HandleBackend(student, clicks)
+        self._config = config
+        self._backend = CopiesBackend(Elsewhere(student), _clicks(config, clicks))
 
     def __serve_build_asgi_app__(self) -> Any:
         """Ray Serve's call, after the constructor."""
-        return create_app(self._backend, self._settings, observers=(RayMetrics().image,))
+        return create_app(self._backend, self._config, observers=(RayMetrics().image,))
+
+
+class StudentIngress(StudentCopy):
+    """A copy of the student that speaks HTTP itself."""
+
+    def __init__(self, config: ServeConfig, home: str, load: Load, clicks: DeploymentHandle[Any] | None) -> None:
+        super().__init__(config.student, home, load)
+        self._config = config
+        most = config.student.max_ongoing + config.limits.max_queued
+        self._backend = CopiesBackend(Here(self, most), _clicks(config, clicks))
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """Ray Serve's call, after the constructor."""
+        return create_app(self._backend, self._config, observers=(RayMetrics().image,))
 
 
 class RayMetrics:
@@ -118,6 +203,10 @@ class RayMetrics:
         self._brightness.observe(seen.brightness)
         self._contrast.observe(seen.contrast)
         self._megapixels.observe(seen.megapixels)
+
+
+def _clicks(config: ServeConfig, handle: DeploymentHandle[Any] | None) -> Clicks | None:
+    return Clicks(handle, config.clicks) if handle is not None and config.clicks is not None else None
 
 
 def _older(answers: Sequence[Answer]) -> list[int]:

@@ -90,5 +90,13 @@ def test_queues_are_bounded_and_the_student_is_user_config():
 
 def test_the_shipped_config_fits_on_two_cores():
     config = build(ServeConfig, read(Path("configs/serve/nano.toml")), "nano")
-    assert config.clicks is not None
-    assert sum(one.least * one.cpus for one in (config.student.replicas, config.ingress, config.clicks.replicas)) <= 2
+    assert set(config.copies) == {"student", "clicks"}
+    assert sum(one.least * one.cpus for one in config.copies.values()) <= 2
+
+
+def test_without_an_ingress_the_student_speaks_http_itself():
+    found = deployments(ingress=None, ingress_max_ongoing=11, student={"uri": "x", "replicas": {"least": 2, "most": 2}})
+    assert set(found) == {"Student"}
+    assert found["Student"].num_replicas == 2
+    assert found["Student"].max_ongoing_requests == 11
+    assert found["Student"].user_config == {"student": "x"}
