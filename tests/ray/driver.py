@@ -15,6 +15,7 @@ from segray.config.label import Workers
 from segray.config.sources import FolderSource
 from segray.data.sources import open_source
 from segray.data.store import Store
+from segray.errors import LabelError
 from segray.labels import runner
 from segray.labels.plan import Plan
 from segray.testing import SleepingStage
@@ -60,4 +61,8 @@ def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except LabelError as error:
+        say(error=str(error))
+        sys.exit(1)

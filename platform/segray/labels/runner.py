@@ -3,6 +3,7 @@
 Knows stages and stores, no method. What travels between processes is small: rows of URIs to the actors, counts back.
 """
 
+import re
 from collections import Counter
 from collections.abc import Generator, Iterable
 from itertools import islice
@@ -17,7 +18,7 @@ from segray.config.label import Workers
 from segray.data import files
 from segray.data.rows import image_rows
 from segray.data.store import Store
-from segray.errors import LabelError, SegrayError
+from segray.errors import LabelError
 from segray.labels.attempts import Attempt, forget
 from segray.labels.meters import Meters
 from segray.labels.stage import Stage
@@ -27,6 +28,8 @@ WAVE = 20_000
 """Parts given to Ray Data at once: their rows lie in the object store while they wait."""
 PARTS_PER_ACTOR = 16
 """A small job is cut finer than the config asks, into about this many parts per actor, so that all have work."""
+
+_OURS = re.compile(r"^segray\.errors\.\w+: (.+)$", re.MULTILINE)
 
 COUNTS = pa.schema(
     [
@@ -104,19 +107,15 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
                 for row in cast(pa.Table, counts).to_pylist():
                     yield Part(**row | {"refused": Counter(row["refused"])})
         except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
-            why = _ours(error) or error
             raise LabelError(
-                f"the label job stopped; what was committed stays, run it again to go on: {why}"
+                f"the label job stopped; what was committed stays, run it again to go on: {_why(error)}"
             ) from error
 
 
-def _ours(error: BaseException | None) -> SegrayError | None:
-    """The error of ours that lies under Ray's, if there is one."""
-    while error is not None:
-        if isinstance(error, SegrayError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
+def _why(error: BaseException) -> str:
+    """What an error of ours says, which Ray keeps as a line of text among its traces; else Ray's own words."""
+    ours = _OURS.findall(str(error))
+    return ours[-1] if ours else str(error)
 
 
 def _pool(workers: Workers) -> ray.data.ActorPoolStrategy:

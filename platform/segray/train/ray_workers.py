@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import ray.train
 import torch
+from ray.exceptions import RayError
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -99,7 +100,8 @@ def _told(error: TrainingFailedError) -> SegrayError:
     for failure in failures:
         cause: BaseException | None = failure
         while cause is not None:
-            if isinstance(cause, SegrayError):
+            # Ray's own is of our class too, and says a page of traces.
+            if isinstance(cause, SegrayError) and not isinstance(cause, RayError):
                 return cause
             cause = getattr(cause, "cause", None) or cause.__cause__
     first = str(failures[0] if failures else error).strip().splitlines()
