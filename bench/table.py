@@ -41,7 +41,6 @@ class Row:
     """A method: what of the recipe's tables is its own."""
 
     title: str
-    kind: str = "s4m"
     teacher: Mapping[str, Any] = field(default_factory=dict)
     student: Mapping[str, Any] | None = field(default_factory=dict)
     """None: only the teacher is trained."""
@@ -51,7 +50,7 @@ POINTS = {"kind": "points"}
 GATED = {"kind": "points", "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
 ARP, SD = training.ARP, training.DISTILLATION
 ROWS: dict[str, Row] = {
-    "supervised": Row("supervised", kind="supervised"),
+    "supervised": Row("supervised", student=None),
     "teacher-sd": Row("teacher: supervised + SD", teacher={"distillation": SD}, student=None),
     "gd": Row("GuidedDistillation"),
     "gd-pr": Row("GuidedDistillation + PR", student={"refinement": POINTS}),
@@ -77,8 +76,7 @@ class Cell:
     @property
     def teacher(self) -> tuple[str, int, float]:
         """What makes two cells have the same first run."""
-        row = ROWS[self.row]
-        return f"{row.kind} {sorted(row.teacher)}", self.seed, self.rate
+        return f"{sorted(ROWS[self.row].teacher)}", self.seed, self.rate
 
 
 def main() -> None:
@@ -172,22 +170,20 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
     """The cell's training."""
     row, task, data = ROWS[cell.row], DATA[table], json.loads(data_path(table, cell).read_text())
     schedule = {**task.schedule, "learning_rate": cell.rate}
-    recipe: dict[str, Any] = {"kind": row.kind, "schedule": schedule}
-    if row.kind == "s4m":
-        student = {
-            "refinement": None,
-            "arp": None,
-            **(row.student or {}),
-            "schedule": schedule,
-            "pseudo_labels": training.PSEUDO_LABELS,
-            "strong": training.STRONG,
-            "ema": task.ema,
-        }
-        recipe = {
-            "kind": "s4m",
-            "teacher": {"distillation": None, **row.teacher, "schedule": schedule},
-            "student": student,
-        }
+    student = {
+        "refinement": None,
+        "arp": None,
+        **(row.student or {}),
+        "schedule": schedule,
+        "pseudo_labels": training.PSEUDO_LABELS,
+        "strong": training.STRONG,
+        "ema": task.ema,
+    }
+    recipe = {
+        "kind": "s4m",
+        "teacher": {"distillation": None, **row.teacher, "schedule": schedule},
+        "student": student,
+    }
     tables = {
         "job": "train",
         "recipe": recipe,
