@@ -23,7 +23,7 @@ from segray.config.sam import OriginalSam
 from segray.config.serve import ClickServing, KeyFile, Limits, NoKeys, ServeConfig, StudentServing
 from segray.masks.instances import Instances
 from segray.serving import keys
-from segray.serving.backend import BusyError
+from segray.serving.backend import BusyError, ModelInfo
 from segray.serving.http import create_app
 from segray.serving.local import LocalBackend
 
@@ -151,7 +151,7 @@ class BusyAtFirst(LocalBackend):
 
     turned_away = False
 
-    async def segment(self, images: Sequence[Any]) -> list[Instances]:
+    async def segment(self, images: Sequence[Any]) -> tuple[list[Instances], ModelInfo]:
         if not self.turned_away:
             self.turned_away = True
             raise BusyError(0.1)

@@ -16,7 +16,7 @@ from segray.config.serve import Limits, ServeConfig
 from segray.masks.instances import Instances
 from segray.serving import answers, openapi
 from segray.serving.answers import JSON, MEDIA_TYPES, MOST_LABELS, Form, MaskForm
-from segray.serving.backend import Backend, Clicks, ModelInfo, UnreadyError
+from segray.serving.backend import Backend, Clicks, ModelInfo
 from segray.serving.metrics import Observer, observe
 from segray.serving.negotiation import choose
 from segray.serving.pictures import Darkroom, Picture, Workers
@@ -111,8 +111,7 @@ class Api:
         if MEDIA_TYPES[form] != JSON and len(asked.uploads) != 1:
             raise ProblemError(422, "one-image", f"a PNG answers for one image, {len(asked.uploads)} are given")
         async with self._darkroom.develop(asked.uploads) as pictures:
-            everything = await self._backend.segment([one.pixels for one in pictures])
-            model = _find(await self._backend.models(), "student")
+            everything, model = await self._backend.segment([one.pixels for one in pictures])
             if form == "label" and len(model.classes) > MOST_LABELS:
                 raise ProblemError(406, "not-acceptable", f"a label map has room for {MOST_LABELS} classes")
             body = await self._workers(lambda: self._write(pictures, everything, model, asked, form))
@@ -127,8 +126,9 @@ class Api:
         form: Form,
     ) -> bytes:
         for picture, found in zip(pictures, everything, strict=True):
+            seen = observe(picture.pixels, found)
             for observer in self._observers:
-                observer(observe(picture.pixels, found))
+                observer(seen)
         best = [answers.chosen(found, asked.score_threshold, asked.max_instances) for found in everything]
         match form:
             case "label":
@@ -142,8 +142,7 @@ class Api:
         asked = await self._workers(lambda: parse_masks(body, self._limits, clicks=clicks))
         async with self._darkroom.develop([asked.upload]) as (picture,):
             _check(asked.clicks, picture)
-            found = await self._backend.masks(picture.pixels, picture.sha256, asked.clicks)
-            model = _find(await self._backend.models(), "sam")
+            found, model = await self._backend.masks(picture.pixels, picture.sha256, asked.clicks)
             answer = await self._workers(lambda: answers.masks_json(picture, found, model, form))
         return Response(answer, media_type=JSON)
 
@@ -178,10 +177,3 @@ def _check(clicks: Clicks, picture: Picture) -> None:
         clicks.check((height, width))
     except ValueError as error:
         raise ProblemError(422, "clicks", str(error)) from None
-
-
-def _find(models: Sequence[ModelInfo], kind: str) -> ModelInfo:
-    found = next((one for one in models if one.kind == kind), None)
-    if found is None:
-        raise UnreadyError(f"no {kind} answers")
-    return found

@@ -95,16 +95,16 @@ class ModelInfo:
 class Backend(Protocol):
     """The models behind the endpoint. All calls may run many times at once."""
 
-    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
-        """All instances that the student finds on each image, best first, whatever their score.
+    async def segment(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
+        """All that a student finds on each image, best first, whatever the score; and which student, one for all.
 
         Raises:
             BusyError, UnreadyError: the request was not begun.
         """
         ...
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Instances:
-        """Up to three masks of what was marked, best first; scores are predicted IoUs, provenance `sam`.
+    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:
+        """Up to three masks of what was marked, best first, and who made them; scores are predicted IoUs.
 
         `image_sha256` names the embedding in the cache.
 

@@ -6,7 +6,6 @@ Knows Ray Serve's handles and errors. What is said in HTTP is `serving.http`.
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from ray.exceptions import RayActorError
@@ -29,8 +28,6 @@ from segray.serving.metrics import INSTANCES, MEGAPIXELS, SHARES, Observation
 
 RETRY_AFTER_S: Final = 1.0
 """What a caller is told who finds the queue full."""
-
-_ANSWERED: ContextVar[list[ModelInfo] | None] = ContextVar("answered", default=None)
 
 
 class Student(Protocol):
@@ -123,7 +120,7 @@ class CopiesBackend:
         self._student = student
         self._clicks = clicks
 
-    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
+    async def segment(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
         """See `Backend`. One student answers for all of a request.
 
         Images that an older one has taken while students change are asked about again.
@@ -133,22 +130,17 @@ class CopiesBackend:
             again = await self._student.answers([images[index] for index in older])
             for index, answer in zip(older, again, strict=True):
                 answers[index] = answer
-        _ANSWERED.set([one.model for one in answers[:1]])
-        return [one.found for one in answers]
+        return [one.found for one in answers], answers[0].model
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: backend.Clicks) -> Instances:
+    async def masks(self, image: Pixels, image_sha256: str, clicks: backend.Clicks) -> tuple[Instances, ModelInfo]:
         """See `Backend`."""
         if self._clicks is None:
             raise LookupError("the config has no model for clicks")
         answer = await self._clicks.masks(image, image_sha256, clicks)
-        _ANSWERED.set([answer.model])
-        return answer.found
+        return answer.found, answer.model
 
     async def models(self) -> list[ModelInfo]:
-        """See `Backend`. Within a request that was answered: who answered it, and no more."""
-        answered = _ANSWERED.get()
-        if answered is not None:
-            return answered
+        """See `Backend`."""
         return list(await asyncio.gather(self._student.info(), *([self._clicks.info()] if self._clicks else [])))
 
 

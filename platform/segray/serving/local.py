@@ -39,19 +39,20 @@ class LocalBackend:
         self._clicks = ClickModel(self._config.clicks) if self._config.clicks else None
         self._student = ServedStudent(self._config.student)
 
-    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
+    async def segment(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
         """See `Backend.segment`."""
         student = _loaded(self._student)
         with self._queue(len(images)):
-            return await anyio.to_thread.run_sync(student.predict, images, limiter=self._one)
+            return await anyio.to_thread.run_sync(student.answer, images, limiter=self._one)
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Instances:
+    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:
         """See `Backend.masks`."""
         if self._config.clicks is None:
             raise LookupError("the config has no model for clicks")
         model = _loaded(self._clicks)
         with self._queue(1):
-            return await anyio.to_thread.run_sync(model.masks, image, image_sha256, clicks, limiter=self._one)
+            found = await anyio.to_thread.run_sync(model.masks, image, image_sha256, clicks, limiter=self._one)
+        return found, model.info()
 
     async def models(self) -> list[ModelInfo]:
         """See `Backend.models`."""

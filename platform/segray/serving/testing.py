@@ -17,6 +17,9 @@ COLOURS: Final[Mapping[str, tuple[tuple[int, int, int], float]]] = {
 }
 """Colour and score of each class."""
 
+STUDENT: Final = ModelInfo(kind="student", name="painted", weights_sha256="0" * 64, classes=tuple(COLOURS))
+SAM: Final = ModelInfo(kind="sam", name="same-colour", weights_sha256="1" * 64)
+
 
 @dataclass
 class PaintedBackend:
@@ -25,23 +28,22 @@ class PaintedBackend:
     error: Exception | None = None
     """What every call raises; none: they answer."""
 
-    async def segment(self, images: Sequence[Pixels]) -> list[Instances]:
+    async def segment(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
         """See `Backend.segment`."""
         self._fail()
-        return [find(image) for image in images]
+        return [find(image) for image in images], STUDENT
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Instances:  # noqa: ARG002
+    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:  # noqa: ARG002
         """See `Backend.masks`."""
         self._fail()
         x, y = clicks.points_xy[0] if clicks.points_xy else (clicks.box_xyxy or (0, 0))[:2]
         alike = (image == image[int(y), int(x)]).all(axis=2)
-        return Instances.from_masks(alike[None], provenance="sam", scores=[0.8])
+        return Instances.from_masks(alike[None], provenance="sam", scores=[0.8]), SAM
 
     async def models(self) -> list[ModelInfo]:
         """See `Backend.models`."""
         self._fail()
-        student = ModelInfo(kind="student", name="painted", weights_sha256="0" * 64, classes=tuple(COLOURS))
-        return [student, ModelInfo(kind="sam", name="same-colour", weights_sha256="1" * 64)]
+        return [STUDENT, SAM]
 
     def _fail(self) -> None:
         if self.error is not None:

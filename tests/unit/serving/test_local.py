@@ -77,7 +77,7 @@ def test_clicks_over_http_give_masks(backend, config):
     client = TestClient(create_app(backend, config))
     headers = {"content-type": "image/png"}
     answer = client.post("/v1/masks", content=FILE.getvalue(), headers=headers, params={"clicks": clicks}).json()
-    expected = asyncio.run(backend.masks(PIXELS, SHA, CLICKS))
+    expected, _ = asyncio.run(backend.masks(PIXELS, SHA, CLICKS))
     assert [one["segmentation"]["counts"].encode() for one in answer["masks"]] == list(expected.counts)
     assert answer["model"]["name"] == "nano"
 
@@ -96,6 +96,7 @@ def test_a_full_queue_is_busy_and_empties(backend):
         return await asyncio.gather(*(backend.segment([PIXELS]) for _ in range(3)), return_exceptions=True)
 
     *answered, busy = asyncio.run(three_at_once())
-    assert [len(one) for one in answered] == [1, 1]
+    assert [len(found) for found, _ in answered] == [1, 1]
     assert isinstance(busy, BusyError)
-    assert len(asyncio.run(backend.segment([PIXELS, PIXELS]))) == 2
+    found, _ = asyncio.run(backend.segment([PIXELS, PIXELS]))
+    assert len(found) == 2
