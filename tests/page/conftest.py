@@ -21,7 +21,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 import segray
 from segray.config.sam import OriginalSam
 from segray.config.serve import ClickServing, KeyFile, Limits, NoKeys, ServeConfig, StudentServing
+from segray.config.students import Fpn
 from segray.masks.instances import Instances
+from segray.models.build import build_student
+from segray.models.package import save_student
 from segray.serving import keys
 from segray.serving.backend import BusyError, ModelInfo
 from segray.serving.http import create_app
@@ -167,6 +170,19 @@ def url(config: ServeConfig) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def label_map_url(config: ServeConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its student knows the class of every pixel, and is sure of none."""
+    folder = str(tmp_path_factory.mktemp("student"))
+    classes = ("background", *map("class {}".format, range(11)))
+    save_student(build_student(Fpn(width=16), classes, seed=1), folder, info={})
+    semantic = dataclasses.replace(config, student=StudentServing(uri=folder, device="cpu"), clicks=None)
+    backend = LocalBackend(semantic)
+    backend.load()
+    with serve(backend, semantic) as where:
+        yield where
+
+
+@pytest.fixture(scope="session")
 def key() -> keys.NewKey:
     return keys.make("tests")
 
@@ -206,5 +222,12 @@ def page(browser: webdriver.Chrome, url: str, tmp_path: Path) -> Iterator[Page]:
 @pytest.fixture
 def guarded_page(browser: webdriver.Chrome, guarded_url: str, tmp_path: Path) -> Iterator[Page]:
     with blameless(browser, guarded_url, tmp_path) as page:
+        page.open()
+        yield page
+
+
+@pytest.fixture
+def label_map_page(browser: webdriver.Chrome, label_map_url: str, tmp_path: Path) -> Iterator[Page]:
+    with blameless(browser, label_map_url, tmp_path) as page:
         page.open()
         yield page

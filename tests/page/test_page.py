@@ -264,6 +264,20 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_only(guarded_page: Any, picture
     assert not page.one("#modes").is_displayed()
 
 
+def test_a_label_map_is_shown_whole_but_for_its_background(label_map_page: Any, picture: Path) -> None:
+    page = label_map_page
+    page.add(picture)
+    expected = {one["class"] for one in found(page.url, picture)}
+    shown = expected - {"background"}
+    assert len(expected) > len(shown) > 3
+    assert {row.text.split("\n")[0] for row in page.all("#instances li")} == shown
+    assert page.text("#score-value") == "0 %"
+    background = page.one("#classes input[data-key=background]")
+    assert not background.is_selected()
+    page.run("arguments[0].click()", background)
+    assert page.count() == len(expected)
+
+
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])
 def test_nothing_is_wider_than_the_window(page: Any, picture: Path, width: int) -> None:
     page.open(width, 800)

@@ -4,6 +4,7 @@ A map is (H, W) uint8: class ids, 255 where nothing is known. Where masks overla
 nothing of who made either.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +23,11 @@ Last = Literal["smallest", "best"]
 
 Map = npt.NDArray[np.uint8]
 Confidence = npt.NDArray[np.float32]
+
+
+def first_index(classes: Sequence[str]) -> int:
+    """Which index the first class has in a PNG, where 0 is background: 0 where it is the background, else 1."""
+    return 0 if classes and classes[0].lower() == BACKGROUND else 1
 
 
 def paint(instances: Instances, fill: int = UNKNOWN, *, last: Last = "smallest") -> Map:

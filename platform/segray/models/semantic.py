@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -135,4 +136,5 @@ def starts(length: int, window: config.Window) -> list[int]:
 
 def _instances(labels: Tensor, sure: Tensor) -> Instances:
     found = labels.to(torch.uint8).cpu().numpy()
-    return semantic.from_map(found, provenance="student", scores=sure.cpu().numpy())
+    instances = semantic.from_map(found, provenance="student", scores=sure.cpu().numpy())
+    return instances.filter(np.argsort(-instances.scores, kind="stable"))

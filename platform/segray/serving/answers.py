@@ -16,6 +16,7 @@ from PIL import Image
 from segray.data.exports import polygons
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.masks.semantic import UNKNOWN, first_index
 from segray.pages import overlay
 from segray.serving.backend import ModelInfo, Pixels
 from segray.serving.pictures import Picture
@@ -26,8 +27,6 @@ MaskForm = Literal["rle", "polygons"]
 JSON: Final = "application/json"
 PNG: Final = "image/png"
 MEDIA_TYPES: Final[Mapping[Form, str]] = {"rle": JSON, "polygons": JSON, "label": PNG, "overlay": PNG}
-MOST_LABELS: Final = 254
-"""Classes that a label map has values for: 0 is background, 255 is kept for pixels of which nothing is known."""
 _FAST: Final = 1
 """Of PNG's levels of compression: drawn photographs gain little from more."""
 
@@ -52,28 +51,41 @@ def masks_json(picture: Picture, found: Instances, model: ModelInfo, form: MaskF
     return pydantic_core.to_json({"model": _model(model), **_about(picture), "masks": masks})
 
 
-def label_map(found: Instances) -> npt.NDArray[np.uint8]:
-    """(H, W) class id + 1 of the best instance that covers each pixel, 0 where none does."""
-    canvas = np.zeros(found.size_hw, dtype=np.uint8)
+def has_label_map(classes: Sequence[str]) -> bool:
+    """Whether a label map has values for so many: 0 is background, 255 kept for pixels of which nothing is known."""
+    return first_index(classes) + len(classes) <= UNKNOWN
+
+
+def label_map(found: Instances, classes: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """(H, W) class id + 1 of the best instance that covers each pixel, 0 where none does.
+
+    Where the first class is "background": the class id itself, and 255 where no mask lies.
+    """
+    shift = first_index(classes)
+    canvas = np.full(found.size_hw, 0 if shift else UNKNOWN, dtype=np.uint8)
     for index in reversed(range(len(found))):
         x0, mask = _columns(found, index)
-        canvas[:, x0 : x0 + mask.shape[1]][mask] = found.classes[index] + 1
+        canvas[:, x0 : x0 + mask.shape[1]][mask] = found.classes[index] + shift
     return canvas
 
 
-def label_png(found: Instances) -> bytes:
-    """A PNG whose palette indices are `label_map`, in the colours that overlays give the classes."""
-    image = Image.fromarray(label_map(found)).convert("P")
-    background, unknown = np.zeros((1, 3), dtype=np.uint8), np.full((1, 3), 128, dtype=np.uint8)
-    image.putpalette(np.concatenate([background, overlay.colours(MOST_LABELS), unknown]).tobytes())
+def label_png(found: Instances, classes: Sequence[str]) -> bytes:
+    """A PNG whose palette indices are `label_map`: classes in the colours of overlays, 0 black, 255 grey."""
+    image = Image.fromarray(label_map(found, classes)).convert("P")
+    palette = np.zeros((UNKNOWN + 1, 3), dtype=np.uint8)
+    shift = first_index(classes)
+    palette[1:UNKNOWN] = overlay.colours(UNKNOWN)[1 - shift : UNKNOWN - shift]
+    palette[UNKNOWN] = 128
+    image.putpalette(palette.tobytes())
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
 
 
-def overlay_png(pixels: Pixels, found: Instances) -> bytes:
-    """The image with its instances drawn over it, coloured by class."""
-    drawn = overlay.draw(pixels, found, by="class")
+def overlay_png(pixels: Pixels, found: Instances, classes: Sequence[str]) -> bytes:
+    """The image with its instances drawn over it, coloured by class; the class "background" is not drawn."""
+    objects = found if first_index(classes) else found.filter(found.classes > 0)
+    drawn = overlay.draw(pixels, objects, by="class")
     _, encoded = cv2.imencode(".png", drawn[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, _FAST])
     return encoded.tobytes()
 

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from segray.config.serve import Limits, ServeConfig
 from segray.masks.instances import Instances
 from segray.serving import answers, openapi
-from segray.serving.answers import JSON, MEDIA_TYPES, MOST_LABELS, Form, MaskForm
+from segray.serving.answers import JSON, MEDIA_TYPES, Form, MaskForm
 from segray.serving.backend import Backend, Clicks, ModelInfo
 from segray.serving.metrics import Observer, observe
 from segray.serving.negotiation import choose
@@ -52,7 +52,11 @@ class Api:
         async def segment(
             request: Request,
             score_threshold: Annotated[
-                Score | None, Query(description=f"Least score of an instance; {SCORE_THRESHOLD:g} if not given.")
+                Score | None,
+                Query(
+                    description=f"Least score of an instance; if not given {SCORE_THRESHOLD['instances']:g}, of a"
+                    f" semantic student's masks {SCORE_THRESHOLD['semantic']:g}."
+                ),
             ] = None,
             max_instances: Annotated[
                 int | None,
@@ -112,8 +116,8 @@ class Api:
             raise ProblemError(422, "one-image", f"a PNG answers for one image, {len(asked.uploads)} are given")
         async with self._darkroom.develop(asked.uploads) as pictures:
             everything, model = await self._backend.segment([one.pixels for one in pictures])
-            if form == "label" and len(model.classes) > MOST_LABELS:
-                raise ProblemError(406, "not-acceptable", f"a label map has room for {MOST_LABELS} classes")
+            if form == "label" and not answers.has_label_map(model.classes):
+                raise ProblemError(406, "not-acceptable", f"a label map has no room for {len(model.classes)} classes")
             body = await self._workers(lambda: self._write(pictures, everything, model, asked, form))
         return Response(body, media_type=MEDIA_TYPES[form])
 
@@ -129,12 +133,15 @@ class Api:
             seen = observe(picture.pixels, found)
             for observer in self._observers:
                 observer(seen)
-        best = [answers.chosen(found, asked.score_threshold, asked.max_instances) for found in everything]
+        least = asked.score_threshold
+        if least is None:
+            least = SCORE_THRESHOLD[model.task]
+        best = [answers.chosen(found, least, asked.max_instances) for found in everything]
         match form:
             case "label":
-                return answers.label_png(best[0])
+                return answers.label_png(best[0], model.classes)
             case "overlay":
-                return answers.overlay_png(pictures[0].pixels, best[0])
+                return answers.overlay_png(pictures[0].pixels, best[0], model.classes)
             case _:
                 return answers.segment_json(pictures, best, model, form)
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from segray.masks.instances import Instances
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB, upright."""
+
+Task = Literal["instances", "semantic"]
+"""What a student finds: objects, or of each pixel the class."""
 
 MOST_POINTS = 100
 """Points on one object that a request may hold."""
@@ -83,6 +86,8 @@ class ModelInfo:
     weights_sha256: str
     classes: tuple[str, ...] = ()
     """By class id; none for SAM."""
+    task: Task = "instances"
+    """Of a student: `semantic` finds one mask per class, which lie over no other and together cover the image."""
     device: str = "cpu"
     loaded: str = ""
     """When, ISO 8601 UTC."""

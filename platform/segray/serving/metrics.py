@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from segray.masks.instances import Instances
 from segray.serving.backend import Pixels
 from segray.serving.problems import REFUSED
-from segray.serving.requests import SCORE_THRESHOLD
 
 OTHER: Final = "other"
 """The route of files of the page, and of paths that callers made up."""
@@ -25,6 +24,7 @@ SHARES: Final = tuple(step / 10 for step in range(1, 11))
 INSTANCES: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 MEGAPIXELS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _SAMPLE: Final = 128
+_COUNTED: Final = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def observe(pixels: Pixels, found: Instances) -> Observation:
     grey = pixels[::step, ::step].mean(axis=2) / 255
     return Observation(
         scores=tuple(found.scores.tolist()),
-        instances=int((found.scores >= SCORE_THRESHOLD).sum()),
+        instances=int((found.scores >= _COUNTED).sum()),
         brightness=float(grey.mean()),
         contrast=float(grey.std()),
         megapixels=height * width / 1e6,

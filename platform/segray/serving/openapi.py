@@ -43,7 +43,9 @@ def masks_body() -> dict[str, Any]:
 def segment_answer() -> dict[str, Any]:
     """`POST /v1/segment`."""
     return {
-        "description": "What was found: JSON, or with `format` label or overlay a PNG.",
+        "description": "What was found: JSON, or with `format` label or overlay a PNG. Of `label`, palette index 0 is "
+        "background and others are class id + 1; where the first class is `background`, they are the class id, and 255 "
+        "is where nothing is known.",
         "content": {
             JSON: {"schema": {"$ref": _REF + SegmentAnswer.__name__}},
             "image/png": {"schema": _FILE},

@@ -3,7 +3,7 @@
 Knows bodies and their bounds. Knows nothing of pixels: an upload is bytes that call themselves an image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -16,14 +16,15 @@ from python_multipart.multipart import File as FormFile
 from python_multipart.multipart import parse_options_header
 
 from segray.config.serve import Limits
-from segray.serving.backend import Clicks
+from segray.serving.backend import Clicks, Task
 from segray.serving.problems import ProblemError, invalid
 
 RAW: Final = ("application/octet-stream", "image/")
 """Beginnings of the media types whose body is one image; what it is, its own first bytes say."""
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
-SCORE_THRESHOLD: Final = 0.3
+SCORE_THRESHOLD: Final[Mapping[Task, float]] = {"instances": 0.3, "semantic": 0.0}
+"""Of callers who give none; a label map has a class for every pixel, however sure the student is of it."""
 MAX_INSTANCES: Final = 100
 
 _MB: Final = 1_000_000
@@ -106,7 +107,8 @@ class SegmentRequest:
     """What `POST /v1/segment` is asked for."""
 
     uploads: tuple[Upload, ...]
-    score_threshold: float
+    score_threshold: float | None
+    """None: the usual one of what the student finds, `SCORE_THRESHOLD`."""
     max_instances: int
 
 
@@ -167,12 +169,12 @@ def parse_segment(
         raise ProblemError(422, "no-image", "the form holds no file in the field `images`")
     if len(uploads) > limits.max_images:
         raise _too_many(limits)
-    most = _first(max_instances, inside.max_instances if inside else None, min(MAX_INSTANCES, limits.max_instances))
+    most = _first(max_instances, inside.max_instances if inside else None) or min(MAX_INSTANCES, limits.max_instances)
     if most > limits.max_instances:
         raise ProblemError(422, "invalid", f"max_instances is at most {limits.max_instances}")
     return SegmentRequest(
         uploads=tuple(uploads),
-        score_threshold=_first(score_threshold, inside.score_threshold if inside else None, SCORE_THRESHOLD),
+        score_threshold=_first(score_threshold, inside.score_threshold if inside else None),
         max_instances=most,
     )
 
@@ -202,8 +204,8 @@ def parse_masks(body: Body, limits: Limits, *, clicks: str | None) -> MasksReque
 T = TypeVar("T")
 
 
-def _first(given: T | None, inside: T | None, default: T) -> T:
-    return given if given is not None else inside if inside is not None else default
+def _first(given: T | None, inside: T | None) -> T | None:
+    return given if given is not None else inside
 
 
 def _too_many(limits: Limits) -> ProblemError:

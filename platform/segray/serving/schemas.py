@@ -26,11 +26,11 @@ class ModelAnswer(pydantic.BaseModel):
 
 
 class InstanceAnswer(pydantic.BaseModel):
-    """One object."""
+    """One object; of a semantic student all pixels of one class."""
 
     class_: str = pydantic.Field(alias="class")
     class_id: int = pydantic.Field(description="Place in `classes`.")
-    score: float
+    score: float = pydantic.Field(description="Of a semantic student the mean probability of the mask's pixels.")
     bbox: tuple[float, float, float, float] = pydantic.Field(description="x, y, width, height in pixels, as COCO's.")
     area: int = pydantic.Field(description="Pixels.")
     segmentation: Rle | Polygons

@@ -17,6 +17,7 @@ from segray.errors import SegrayError
 from segray.masks.instances import Instances
 from segray.models.build import load_student
 from segray.models.package import read_card
+from segray.models.semantic import SemanticStudent
 from segray.models.student import Pixels, Student
 from segray.sam.device import autocast, place
 from segray.serving.backend import ModelInfo
@@ -71,9 +72,15 @@ class ServedStudent:
         Both are in memory until the last of those has ended.
 
         Raises:
-            RefusedError: it cannot be loaded, has other classes, or its output is no numbers. Nothing has changed then.
+            RefusedError: it cannot be loaded, has another task or other classes, or its output is no numbers; then
+                nothing has changed.
         """
         loaded = self._load(uri)
+        if loaded.info.task != self._loaded.info.task:
+            raise RefusedError(
+                f"the new student's task is {loaded.info.task}, that of the one that serves is"
+                f" {self._loaded.info.task}: start another endpoint for it"
+            )
         if loaded.info.classes != self._loaded.info.classes:
             raise RefusedError(
                 f"the new student has the classes {', '.join(loaded.info.classes)}, the one that serves has"
@@ -99,8 +106,9 @@ class ServedStudent:
             name=_name(uri, card["student"]["kind"]),
             weights_sha256=card["weights_sha256"],
             classes=student.classes,
+            task="semantic" if isinstance(student, SemanticStudent) else "instances",
             device=self._device.type,
-            loaded=datetime.now(UTC).isoformat(timespec="seconds"),
+            loaded=datetime.now(UTC).isoformat(timespec="microseconds"),
             training=card.get("info", {}),
         )
         return _Loaded(student=student, info=info)

@@ -93,8 +93,8 @@ def test_a_label_map_has_the_best_instance_of_each_pixel():
     masks[1, 1:3] = True
     found = Instances.from_masks(masks, provenance="student", scores=[0.9, 0.5], classes=[6, 2])
     expected = [[0, 7, 7, 7, 0, 0], [3, 7, 7, 7, 3, 3], [3, 7, 7, 7, 3, 3], [0, 7, 7, 7, 0, 0]]
-    assert answers.label_map(found).tolist() == expected
-    image = Image.open(io.BytesIO(answers.label_png(found)))
+    assert answers.label_map(found, "abcdefg").tolist() == expected
+    image = Image.open(io.BytesIO(answers.label_png(found, "abcdefg")))
     assert image.mode == "P"
     assert np.asarray(image).tolist() == expected
     palette = np.array(image.getpalette()).reshape(-1, 3)
@@ -102,15 +102,36 @@ def test_a_label_map_has_the_best_instance_of_each_pixel():
     assert np.array_equal(palette[1:8], overlay.colours(7))
 
 
+def test_the_class_background_is_index_0_and_what_no_mask_covers_is_unknown():
+    masks = np.array([[[1, 1, 0, 0]], [[0, 0, 1, 0]]], dtype=bool)
+    found = Instances.from_masks(masks, provenance="student", classes=[0, 2])
+    image = Image.open(io.BytesIO(answers.label_png(found, ("background", "cat", "dog"))))
+    assert np.asarray(image).tolist() == [[0, 0, 2, 255]]
+    palette = np.array(image.getpalette()).reshape(-1, 3)
+    assert palette[[0, 255]].tolist() == [[0] * 3, [128] * 3]
+    assert np.array_equal(palette[1:3], overlay.colours(3)[1:])
+
+
+@pytest.mark.parametrize(
+    ("first", "classes", "fits"), [("cat", 254, True), ("cat", 255, False), ("background", 255, True)]
+)
+def test_a_label_map_has_room_for_so_many_classes(first, classes, fits):
+    names = (first, *map(str, range(classes - 1)))
+    assert answers.has_label_map(names) is fits
+    last = Instances.from_masks(np.ones((1, 1, 1), dtype=bool), provenance="student", classes=[253])
+    assert answers.label_map(last, names).max() == 253 + (first == "cat")
+
+
 def test_an_empty_image_has_an_empty_map():
-    assert not answers.label_map(Instances.empty((4, 6))).any()
-    assert Image.open(io.BytesIO(answers.label_png(Instances.empty((4, 6))))).size == (6, 4)
+    assert not answers.label_map(Instances.empty((4, 6)), ("cat",)).any()
+    assert Image.open(io.BytesIO(answers.label_png(Instances.empty((4, 6)), ("cat",)))).size == (6, 4)
 
 
-def test_an_overlay_is_the_drawn_image(pixels):
+@pytest.mark.parametrize(("first", "drawn"), [("red", [0, 1, 2]), ("background", [1, 2])])
+def test_an_overlay_is_the_drawn_image_without_its_background(pixels, first, drawn):
     found = find(pixels)
-    image = Image.open(io.BytesIO(answers.overlay_png(pixels, found)))
-    assert np.array_equal(np.asarray(image), overlay.draw(pixels, found, by="class"))
+    image = Image.open(io.BytesIO(answers.overlay_png(pixels, found, (first, "green", "blue"))))
+    assert np.array_equal(np.asarray(image), overlay.draw(pixels, found.filter(np.array(drawn)), by="class"))
 
 
 @pytest.mark.parametrize("form", ["rle", "polygons"])

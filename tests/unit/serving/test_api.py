@@ -11,7 +11,7 @@ from segray.serving import answers
 from segray.serving.backend import BusyError, UnreadyError
 from segray.serving.problems import Problem
 from segray.serving.schemas import SegmentAnswer
-from segray.serving.testing import PaintedBackend, find, scene
+from segray.serving.testing import COLOURS, PaintedBackend, find, scene
 
 FILE = io.BytesIO()
 scene().save(FILE, "PNG")
@@ -48,7 +48,7 @@ def test_run_lengths_are_what_the_backend_found(client):
 def test_a_label_map_comes_as_png(client, path, accept):
     answer = segment(client, path, accept)
     assert answer.headers["content-type"] == "image/png"
-    expected = answers.label_map(answers.chosen(find(PIXELS), 0.3, 100))
+    expected = answers.label_map(answers.chosen(find(PIXELS), 0.3, 100), tuple(COLOURS))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), expected)
 
 

@@ -23,9 +23,8 @@ from segray.data.exports.tally import ExportSummary, Tally
 from segray.data.rows import LabeledRow
 from segray.errors import ExportError
 from segray.masks.instances import UNLABELED, Instances
-from segray.masks.semantic import paint
+from segray.masks.semantic import BACKGROUND, first_index, paint
 
-BACKGROUND = "background"
 UNKNOWN: Literal[255] = 255
 
 
@@ -46,7 +45,7 @@ def export_voc(
         ExportError: `out` exists and may not be replaced, a mask has no class or one without a name, or there are
             more classes than indices.
     """
-    shift = 0 if classes and classes[0].lower() == BACKGROUND else 1
+    shift = first_index(classes)
     names = list(classes) if shift == 0 else [BACKGROUND, *classes]
     if len(names) > UNKNOWN:
         raise ExportError(f"{len(names)} classes with the background, but index PNGs hold 255: export COCO instead")

@@ -11,6 +11,8 @@ import { inWords, Queue } from "./queue.js";
 import { Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
 
+const BACKGROUND = "background"; // The class of what is no object.
+
 const $ = (selector) => document.querySelector(selector);
 
 const shown = {
@@ -203,7 +205,7 @@ function setMode(mode) {
 // --- What the endpoint says ---
 
 function answered(picture, classes) {
-  shown.classes = [...new Set([...classes, ...shown.classes])];
+  meet(classes);
   if (!picture.view) notify("This browser cannot show pictures of this kind, so the masks stand alone.");
   say(describe(picture));
 }
@@ -215,12 +217,26 @@ function refresh(picture) {
   else render();
 }
 
+/** The student's classes, by id, before those that people added; a background is known, and not in the way at first. */
+function meet(classes) {
+  const first = classes[0]?.toLowerCase() === BACKGROUND ? classes[0] : null;
+  if (first && !shown.classes.includes(first)) shown.hidden.add(first);
+  shown.classes = [...new Set([...classes, ...shown.classes])];
+}
+
+function setThreshold(score) {
+  $("#score").value = score;
+  shown.threshold = score;
+}
+
 async function describeModels() {
   try {
     const models = await api.models();
     const student = models.find((model) => model.kind === "student");
+    // A label map has a class for every pixel, however sure the student is of it.
+    if (!shown.model && student.task === "semantic") setThreshold(0);
     shown.model = { name: student.name, weights_sha256: student.weights_sha256 };
-    shown.classes = [...new Set([...student.classes, ...shown.classes])];
+    meet(student.classes);
     $("#modes").hidden = !models.some((model) => model.kind === "sam");
     $("#models").textContent = models.map(inShort).join(" · ");
     $("#models").title = models.map((one) => `${one.name} on ${one.device}, weights ${one.weights_sha256}`).join("\n");
