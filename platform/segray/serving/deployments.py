@@ -128,13 +128,16 @@ class StudentCopy:
             try:
                 await self._in_loader(lambda: model.swap(uri))
                 self._refused = ""
-            except RefusedError as error:
+            except Exception as error:  # whatever it is, no memory for two students say, the one before goes on
                 self._refuse(uri, error)
 
-    def _refuse(self, uri: str, error: RefusedError) -> None:
-        self._refused = str(error)
+    def _refuse(self, uri: str, error: Exception) -> None:
+        known = isinstance(error, RefusedError)
+        self._refused = (
+            str(error) if known else "it failed while it was loaded; the log of the copy that tried says why"
+        )
         self._refusals.inc()
-        _LOG.error("student %s is refused, another one serves: %s", uri, error)
+        _LOG.error("student %s is refused, another one serves: %s", uri, error, exc_info=None if known else error)
 
     async def _in_loader(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._loader, work)
