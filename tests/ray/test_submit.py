@@ -1,5 +1,6 @@
 """`segray submit` against a real head with token auth: what is sent runs there, is followed, and ends as it ends."""
 
+import io
 import os
 import signal
 import socket
@@ -9,12 +10,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 
+from segray import cli
 from segray.data.store import catalog
+from segray.jobs import submit as submitting
 from segray.jobs.submit import JobsApi
 from segray.testing import write_images
 
@@ -67,32 +70,49 @@ def answers(url):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Outside of the checkout, and of more work than any test waits for."""
+    """Outside of the checkout."""
     root = tmp_path_factory.mktemp("submitted")
-    write_images(root / "images", 2000, side=32)
+    write_images(root / "images", 3, side=32)
     path = root / "label.toml"
     path.write_text(CONFIG.format(root=root))
     return path
 
 
-def command(address, *arguments, token=TOKEN):
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
-    environment |= {"RAY_AUTH_TOKEN": token} if token else {}
+ELSEWHERE = "192.0.2.1:1"
+
+
+def command(address, *arguments):
+    environment = os.environ | {"RAY_AUTH_TOKEN": TOKEN, "RAY_ADDRESS": ELSEWHERE}
     return subprocess.Popen(
         [sys.executable, "-m", "segray.cli", "submit", *map(str, arguments), "--address", address],
-        env=environment | {"RAY_ADDRESS": "192.0.2.1:1"},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def submit(address, *arguments, **options):
-    """(exit status, stdout, stderr)."""
-    process = command(address, *arguments, **options)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert "Traceback" not in err
-    return process.returncode, out, err
+def submit(address, *arguments, token=TOKEN):
+    """(exit status, stdout, stderr) of the command, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["segray", "submit", *map(str, arguments), "--address", address])
+        patch.setenv("RAY_ADDRESS", ELSEWHERE)
+        patch.delenv("RAY_AUTH_TOKEN", raising=False)
+        if token:
+            patch.setenv("RAY_AUTH_TOKEN", token)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return ended.value.code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def labeling(address, config):
+    """A job that takes its time, beside all others: the last test waits for it."""
+    process = command(address, "label", config, "sample=2", "source.name='with a blank'")
+    yield process
+    process.kill()
+    process.communicate()
 
 
 @pytest.mark.parametrize(("token", "message"), [("wrong" * 8, "token was refused"), (None, "token is needed")])
@@ -113,21 +133,6 @@ def test_a_wrong_config_never_leaves_this_machine(config):
     status, _, err = submit("http://192.0.2.1:1", "label", config, "masks.points_per_side=0")
     assert status == 2
     assert "masks.points_per_side" in err
-
-
-@pytest.fixture(scope="module")
-def labeled(address, config):
-    return submit(address, "label", config, "sample=2", "source.name='with a blank'")
-
-
-def test_a_job_runs_from_what_was_sent_and_is_followed(labeled, config):
-    status, out, err = labeled
-    assert status == 0, out + err
-    assert "submitted" in err
-    assert f"stores = {config.parent}/stores" in err
-    assert "images/s" in out
-    (info,) = catalog(str(config.parent / "stores"))
-    assert info.images == 2
 
 
 def test_with_image_code_no_code_is_sent_and_the_jobs_failure_is_the_commands(address, config):
@@ -182,9 +187,15 @@ def read_until(stream, word):
 
 
 @pytest.fixture(scope="module")
-def running(address, config):
-    """The id of a job that has far to go."""
-    status, out, _ = submit(address, "label", config, "--no-wait", "--name", "long")
+def waiting(config):
+    """What makes of the config a job for a machine that never comes."""
+    return "workers.cpus=64", f"stores={config.parent}/waiting"
+
+
+@pytest.fixture(scope="module")
+def running(address, config, waiting):
+    """The id of a job that does not end."""
+    status, out, _ = submit(address, "label", config, "--no-wait", "--name", "long", *waiting)
     assert status == 0
     yield out.strip()
     api(address).client.stop_job(out.strip())
@@ -214,21 +225,24 @@ def test_one_job_starts_where_two_are_sent_at_once(address, config):
     assert "twice-1" in sent
 
 
-def test_a_lost_connection_is_made_again_and_nothing_is_told_twice(address):
+def test_a_lost_connection_is_made_again_and_nothing_is_told_twice(address, monkeypatch):
+    # Less than it is followed before each cut.
+    monkeypatch.setattr(submitting, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(submitting, "PAUSE_S", 0.2)
     line, said = Line(address), []
     far = api(line.address)
-    job = far.client.submit_job(entrypoint="for i in $(seq 60); do echo line $i; sleep 0.1; done; exit 7")
+    job = far.client.submit_job(entrypoint="for i in $(seq 50); do echo line $i; sleep 0.1; done; exit 7")
 
     def say(text):
         said.append(text)
-        if len(said) in (2, 5):
+        if len(said) in (2, 4):
             line.cut()
 
     assert far.follow(job, say) == 7
     assert "".join(said) == far.client.get_job_logs(job)
-    assert len(said) > 5
+    assert len(said) > 4
     assert [text for text in "".join(said).splitlines() if text.startswith("line")] == [
-        f"line {i}" for i in range(1, 61)
+        f"line {i}" for i in range(1, 51)
     ]
 
 
@@ -247,11 +261,22 @@ def test_who_stops_following_is_told_that_the_job_goes_on_and_how_to_end_it(addr
     assert api(address).client.get_job_status(running) == "STOPPED"
 
 
-def test_a_stopped_job_fails_and_the_next_one_is_another(address, config, running):
+def test_a_stopped_job_fails_and_the_next_one_is_another(address, config, running, waiting):
     said, cluster = [], api(address)
     cluster.client.stop_job(running)
     assert cluster.follow(running, said.append) == 1
     assert f"{running}: stopped" in "".join(said)
-    status, out, _ = submit(address, "label", config, "--no-wait", "--name", "long", "sample=1")
+    status, out, _ = submit(address, "label", config, "--no-wait", "--name", "long", *waiting)
     assert status == 0
     assert out.strip() == "long-2"
+
+
+def test_a_job_runs_from_what_was_sent_and_is_followed(labeling, config):
+    out, err = labeling.communicate(timeout=PATIENCE_S)
+    assert labeling.returncode == 0, out + err
+    assert "submitted" in err
+    assert "Traceback" not in err
+    assert f"stores = {config.parent}/stores" in err
+    assert "images/s" in out
+    (info,) = catalog(str(config.parent / "stores"))
+    assert info.images == 2

@@ -20,7 +20,7 @@ from segray.errors import ClusterError
 from segray.jobs.submission import FOLDER, Submission, parcel
 
 PATIENCE_S = 300.0
-"""How long a cluster that does not answer is asked again while its job is followed."""
+"""How long a cluster that stopped answering is asked again while its job is followed."""
 START_S = 60.0
 """How long a cluster that has only just started may take until it accepts a job."""
 PAUSE_S = 2.0
@@ -92,20 +92,21 @@ class JobsApi:
         Raises:
             ClusterError: the cluster did not answer for `PATIENCE_S`.
         """
-        told, patient_until = 0, time.monotonic() + PATIENCE_S
+        told, lost_at = 0, None
         while True:
-            heard = _Heard(told, say)
+            heard, details = _Heard(told, say), None
             try:
                 asyncio.run(self._listen(job, heard))
                 details = self.client.get_job_info(job)
-                patient_until = time.monotonic() + PATIENCE_S
+                lost_at = None
             except _LOST as error:
-                if time.monotonic() > patient_until:
+                # What was heard until now was lost only now, however long it was followed.
+                lost_at = time.monotonic() if lost_at is None or heard.at else lost_at
+                if time.monotonic() > lost_at + PATIENCE_S:
                     raise ClusterError(
                         f"{self.address}: lost while following {job} ({error}); the job may go on, and the same"
                         " command follows it again"
                     ) from error
-                details = None
             told = max(told, heard.at)
             if details is not None and details.status.is_terminal():
                 return _status(details, say)
