@@ -10,6 +10,11 @@ from k8s.check.serve_config import http_port
 
 PORTS = {"serve": 8000, "metrics": 8080}
 """KubeRay's names for the ports that others than Ray may reach."""
+DASHBOARD = 8265
+OPERATOR = {"app.kubernetes.io/component": "kuberay-operator"}
+"""What the operator's pods are labelled, by its chart and by its kustomization."""
+GATEWAY = "gateway.networking.k8s.io/gateway-name"
+"""The label of a gateway's pods, which run in the gateway's namespace."""
 
 
 def reference_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
@@ -30,7 +35,7 @@ def reference_problems(objects: Sequence[Object], beside: Sequence[Object] = ())
 
 def selector_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
     """Policies, budgets and monitors that are about no pod, or about ports that no pod has."""
-    labels = [pod.labels for pod in pods([*objects, *beside])]
+    labels = [pod.labels for pod in pods([*objects, *beside])] + [*_gateways(objects)]
     problems = []
     for thing in of_kind(objects, "NetworkPolicy", "PodDisruptionBudget", "PodMonitor"):
         spec = thing["spec"]
@@ -62,6 +67,13 @@ def network_problems(objects: Sequence[Object]) -> list[str]:
     problems = [f"{name(each)}: lets everyone in" for each in open_to_all]
     if not any({"Ingress", "Egress"} <= {*each["spec"]["policyTypes"]} for each in denied):
         problems.append("no NetworkPolicy denies what no other allows")
+    if not any(_lets(each, OPERATOR, DASHBOARD) for each in policies):
+        problems.append(f"no policy lets the operator, {OPERATOR}, in at the heads' dashboards")
+    for gateway in _gateways(objects):
+        if not any(_lets(each, gateway, PORTS["serve"]) for each in policies):
+            problems.append(f"no policy lets the gateway {gateway[GATEWAY]} in at the endpoint")
+        if not any(each["spec"]["podSelector"] == {"matchLabels": gateway} for each in policies):
+            problems.append(f"the gateway {gateway[GATEWAY]} may talk to nobody: its pods run in this namespace")
     for service in of_kind(objects, "RayService"):
         port = http_port(service)
         if port not in _let_in(policies):
@@ -114,6 +126,22 @@ def _named(spec: Any) -> Iterator[str]:
             yield from (
                 f"{kind[0].upper()}{kind[1:-3]}/{ref['name']}" for kind, ref in source.items() if kind != "prefix"
             )
+
+
+def _gateways(objects: Sequence[Object]) -> Iterator[dict[str, str]]:
+    """Labels of the gateways that KubeRay makes for services which move their traffic step by step."""
+    for service in of_kind(objects, "RayService"):
+        if service["spec"].get("upgradeStrategy", {}).get("type") == "NewClusterWithIncrementalUpgrade":
+            yield {GATEWAY: f"{service['metadata']['name']}-gateway"}
+
+
+def _lets(policy: Object, labels: dict[str, str], port: int) -> bool:
+    """Whether a policy lets in pods of these labels at a port."""
+    return any(
+        any(peer.get("podSelector", {}).get("matchLabels") == labels for peer in rule.get("from", []))
+        and any(each["port"] == port for each in rule.get("ports", []))
+        for rule in policy["spec"].get("ingress", [])
+    )
 
 
 def _let_in(policies: Sequence[Object]) -> set[int]:

@@ -3,6 +3,7 @@
 Core kinds by kubernetes-validate, KubeRay's by its CRDs, the one of the Prometheus operator by the part used here.
 """
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -90,11 +91,11 @@ def schema_problems(objects: Sequence[Object], crds: Crds) -> list[str]:
     for thing in objects:
         if thing["apiVersion"].startswith("ray.io/"):
             errors = list(crds.validator(thing["kind"]).iter_errors(thing))
-            problems += [_told(name(thing), each) for each in errors]
+            problems += [f"{name(thing)}: {_told(each)}" for each in errors]
             problems += _metadata(name(thing), thing["metadata"])
         elif thing["kind"] == "PodMonitor":
             errors = list(jsonschema.Draft202012Validator(POD_MONITOR).iter_errors(thing))
-            problems += [_told(name(thing), each) for each in errors]
+            problems += [f"{name(thing)}: {_told(each)}" for each in errors]
         else:
             problems += _core(name(thing), thing)
     for pod in pods(objects):
@@ -113,13 +114,19 @@ def _metadata(where: str, metadata: Object) -> list[str]:
 
 
 def _core(where: str, thing: Object) -> list[str]:
+    return [f"{where}: {each}" for each in _refused(json.dumps(thing))]
+
+
+@cache
+def _refused(thing: str) -> tuple[str, ...]:
+    """What the core schemas refuse of an object, as JSON; the library reads a megabyte of schemas for each."""
     try:
-        kubernetes_validate.validate(thing, KUBERNETES, strict=True)
+        kubernetes_validate.validate(json.loads(thing), KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:
-        return [_told(where, error)]
-    return []
+        return (_told(error),)
+    return ()
 
 
-def _told(where: str, error: jsonschema.ValidationError) -> str:
+def _told(error: jsonschema.ValidationError) -> str:
     path = ".".join(str(part) for part in error.path)
-    return f"{where}: {path or 'object'}: {error.message[:200]}"
+    return f"{path or 'object'}: {error.message[:200]}"

@@ -12,6 +12,7 @@ from k8s.check.jobs import job_problems
 from k8s.check.objects import of_kind, pods, ray_cluster, read, render
 from k8s.check.operator import operator_problems
 from k8s.check.pods import pod_problems
+from k8s.check.quantities import quantity
 from k8s.check.references import network_problems, reference_problems, selector_problems, version_problems
 from k8s.check.schemas import schema_problems
 
@@ -231,6 +232,8 @@ def policy(objects, name):
     return thing(objects, "NetworkPolicy", name)["spec"]
 
 
+STEPWISE = "NewClusterWithIncrementalUpgrade"
+
 REFERENCE_MISTAKES = [
     (reference_problems, lambda o: worker(o).update(serviceAccountName="x"), "ServiceAccount/x"),
     (reference_problems, lambda o: container(o).update(envFrom=[{"secretRef": {"name": "x"}}]), "Secret/x"),
@@ -257,6 +260,9 @@ REFERENCE_MISTAKES = [
         "lets callers in",
     ),
     (network_problems, lambda o: serving(o, "port: 8000", "port: 8001"), "listens on 8001"),
+    (network_problems, lambda o: o.remove(thing(o, "NetworkPolicy", "from-operator")), "lets the operator"),
+    (network_problems, lambda o: upgrade(o).update(type=STEPWISE), "in at the endpoint"),
+    (network_problems, lambda o: upgrade(o).update(type=STEPWISE), "may talk to nobody"),
     (partial(version_problems, root=ROOT), lambda o: spec(o).update(rayVersion="2.59.0"), "rayVersion 2.59.0"),
     (partial(version_problems, root=ROOT), lambda o: container(o).update(image="segray:latest"), "does not say ray"),
 ]
@@ -319,6 +325,24 @@ def test_a_kustomization_that_does_not_build_is_an_error(rendered, tmp_path):
     (tmp_path / "k8s" / "base" / "cluster" / "raycluster.yaml").unlink()
     with pytest.raises(subprocess.CalledProcessError):
         render(tmp_path / "k8s" / "overlays" / "gpu")
+
+
+def wanted(objects, kind, workers, what):
+    """What a cluster's pods ask for together: its head with the autoscaler, and workers of the first group."""
+    cluster = spec(objects, kind)
+    asked = [
+        cluster["autoscalerOptions"]["resources"],
+        cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["resources"],
+    ]
+    asked += [container(objects, 0, kind)["resources"]] * workers
+    return sum(quantity(each["requests"][what]) for each in asked)
+
+
+@pytest.mark.parametrize(("what", "most"), [("cpu", 3.2), ("memory", 13 * 2**30)])
+def test_cpu_dev_fits_a_laptops_cluster_that_also_runs_kubernetes(rendered, what, most):
+    objects, _ = rendered("cpu-dev")
+    endpoint = spec(objects, "RayService")["workerGroupSpecs"][0]["maxReplicas"]
+    assert wanted(objects, "RayCluster", 0, what) + wanted(objects, "RayService", endpoint, what) <= most
 
 
 def test_nothing_but_a_head_speaks_to_kubernetes(rendered):
