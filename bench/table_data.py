@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segray.config.sources import CocoSource
+from segray.data.rows import LabeledRow
+from segray.data.sources import open_source
+from segray.data.store import Store
 from segray.demo import training
 from segray.demo.coco import write_world
 
@@ -44,6 +48,19 @@ def nuclei(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     return training.shares(folder / f"nuclei-splits-{seed}", source / "images", source / "train.json", 0.05, seed) | {
         "validation": training.coco(source / "images", source / "val.json")
     }
+
+
+def true_masks(folder: Path, unlabeled: Mapping[str, str]) -> str:
+    """A store of the true masks of these images, as a perfect SAM's automatic ones would be; returns where it lies."""
+    source = open_source(CocoSource(uri=unlabeled["uri"], annotations=unlabeled["annotations"]))
+    store = Store.create(str(folder), "truth", {"source": unlabeled["annotations"]})
+    rows = [
+        LabeledRow(image=row, instances=source.instances(row.image_id), seconds=0.0)
+        for row in store.missing(source.rows())
+    ]
+    if rows:
+        store.write_part(rows)
+    return store.uri
 
 
 DATA: dict[str, Task] = {

@@ -11,6 +11,7 @@ BASES = {
     "gd": "supervised",
     "gd-pr": "gd",
     "s4m": "gd",
+    "s4m-true": "gd",
     "gd-pr-gated": "gd",
     "s4m-gated": "gd",
 }
