@@ -10,8 +10,10 @@ EXPORTS := PYTHONPATH=platform:.
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo $(if $(QUICK),--quick)
 
+# Two at once where tests are alone with their files; those that start clusters, one after the other.
 test: $(SET_UP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/ray
+	$(BIN)/python -m pytest tests/ray
 
 check: $(SET_UP)
 	$(BIN)/ruff check .
