@@ -136,9 +136,12 @@ def test_a_wrong_config_never_leaves_this_machine(config):
 
 
 def test_with_image_code_no_code_is_sent_and_the_jobs_failure_is_the_commands(address, config):
-    status, out, _ = submit(address, "label", config, "--image-code", "--name", "no-code")
+    status, out, _ = submit(
+        address, "label", config, "--image-code", "--name", "no-code", "--env", "PYTHONWARNINGS=nonsense"
+    )
     assert status == 1
     assert "No module named 'jobs'" in out
+    assert "invalid action: 'nonsense'" in out, "the variable did not reach the job"
 
 
 class Line:

@@ -42,6 +42,12 @@ def submit(
         typer.Option(help="The cluster's dashboard, such as http://HOST:8265.", envvar="RAY_API_SERVER_ADDRESS"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Instead of one made from the config.")] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE, or NAME as it is here, for all of the job's processes; who sees the job sees it."
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Follow it, and end with its exit status; else print its id.")] = True,
     image_code: Annotated[bool, typer.Option(help="The cluster's image has the code: send only the config.")] = False,
     k8s: Annotated[bool, typer.Option("--k8s", help="Print a RayJob for `kubectl apply -f -` instead.")] = False,
@@ -58,7 +64,7 @@ def submit(
 
     if k8s == bool(address):
         raise typer.BadParameter("give --address to run it on a Ray cluster, or --k8s for a RayJob")
-    submission = Submission.load(kind.value, config, overrides or (), name)
+    submission = Submission.load(kind.value, config, overrides or (), name, env or ())
     if local := submission.local_paths():
         typer.echo(
             "warning: these paths mean the cluster's machines, not this one: give URIs that all of them reach"

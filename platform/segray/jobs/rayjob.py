@@ -59,6 +59,8 @@ def render(
     spec["entrypoint"] = submission.command(f"{MOUNTED}/{_file(submission)}")
     cpus, gpus = submission.driver
     spec |= {key: number for key, number in (("entrypointNumCpus", cpus), ("entrypointNumGpus", gpus)) if number}
+    if submission.variables:
+        spec["runtimeEnvYAML"] = yaml.safe_dump({"env_vars": {**submission.variables}})
     settings = _settings(submission, metadata)
     for template in _templates(spec):
         template["metadata"]["labels"][_COMPONENT] = submission.kind

@@ -1,15 +1,16 @@
 """What is submitted: a checked config, the command that runs it elsewhere, and the files that travel with it.
 
-Knows configs and this checkout's folders; neither Ray nor Kubernetes.
+Knows configs, this checkout's folders and this machine's environment; neither Ray nor Kubernetes.
 """
 
+import os
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ MOST_BYTES = 100_000_000
 """A larger parcel holds something that is no code."""
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCAL = re.compile(r"file://|(?![A-Za-z][A-Za-z0-9+.-]*://)")
 _URI_KEYS = frozenset({"uri", "annotations", "stores", "runs", "out", "store"})
 
@@ -45,9 +47,18 @@ class Submission:
     loaded: jobs.Job
     name: str
     """What the job is called; the same config gives the same."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the environment of the job's processes, on every machine."""
 
     @classmethod
-    def load(cls, kind: str, config: Path, overrides: Sequence[str] = (), name: str | None = None) -> "Submission":
+    def load(
+        cls,
+        kind: str,
+        config: Path,
+        overrides: Sequence[str] = (),
+        name: str | None = None,
+        variables: Sequence[str] = (),
+    ) -> "Submission":
         """Check a config here, before any cluster is asked.
 
         Args:
@@ -55,9 +66,11 @@ class Submission:
             config: the TOML file.
             overrides: key.path=value.
             name: instead of one made from the config.
+            variables: NAME=VALUE, or NAME for the value that it has here.
 
         Raises:
-            ConfigError: the config has problems or is another job's; a name that a cluster would not take.
+            ConfigError: the config has problems or is another job's; a name that a cluster would not take; a variable
+                that has no value here.
         """
         loaded = jobs.load_as(jobs.JOBS[kind], config, overrides)
         name = name or f"{kind}-{fingerprint(loaded)}"
@@ -66,7 +79,14 @@ class Submission:
                 f"name {name!r}: give at most 47 lower-case letters, digits and hyphens, a letter first and no hyphen"
                 " last"
             )
-        return cls(kind=kind, config=config, overrides=tuple(overrides), loaded=loaded, name=name)
+        return cls(
+            kind=kind,
+            config=config,
+            overrides=tuple(overrides),
+            loaded=loaded,
+            name=name,
+            variables=dict(_variable(each) for each in variables),
+        )
 
     def command(self, config: str) -> str:
         """The shell command that runs it where its config lies at `config`."""
@@ -100,6 +120,15 @@ def parcel(submission: Submission, *, with_code: bool) -> Iterator[Path]:
         if with_code:
             _copy_code(folder)
         yield folder
+
+
+def _variable(given: str) -> tuple[str, str]:
+    name, is_given, value = given.partition("=")
+    if not _VARIABLE.fullmatch(name):
+        raise ConfigError(f"--env {name!r}: give NAME=VALUE, or NAME for the value that it has here")
+    if not is_given and name not in os.environ:
+        raise ConfigError(f"--env {name}: it is not set here: give {name}=VALUE, or set it")
+    return name, value if is_given else os.environ[name]
 
 
 def _copy_code(folder: Path) -> None:

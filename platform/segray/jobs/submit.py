@@ -70,9 +70,10 @@ class JobsApi:
                 return str(job.submission_id), False
         cpus, gpus = submission.driver
         with parcel(submission, with_code=with_code) as folder, self._told():
-            environment: dict[str, Any] = {"working_dir": str(folder)}
-            if with_code:
-                environment["env_vars"] = {"PYTHONPATH": "platform:."}
+            environment: dict[str, Any] = {
+                "working_dir": str(folder),
+                "env_vars": ({"PYTHONPATH": "platform:."} if with_code else {}) | {**submission.variables},
+            }
             # Two people who submit the same at once choose the same id, and the cluster takes one of them.
             sent = self._send(
                 entrypoint=submission.command(f"{FOLDER}/{submission.config.name}"),

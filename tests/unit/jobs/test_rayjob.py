@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,13 @@ def test_options_reach_all_that_they_mean(submission):
     assert all(one["minReplicas"] <= one["replicas"] <= one["maxReplicas"] for one in groups.values())
     untouched = worker_groups(objects(render(submission("label")))[1])
     assert groups["gpu-on-demand"]["maxReplicas"] == untouched["gpu-on-demand"]["maxReplicas"] > 0
+
+
+def test_variables_reach_all_of_the_jobs_processes(submission):
+    job = replace(submission("label"), variables={"NCCL_DEBUG": "INFO", "N": "1"})
+    (_, rendered), (_, plain) = objects(render(job)), objects(render(submission("label")))
+    assert yaml.safe_load(rendered["spec"]["runtimeEnvYAML"]) == {"env_vars": {"NCCL_DEBUG": "INFO", "N": "1"}}
+    assert "runtimeEnvYAML" not in plain["spec"]
 
 
 def test_an_unknown_worker_group_names_those_there_are(submission):

@@ -46,6 +46,19 @@ def test_names_that_a_cluster_would_not_take(config, name):
         Submission.load("label", config, name=name)
 
 
+def test_variables_are_given_or_taken_from_here(config, monkeypatch):
+    monkeypatch.setenv("HERE", "a=b c")
+    given = Submission.load("label", config, variables=["HERE", "GIVEN=x=y", "EMPTY="])
+    assert given.variables == {"HERE": "a=b c", "GIVEN": "x=y", "EMPTY": ""}
+    assert given.name == Submission.load("label", config).name
+
+
+@pytest.mark.parametrize("variable", ["MISSING_HERE", "", "=x", "A B=1", "1A=x"])
+def test_variables_that_are_none(config, variable):
+    with pytest.raises(ConfigError, match="--env"):
+        Submission.load("label", config, variables=[variable])
+
+
 def test_another_jobs_config_is_refused(config):
     with pytest.raises(ConfigError, match="describes a label job"):
         Submission.load("train", config)
