@@ -10,6 +10,9 @@ GPU: Final = "nvidia.com/gpu"
 AGENT_PORT: Final = 52365
 """Where Ray's dashboard agent answers a node's probes, without a token."""
 
+STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+"""By which the autoscalers of nodes know pods that they must not move."""
+
 
 def pod_problems(objects: Sequence[Object]) -> list[str]:
     """What is wrong with the pods."""
@@ -120,6 +123,15 @@ def _head_without_work(cluster: Object) -> Iterator[str]:
         yield f"the head's service is open to the outside: serviceType {head['serviceType']}"
 
 
+def _head_stays(cluster: Object) -> Iterator[str]:
+    given = cluster["headGroupSpec"]["template"].get("metadata", {}).get("annotations", {})
+    yield from (
+        f"whoever saves nodes may move the head, and with it end its jobs: annotation {key} {value!r}"
+        for key, value in STAYS.items()
+        if given.get(key) != value
+    )
+
+
 def _guarded(cluster: Object) -> Iterator[str]:
     if cluster.get("authOptions", {}).get("mode") != "token":
         yield "Ray's ports take commands from everyone who reaches them: authOptions.mode token"
@@ -152,6 +164,7 @@ def _spot_first(cluster: Object) -> Iterator[str]:
 
 _OF_CLUSTERS: Final[tuple[Callable[[Object], Iterator[str]], ...]] = (
     _head_without_work,
+    _head_stays,
     _guarded,
     _scaled,
     _spot_first,

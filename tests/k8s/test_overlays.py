@@ -210,6 +210,7 @@ POD_MISTAKES = [
     (lambda o: worker(o).update(tolerations=[{"key": "nvidia.com/gpu"}]), "wants no GPU"),
     (lambda o: spec(o)["headGroupSpec"].update(rayStartParams={}), "takes work"),
     (lambda o: without(head(o), "affinity"), "spot node"),
+    (lambda o: without(spec(o)["headGroupSpec"]["template"]["metadata"], "annotations"), "may move the head"),
     (lambda o: spec(o)["headGroupSpec"].update(serviceType="NodePort"), "NodePort"),
     (lambda o: o.append({"kind": "Service", "metadata": {"name": "x"}, "spec": {"type": "NodePort"}}), "Service/x"),
     (lambda o: without(spec(o), "authOptions"), "authOptions.mode token"),
