@@ -7,12 +7,12 @@ images; knows no models.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from segray.config.serve import Limits
 from segray.data import images
@@ -48,11 +48,20 @@ class Workers:
     """Threads for what would hold up the event loop; so many at once that they share the processors they were given."""
 
     def __init__(self, number: int) -> None:
-        self._limiter = anyio.CapacityLimiter(number)
+        self._threads = ThreadPoolExecutor(number, "worker")
 
     async def __call__(self, work: Callable[[], T]) -> T:
-        """What `work` gives. A caller that is cancelled waits for it all the same: a thread cannot be stopped."""
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        """What `work` gives. A caller that is cancelled while it runs waits for it all the same: a thread cannot be
+        stopped, and what it works on is in memory until it ends.
+        """
+        running = self._threads.submit(work)
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if not running.cancel():
+                with anyio.CancelScope(shield=True):
+                    await asyncio.gather(asyncio.wrap_future(running), return_exceptions=True)
+            raise
 
 
 class Darkroom:
@@ -74,11 +83,20 @@ class Darkroom:
         sizes_hw = _usable(await self._workers(lambda: [_attempt(images.probe, one.data) for one in uploads]))
         self._refuse_large(sizes_hw)
         with self._room(sum(height * width for height, width in sizes_hw)):
-            yield _usable(await asyncio.gather(*(self._develop(one) for one in uploads)))
+            yield _usable(await self._decoded(uploads))
 
-    async def _develop(self, upload: Upload) -> Picture | ImageError:
+    async def _decoded(self, uploads: Sequence[Upload]) -> list[Picture | ImageError]:
+        """All at once. Where the request is cancelled, this ends with the last thread that works for it."""
         most = int(self._limits.max_megapixels * _MILLION)
-        return await self._workers(lambda: _attempt(lambda one: _picture(one, most), upload))
+        found: dict[int, Picture | ImageError] = {}
+
+        async def decode(index: int) -> None:
+            found[index] = await self._workers(lambda: _attempt(lambda one: _picture(one, most), uploads[index]))
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(uploads)):
+                group.start_soon(decode, index)
+        return [found[index] for index in range(len(uploads))]
 
     def _refuse_large(self, sizes_hw: Sequence[tuple[int, int]]) -> None:
         limits = self._limits

@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 import zlib
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image
@@ -184,6 +185,88 @@ def test_a_refused_image_gives_its_room_back():
             return pictures
 
     assert len(asyncio.run(refused_then_developed())) == 1
+
+
+# ------------------------------------------------------------------------------------- requests that are cancelled
+
+
+class Held(Workers):
+    """Whose threads wait for a gate from their second work on: an image's header is read, then it is decoded."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.gate, self.begun, self.asked = threading.Event(), threading.Event(), 0
+
+    async def __call__(self, work):
+        self.asked += 1
+        if self.asked == 1:
+            return await super().__call__(work)
+        return await super().__call__(lambda: (self.begun.set(), self.gate.wait(30), work())[-1])
+
+
+async def by_its_caller(developing, workers):
+    """As Ray Serve cancels a request whose client has gone."""
+    task = asyncio.create_task(developing)
+    await asyncio.to_thread(workers.begun.wait, 30)
+    task.cancel()
+    return task
+
+
+async def by_the_time_limit(developing, workers):
+    async def limited():
+        with anyio.fail_after(0.01):
+            await developing
+
+    task = asyncio.create_task(limited())
+    await asyncio.to_thread(workers.begun.wait, 30)
+    return task
+
+
+@pytest.mark.parametrize(
+    ("cancel", "error"), [(by_its_caller, asyncio.CancelledError), (by_the_time_limit, TimeoutError)]
+)
+def test_what_a_thread_still_decodes_is_held_until_it_ends(cancel, error):
+    data, workers = Upload(data=encoded(scene(100, 100))), Held()
+
+    async def cancelled_then_another():
+        room = Darkroom(Limits(max_megapixels=0.01, max_held_megapixels=0.02), workers)
+        assert workers.asked == 0
+
+        async def develop(*uploads):
+            async with room.develop(uploads) as pictures:
+                return pictures
+
+        task = await cancel(develop(data, data), workers)
+        assert (await asyncio.wait([task], timeout=0.1))[1] == {task}
+        workers.asked = 0
+        with pytest.raises(BusyError):
+            await develop(data)
+        workers.gate.set()
+        with pytest.raises(error):
+            await task
+        return await develop(data)
+
+    assert len(asyncio.run(cancelled_then_another())) == 1
+
+
+def test_what_no_thread_has_begun_is_not_begun_for_a_caller_who_has_gone():
+    gate, begun, ran = threading.Event(), threading.Event(), []
+
+    async def one_goes():
+        workers = Workers(1)
+        first = asyncio.create_task(workers(lambda: (begun.set(), gate.wait(30))))
+        await asyncio.to_thread(begun.wait, 30)
+        second = asyncio.create_task(workers(lambda: ran.append(2)))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        gate.set()
+        await first
+        await workers(lambda: ran.append(3))
+
+    asyncio.run(one_goes())
+    assert ran == [3]
 
 
 # ------------------------------------------------------------------------------------------------- bytes gone wrong
