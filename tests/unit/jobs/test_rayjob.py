@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segray import cli
 from segray.errors import ConfigError
 from segray.jobs.rayjob import render
 from segray.jobs.submission import Submission
 
-ROOT = Path(__file__).parents[3]
 CONFIGS = {
     "label": 'job = "label"\nstores = "s3://b/stores"\n[source]\nkind = "folder"\nuri = "s3://b/images"\n',
     "evaluate": 'job = "evaluate"\nstudent = "s3://b/one"\nout = "s3://b/out"\ndevice = "cuda"\n[data]\nkind = "coco"\n'
@@ -99,21 +99,26 @@ def test_an_unknown_worker_group_names_those_there_are(submission):
         render(submission("label"), max_replicas={"tpu": 1})
 
 
-def segray(*arguments):
-    command = [sys.executable, "-m", "segray.cli", "submit", *map(str, arguments)]
-    return subprocess.run(
-        command, env={"PYTHONPATH": str(ROOT / "platform")}, capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def segray(monkeypatch, capsys):
+    """`segray(*arguments)` is the command's (exit status, stdout, stderr), in this process."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segray", "submit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
 
 
-def test_the_command_prints_it_or_writes_it(submission, tmp_path):
+def test_the_command_prints_it_or_writes_it(submission, segray, tmp_path):
     job = submission("label")
-    printed = segray("label", job.config, "--k8s", "--max-replicas", "gpu-spot=1")
-    assert printed.returncode == 0, printed.stderr
-    assert printed.stdout == render(job, max_replicas={"gpu-spot": 1})
+    expected = render(job, max_replicas={"gpu-spot": 1})
+    assert segray("label", job.config, "--k8s", "--max-replicas", "gpu-spot=1") == (0, expected, "")
     written = segray("label", job.config, "--k8s", "-o", tmp_path / "job.yaml", "--max-replicas", "gpu-spot=1")
-    assert (written.returncode, written.stdout) == (0, "")
-    assert (tmp_path / "job.yaml").read_text() == printed.stdout
+    assert written == (0, "", "")
+    assert (tmp_path / "job.yaml").read_text() == expected
 
 
 @pytest.mark.parametrize(
@@ -126,10 +131,10 @@ def test_the_command_prints_it_or_writes_it(submission, tmp_path):
         (["--k8s", "--name", "No Name"], "No Name"),
     ],
 )
-def test_what_cannot_be_submitted_is_said(submission, arguments, message):
-    done = segray("label", submission("label").config, *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_what_cannot_be_submitted_is_said(submission, segray, arguments, message):
+    status, _, err = segray("label", submission("label").config, *arguments)
+    assert status == 2
+    assert message in err
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
