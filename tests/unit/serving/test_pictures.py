@@ -194,7 +194,7 @@ class Held(Workers):
     """Whose threads wait for a gate from their second work on: an image's header is read, then it is decoded."""
 
     def __init__(self):
-        super().__init__(2)
+        super().__init__(3)
         self.gate, self.begun, self.asked = threading.Event(), threading.Event(), 0
 
     async def __call__(self, work):
