@@ -8,13 +8,14 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import segray
 from segray.serving.problems import Problem
-from segray.serving.requests import FORM, JSON, ClicksBody, MasksBody, SegmentBody
+from segray.serving.requests import FORM, JSON, ClicksBody, MasksBody, SegmentBody, SegmentFields
 from segray.serving.schemas import MasksAnswer, SegmentAnswer
 
 _REF: Final = "#/components/schemas/"
 _FILE: Final = {"type": "string", "format": "binary"}
 _SCHEMAS: Final[list[tuple[type[pydantic.BaseModel], JsonSchemaMode]]] = [
     (SegmentBody, "validation"),
+    (SegmentFields, "validation"),
     (MasksBody, "validation"),
     (SegmentAnswer, "serialization"),
     (MasksAnswer, "serialization"),
@@ -27,7 +28,10 @@ _ABOUT: Final = "Instance segmentation of images by a student, and masks by clic
 def segment_body() -> dict[str, Any]:
     """`POST /v1/segment`."""
     files = {"type": "array", "items": _FILE, "minItems": 1}
-    return _body(SegmentBody, {"images": files}, ["images"])
+    fields = {
+        name: {"$ref": f"{_REF}{SegmentFields.__name__}/properties/{name}"} for name in SegmentFields.model_fields
+    }
+    return _body(SegmentBody, {"images": files, **fields}, ["images"])
 
 
 def masks_body() -> dict[str, Any]:

@@ -29,8 +29,6 @@ MAX_INSTANCES: Final = 100
 
 _MB: Final = 1_000_000
 _NAME_LENGTH: Final = 200
-_FIELDS: Final = 8
-"""Parts of a form that are no images."""
 
 Score = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
@@ -50,12 +48,17 @@ class ImageBody(_Body):
     name: str = pydantic.Field(default="", max_length=_NAME_LENGTH, description="Comes back in the answer.")
 
 
-class SegmentBody(_Body):
+class SegmentFields(_Body):
+    """What a form or JSON may say beside the images."""
+
+    score_threshold: Score | None = pydantic.Field(default=None, description="As in the query, which comes first.")
+    max_instances: int | None = pydantic.Field(default=None, ge=1, description="As in the query, which comes first.")
+
+
+class SegmentBody(SegmentFields):
     """Images to segment, in JSON."""
 
     images: list[ImageBody] = pydantic.Field(min_length=1)
-    score_threshold: Score | None = pydantic.Field(default=None, description="As in the query, which comes first.")
-    max_instances: int | None = pydantic.Field(default=None, ge=1, description="As in the query, which comes first.")
 
 
 class ClicksBody(_Body):
@@ -79,7 +82,13 @@ class MasksBody(_Body):
     """An image and what is marked on it, in JSON."""
 
     image: ImageBody
-    clicks: ClicksBody
+    clicks: ClicksBody | None = pydantic.Field(default=None, description="As in the query, which comes first.")
+
+
+class MasksFields(_Body):
+    """What a form may say beside the image."""
+
+    clicks: pydantic.Json[ClicksBody] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +161,19 @@ async def read_body(request: Request, limits: Limits) -> Body:
 def parse_segment(
     body: Body, limits: Limits, *, score_threshold: float | None, max_instances: int | None
 ) -> SegmentRequest:
-    """The images of a body of any form; the query's parameters come before those of a JSON body.
+    """The images of a body of any form; the query's parameters come before those of the body.
 
     Raises:
         ProblemError: 400, 413 or 422.
     """
-    inside = None
+    inside: SegmentFields | None = None
     if body.kind == JSON:
-        inside = _json(SegmentBody, body.data)
-        uploads = [Upload(data=one.data, name=one.name) for one in inside.images]
+        whole = inside = _json(SegmentBody, body.data)
+        uploads = [Upload(data=one.data, name=one.name) for one in whole.images]
     elif body.kind == FORM:
-        uploads = _form(body, "images", limits).uploads
+        form = _form(body, "images", limits)
+        inside = _fields(form.fields, SegmentFields)
+        uploads = form.uploads
     else:
         uploads = [Upload(data=body.data)]
     if not uploads:
@@ -185,20 +196,19 @@ def parse_masks(body: Body, limits: Limits, *, clicks: str | None) -> MasksReque
     Raises:
         ProblemError: 400, 413 or 422.
     """
+    uploads, inside = [Upload(data=body.data)], None
     if body.kind == JSON:
-        inside = _json(MasksBody, body.data)
-        upload = Upload(data=inside.image.data, name=inside.image.name)
-        return MasksRequest(upload=upload, clicks=inside.clicks.clicks())
-    uploads, field = [Upload(data=body.data)], None
-    if body.kind == FORM:
+        whole = _json(MasksBody, body.data)
+        uploads, inside = [Upload(data=whole.image.data, name=whole.image.name)], whole.clicks
+    elif body.kind == FORM:
         form = _form(body, "image", limits)
-        uploads, field = form.uploads, form.fields.get("clicks")
+        uploads, inside = form.uploads, _fields(form.fields, MasksFields).clicks
     if len(uploads) != 1:
         raise ProblemError(422, "no-image", f"one file in the field `image` is needed, {len(uploads)} are given")
-    marked = clicks if clicks is not None else field
+    marked = inside if clicks is None else _json(ClicksBody, clicks, "clicks")
     if marked is None:
-        raise ProblemError(422, "no-clicks", "say in `clicks`, in the query or the form, what is marked")
-    return MasksRequest(upload=uploads[0], clicks=_json(ClicksBody, marked, "clicks").clicks())
+        raise ProblemError(422, "no-clicks", "say in `clicks`, in the query or the body, what is marked")
+    return MasksRequest(upload=uploads[0], clicks=marked.clicks())
 
 
 T = TypeVar("T")
@@ -217,6 +227,14 @@ def _json(model: type[Model], data: bytes | str, where: str = "") -> Model:
         return model.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise invalid(error, where) from None
+
+
+def _fields(given: Mapping[str, str], model: type[Model]) -> Model:
+    """The fields of a form, which are text; one that the model does not know is refused."""
+    try:
+        return model.model_validate_strings(given)
+    except pydantic.ValidationError as error:
+        raise invalid(error) from None
 
 
 @dataclass(frozen=True)
@@ -238,8 +256,6 @@ def _form(body: Body, images: str, limits: Limits) -> _Form:
         form.uploads.append(Upload(data=file.file_object.read(), name=_text(file.file_name)[:_NAME_LENGTH]))
 
     def add_field(field: FormField) -> None:
-        if len(form.fields) == _FIELDS:
-            raise ProblemError(422, "unknown-field", f"the form has more than {_FIELDS} fields that are no files")
         if _text(field.field_name) == images:
             raise ProblemError(422, "no-image", f"the form's field `{images}` must be a file, with a file name")
         form.fields[_text(field.field_name)] = _text(field.value)
