@@ -4,10 +4,11 @@ Open to everyone are /healthz, /readyz and the page; all else needs a key unless
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import anyio
 from fastapi import Depends, FastAPI, Security
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -16,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from segray.config.serve import Keys, NoKeys, ServeConfig
 from segray.serving import metrics, openapi, problems
 from segray.serving.api import Api
-from segray.serving.backend import Backend
+from segray.serving.backend import Backend, BusyError, ModelInfo, UnreadyError
 from segray.serving.headers import Shielded
 from segray.serving.keys import Keyring
 from segray.serving.problems import ProblemError, responses
@@ -48,8 +49,9 @@ def create_app(
     api.add_segment(app, guard)
     if config.clicks is not None:
         api.add_masks(app, guard)
-    _add_models(app, backend, guard)
-    _add_health(app, backend)
+    asked = _Models(backend, config.limits.timeout_s)
+    _add_models(app, asked, guard)
+    _add_health(app, asked)
     _add_documents(app, counts, guard)
     if config.page:
         _add_page(app)
@@ -74,14 +76,27 @@ def _guard(keys: Keys) -> list[Any]:
     return [Depends(check)]
 
 
-def _add_models(app: FastAPI, backend: Backend, guard: list[Any]) -> None:
-    @app.get("/v1/models", dependencies=guard, response_model=ModelsAnswer, responses=responses(401, 500, 503))
-    async def models() -> ModelsAnswer:
+class _Models:
+    """What answers now, asked for within the time limit: copies that start may keep their callers waiting."""
+
+    def __init__(self, backend: Backend, timeout_s: float) -> None:
+        self._backend = backend
+        self._timeout_s = timeout_s
+
+    async def __call__(self) -> list[ModelInfo]:
+        with anyio.move_on_after(self._timeout_s):
+            return await self._backend.models()
+        raise UnreadyError("no model answered within the time limit")
+
+
+def _add_models(app: FastAPI, models: _Models, guard: list[Any]) -> None:
+    @app.get("/v1/models", dependencies=guard, responses=responses(401, 429, 500, 503))
+    async def listed() -> ModelsAnswer:
         """What answers now, the student first."""
-        return ModelsAnswer(models=await backend.models())
+        return ModelsAnswer(models=await models())
 
 
-def _add_health(app: FastAPI, backend: Backend) -> None:
+def _add_health(app: FastAPI, models: _Models) -> None:
     @app.get("/healthz")
     async def healthz() -> HealthAnswer:
         """Whether the process answers at all."""
@@ -89,8 +104,9 @@ def _add_health(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/readyz", responses=responses(503))
     async def readyz() -> HealthAnswer:
-        """Whether the models are loaded and warm."""
-        await backend.models()
+        """Whether the models are loaded and warm; those with a full queue are."""
+        with suppress(BusyError):
+            await models()
         return HealthAnswer(status="ready")
 
 

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from segray.errors import SegrayError
 from segray.serving.backend import BusyError, UnreadyError
+from segray.serving.headers import HEADERS
 
 MEDIA_TYPE: Final = "application/problem+json"
 UNREADY_RETRY_S: Final = 5
@@ -99,7 +100,9 @@ async def _expected(request: Request, error: Exception) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     name = f"urn:uuid:{uuid.uuid4()}"
     _LOG.error("%s: %s %s failed", name, request.method, request.url.path, exc_info=error)
-    return _response(ProblemError(500, "failed", "the server failed; its log says why under this instance"), name)
+    detail = "the server failed; its log says why under this instance"
+    # What fails is answered outside of all middleware.
+    return _response(ProblemError(500, "failed", detail, headers=HEADERS), name)
 
 
 def _problem(error: Exception) -> ProblemError:

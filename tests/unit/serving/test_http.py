@@ -7,7 +7,7 @@ import httpx
 import pytest
 import uvicorn
 
-from segray.serving.backend import UnreadyError
+from segray.serving.backend import BusyError, UnreadyError
 from segray.serving.headers import HEADERS
 from segray.serving.http import PAGE
 from segray.serving.keys import make
@@ -83,6 +83,22 @@ def test_it_is_alive_before_it_is_ready(connect):
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
+def test_copies_that_keep_their_callers_waiting_are_not_ready(connect):
+    class Starting(PaintedBackend):
+        async def models(self):
+            await asyncio.Event().wait()
+            return await super().models()
+
+    client = connect(Starting(), limits={"timeout_s": 0.05})
+    assert [client.get(path).status_code for path in ("/readyz", "/v1/models", "/healthz")] == [503, 503, 200]
+
+
+def test_busy_models_are_ready(connect):
+    client = connect(PaintedBackend(BusyError(1.0)))
+    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/v1/models").status_code == 429
+
+
 def test_models_are_listed_the_student_first(client):
     models = ModelsAnswer.model_validate(client.get("/v1/models").json()).models
     assert [(one.kind, one.classes) for one in models] == [("student", ("red", "green", "blue")), ("sam", ())]
@@ -97,6 +113,12 @@ def test_browsers_are_told_to_load_nothing_from_elsewhere(client, path):
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_failure_has_the_same_headers(connect):
+    answer = connect(PaintedBackend(RuntimeError()), raise_server_exceptions=False).get("/v1/models")
+    assert answer.status_code == 500
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
 
 
 def test_the_page_is_files_and_no_others(client):
