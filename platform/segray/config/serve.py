@@ -191,6 +191,23 @@ class ServeConfig:
         return {name: one for name, one in asked.items() if one is not None}
 
     @pydantic.model_validator(mode="after")
+    def _batches(self) -> "ServeConfig":
+        batching, copies = self.student.batching, 1 if self.ingress is None else self.ingress.most
+        most = self.ingress_max_ongoing * copies * self.limits.max_images
+        if batching.max_images > most:
+            raise ValueError(
+                f"a batch of student.batching.max_images {batching.max_images} can never fill: {copies} x"
+                f" ingress_max_ongoing {self.ingress_max_ongoing} requests of limits.max_images"
+                f" {self.limits.max_images} hold {most} images"
+            )
+        if batching.wait_ms / 1e3 >= self.limits.timeout_s:
+            raise ValueError(
+                f"student.batching.wait_ms {batching.wait_ms:g} is no less than limits.timeout_s"
+                f" {self.limits.timeout_s:g}: a request that waits alone would always be given up"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _guarded(self) -> "ServeConfig":
         if isinstance(self.keys, NoKeys) and not self.keys.exposed and self.host not in LOOPBACK:
             raise ValueError(
