@@ -134,6 +134,15 @@ def _not_root(image: Dockerfile, _: str) -> Iterator[str]:
         yield "the last USER must be a number and not root: Kubernetes cannot see who a name is"
 
 
+def _home_is_roots(image: Dockerfile, _: str) -> Iterator[str]:
+    user = ""
+    for step in image.of("USER", "WORKDIR"):
+        if step.instruction == "USER":
+            user = step.value
+        elif user != "0":
+            yield f"WORKDIR {step.value} would be the user's, who could change the code: USER 0 before it"
+
+
 def _dependencies_before_code(image: Dockerfile, _: str) -> Iterator[str]:
     installs = [each.line for each in image.of("RUN") if "pip install" in each.value]
     code = [each.line for each in image.of("COPY") if {"platform", "jobs", "serve"} & {*each.words}]
@@ -158,6 +167,7 @@ def _labelled(image: Dockerfile, _: str) -> Iterator[str]:
 _OF_ALL: Final[tuple[Callable[[Dockerfile, str], Iterator[str]], ...]] = (
     _base_is_pinned,
     _not_root,
+    _home_is_roots,
     _dependencies_before_code,
     _finds_its_code,
     _labelled,

@@ -27,6 +27,7 @@ def test_the_image_keeps_every_rule():
         ("USER 1000\n", "", "the last USER"),
         ("USER 1000\n", "USER ray\n", "the last USER"),
         ("USER 1000\n", "USER 1000\nUSER 0\n", "the last USER"),
+        ("USER 0\nWORKDIR", "WORKDIR", "could change the code"),
         ("COPY jobs jobs", "ADD https://x/jobs.tar jobs", "ADD unpacks and downloads"),
         ("COPY jobs jobs", "COPY job jobs", "COPY job: there is no such file"),
         ("COPY jobs jobs", "COPY . .", "COPY of everything"),
