@@ -54,7 +54,9 @@ def submit(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="With --k8s: write it to this file.")] = None,
     machines: Annotated[Machines, typer.Option(help="With --k8s: what the RayJob asks for.")] = Machines.gpu,
     image: Annotated[str | None, typer.Option(help="With --k8s: the image of all its containers.")] = None,
-    namespace: Annotated[str | None, typer.Option(help="With --k8s: where it goes.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="With --k8s: where it goes, beside accounts and secrets.")
+    ] = None,
     max_replicas: Annotated[
         list[str] | None, typer.Option(help="With --k8s: GROUP=N, most pods of a worker group; several times.")
     ] = None,
