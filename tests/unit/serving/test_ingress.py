@@ -119,12 +119,12 @@ class Painted:
 
 
 @asynccontextmanager
-async def copy_of(**tables) -> AsyncIterator[tuple[StudentIngress, httpx.AsyncClient]]:
+async def copy_of() -> AsyncIterator[tuple[StudentIngress, httpx.AsyncClient]]:
     """As Ray Serve starts it, and a client of it."""
     student = {"uri": "first", "batching": {"wait_ms": 0, "max_images": 2}, "max_ongoing": 2, "target_ongoing": 2}
     limits = {"max_queued": 2, "max_images": 2}
-    given = {"job": "serve", "keys": {"kind": "off"}, "student": student, "ingress": None, "limits": limits} | tables
-    copy = StudentIngress(build(ServeConfig, given, "test"), ".", Painted, None)
+    tables = {"job": "serve", "keys": {"kind": "off"}, "student": student, "ingress": None, "limits": limits}
+    copy = StudentIngress(build(ServeConfig, tables, "test"), ".", Painted, None)
     await copy.reconfigure({"student": "first"})
     transport = httpx.ASGITransport(copy.__serve_build_asgi_app__())
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
