@@ -62,7 +62,8 @@ def expected(students) -> dict[str, list[float]]:
     found = {}
     for name in ("first", "second"):
         student = ServedStudent(build(StudentServing, {"uri": students[name]}, "test"))
-        found[student.info().weights_sha256] = student.predict([SCENE])[0].scores.tolist()
+        (instances,), info = student.answer([SCENE])
+        found[info.weights_sha256] = instances.scores.tolist()
     return found
 
 

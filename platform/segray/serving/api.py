@@ -61,7 +61,10 @@ class Api:
             max_instances: Annotated[
                 int | None,
                 Query(
-                    ge=1, le=limits.max_instances, description=f"Per image, best first; {MAX_INSTANCES} if not given."
+                    ge=1,
+                    le=limits.max_instances,
+                    description="Per image, best first; if not given"
+                    f" {min(MAX_INSTANCES['instances'], limits.max_instances)}, of a semantic student's masks all.",
                 ),
             ] = None,
             form: Annotated[
@@ -133,10 +136,9 @@ class Api:
             seen = observe(picture.pixels, found)
             for observer in self._observers:
                 observer(seen)
-        least = asked.score_threshold
-        if least is None:
-            least = SCORE_THRESHOLD[model.task]
-        best = [answers.chosen(found, least, asked.max_instances) for found in everything]
+        least = SCORE_THRESHOLD[model.task] if asked.score_threshold is None else asked.score_threshold
+        most = asked.max_instances or min(MAX_INSTANCES[model.task], self._limits.max_instances)
+        best = [answers.chosen(found, least, most) for found in everything]
         match form:
             case "label":
                 return answers.label_png(best[0], model.classes)

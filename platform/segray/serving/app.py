@@ -14,8 +14,9 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from segray.config import base, jobs
 from segray.config.serve import Limits, Replicas, ServeConfig
 from segray.errors import ConfigError
+from segray.serving.backend import RETRY_AFTER_S
 from segray.serving.deployments import ClicksCopy, Load, StudentCopy
-from segray.serving.ingress import RETRY_AFTER_S, Ingress, StudentIngress
+from segray.serving.ingress import Ingress, StudentIngress
 from segray.serving.student import ServedStudent
 
 SAME_COPY: Final = "ray.serve.experimental.consistent_hash_router:ConsistentHashRouter"

@@ -19,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 Task = Literal["instances", "semantic"]
 """What a student finds: objects, or of each pixel the class."""
 
+RETRY_AFTER_S = 1.0
+"""When a caller who finds everything busy may come again."""
+
 MOST_POINTS = 100
 """Points on one object that a request may hold."""
 
@@ -26,7 +29,7 @@ MOST_POINTS = 100
 class BusyError(SegrayError):
     """The queue is full; the caller may come again after `retry_after_s`."""
 
-    def __init__(self, retry_after_s: float) -> None:
+    def __init__(self, retry_after_s: float = RETRY_AFTER_S) -> None:
         super().__init__(retry_after_s)
         self.retry_after_s = retry_after_s
 

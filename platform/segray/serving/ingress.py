@@ -6,7 +6,7 @@ Knows Ray Serve's handles and errors. What is said in HTTP is `serving.http`.
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import (
@@ -25,9 +25,6 @@ from segray.serving.backend import BusyError, ModelInfo, Pixels, UnreadyError
 from segray.serving.deployments import Answer, Load, StudentCopy, go_home
 from segray.serving.http import create_app
 from segray.serving.metrics import INSTANCES, MEGAPIXELS, SHARES, Observation
-
-RETRY_AFTER_S: Final = 1.0
-"""What a caller is told who finds the queue full."""
 
 
 class Student(Protocol):
@@ -80,7 +77,7 @@ class Here:
     async def answers(self, images: Sequence[Pixels]) -> list[Answer]:
         """See `Student`."""
         if self._asked + len(images) > self._most:
-            raise BusyError(RETRY_AFTER_S)
+            raise BusyError()
         self._asked += len(images)
         try:
             return list(await asyncio.gather(*(self._copy.segment(one) for one in images)))
@@ -212,6 +209,6 @@ async def _told(response: Awaitable[Any]) -> Any:
     try:
         return await response
     except BackPressureError as error:
-        raise BusyError(RETRY_AFTER_S) from error
+        raise BusyError() from error
     except (DeploymentUnavailableError, ReplicaUnavailableError, RayActorError) as error:
         raise UnreadyError("no copy of the model could answer") from error

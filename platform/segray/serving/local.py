@@ -5,7 +5,7 @@ For tests, for measuring what the way to a cluster costs, and as what a cluster'
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,7 +16,6 @@ from segray.serving.backend import BusyError, Clicks, ModelInfo, Pixels, Unready
 from segray.serving.clicks import ClickModel
 from segray.serving.student import ServedStudent
 
-_RETRY_S: Final = 1.0
 Model = TypeVar("Model")
 
 
@@ -61,8 +60,8 @@ class LocalBackend:
 
     @contextmanager
     def _queue(self, images: int) -> Iterator[None]:
-        if self._queued and self._queued + images > self._config.limits.max_queued:
-            raise BusyError(_RETRY_S)
+        if self._queued + images > self._config.limits.max_queued:
+            raise BusyError()
         self._queued += images
         try:
             yield

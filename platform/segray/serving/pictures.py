@@ -25,7 +25,6 @@ T = TypeVar("T")
 Given = TypeVar("Given")
 
 _MILLION: Final = 1_000_000
-_RETRY_S: Final = 1.0
 _WORDS: Final = {
     "empty": "holds no bytes",
     "not-an-image": "is no kind of image that is read (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, JPEG 2000, PPM)",
@@ -115,7 +114,7 @@ class Darkroom:
     @contextmanager
     def _room(self, pixels: int) -> Iterator[None]:
         if self._held + pixels > self._limits.max_held_megapixels * _MILLION:
-            raise BusyError(_RETRY_S)
+            raise BusyError()
         self._held += pixels
         try:
             yield

@@ -25,7 +25,7 @@ JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
 SCORE_THRESHOLD: Final[Mapping[Task, float]] = {"instances": 0.3, "semantic": 0.0}
 """Of callers who give none; a label map has a class for every pixel, however sure the student is of it."""
-MAX_INSTANCES: Final = 100
+MAX_INSTANCES: Final[Mapping[Task, int]] = {"instances": 100, "semantic": 255}
 
 _MB: Final = 1_000_000
 _NAME_LENGTH: Final = 200
@@ -118,7 +118,8 @@ class SegmentRequest:
     uploads: tuple[Upload, ...]
     score_threshold: float | None
     """None: the usual one of what the student finds, `SCORE_THRESHOLD`."""
-    max_instances: int
+    max_instances: int | None
+    """None: `MAX_INSTANCES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +181,8 @@ def parse_segment(
         raise ProblemError(422, "no-image", "the form holds no file in the field `images`")
     if len(uploads) > limits.max_images:
         raise _too_many(limits)
-    most = _first(max_instances, inside.max_instances if inside else None) or min(MAX_INSTANCES, limits.max_instances)
-    if most > limits.max_instances:
+    most = _first(max_instances, inside.max_instances if inside else None)
+    if most is not None and most > limits.max_instances:
         raise ProblemError(422, "invalid", f"max_instances is at most {limits.max_instances}")
     return SegmentRequest(
         uploads=tuple(uploads),

@@ -39,7 +39,7 @@ class _Loaded:
 
 
 class ServedStudent:
-    """One student at a time. `predict` and `swap` may run in different threads."""
+    """One student at a time. `answer` and `swap` may run in different threads."""
 
     def __init__(self, config: StudentServing, uri: str | None = None) -> None:
         """Load and warm the student at `uri`, the config's own if none is given.
@@ -52,12 +52,10 @@ class ServedStudent:
         self._device = place(config.device, config.dtype, compiled=config.compile)
         self._loaded = self._load(uri or config.uri)
 
-    def predict(self, images: Sequence[Pixels]) -> list[Instances]:
-        """All instances of each image, best first, whatever their score (see `Student.predict`)."""
-        return self.answer(images)[0]
-
     def answer(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
-        """As `predict`, and which student it was."""
+        """All instances of each image, best first, whatever their score (see `Student.predict`), and which student it
+        was.
+        """
         loaded = self._loaded
         with autocast(self._device, self._config.dtype):
             return loaded.student.predict(images), loaded.info

@@ -1,14 +1,16 @@
 import asyncio
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segray.masks import rle
+from segray.masks.instances import Instances
 from segray.pages import overlay
 from segray.serving import answers
-from segray.serving.backend import BusyError, UnreadyError
+from segray.serving.backend import BusyError, ModelInfo, UnreadyError
 from segray.serving.problems import Problem
 from segray.serving.schemas import SegmentAnswer
 from segray.serving.testing import COLOURS, PaintedBackend, find, scene
@@ -84,6 +86,40 @@ def test_what_the_backend_cannot_do_is_said(connect, path, error, status, retry)
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry)
     assert Problem.model_validate_json(answer.text).status == status
     assert "/srv" not in answer.text
+
+
+@dataclass
+class Many(PaintedBackend):
+    """A mask per row of the image, each of a class of its own; scores fall from 0.5 to 0.01."""
+
+    task: str = "instances"
+
+    async def segment(self, images):
+        masks = np.eye(120, dtype=bool)[:, :, None].repeat(2, axis=2)
+        scores = np.linspace(0.5, 0.01, 120)
+        found = Instances.from_masks(masks, provenance="student", scores=scores, classes=np.arange(120))
+        classes = tuple(map(str, range(120)))
+        model = ModelInfo(kind="student", name="many", weights_sha256="", classes=classes, task=self.task)
+        return [found] * len(images), model
+
+
+@pytest.mark.parametrize(
+    ("task", "query", "most", "number"),
+    [
+        ("instances", "", 400, 49),
+        ("instances", "?score_threshold=0", 400, 100),
+        ("instances", "?score_threshold=0&max_instances=110", 400, 110),
+        ("semantic", "", 400, 120),
+        ("semantic", "", 90, 90),
+        ("semantic", "?score_threshold=0.3", 400, 49),
+    ],
+)
+def test_how_many_masks_come_unasked_depends_on_what_the_student_finds(connect, task, query, most, number):
+    client = connect(Many(task=task), limits={"max_instances": most})
+    file = io.BytesIO()
+    Image.new("RGB", (2, 120)).save(file, "PNG")
+    (image,) = segment(client, query, content=file.getvalue()).json()["images"]
+    assert len(image["instances"]) == number
 
 
 class Stuck(PaintedBackend):

@@ -53,7 +53,7 @@ def settings(uri: str) -> StudentServing:
 
 
 def scores(served: ServedStudent) -> list[float]:
-    return served.predict([IMAGE])[0].scores.tolist()
+    return served.answer([IMAGE])[0][0].scores.tolist()
 
 
 def test_it_says_who_it_is(packages):
@@ -76,7 +76,7 @@ def test_a_promoted_name_is_what_it_stands_for(packages, tmp_path):
 
 
 def test_all_instances_are_given_whatever_their_score(packages):
-    found = ServedStudent(settings(packages["first"])).predict([IMAGE])[0]
+    (found,), _ = ServedStudent(settings(packages["first"])).answer([IMAGE])
     assert len(found) > 0
     assert found.scores.min() < 0.3
 
