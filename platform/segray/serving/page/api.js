@@ -31,7 +31,7 @@ export class Api {
     return (await this.ask("v1/models", {}, Infinity)).models;
   }
 
-  /** All instances of a picture, whatever their score. */
+  /** What is found on a picture, whatever its score: the best ones, as many as the endpoint gives unasked. */
   async segment(blob, name) {
     const body = new FormData();
     body.append("images", blob, name);
