@@ -21,7 +21,7 @@ from segray.jobs.submission import FOLDER, Submission, parcel
 
 PATIENCE_S = 300.0
 """How long a cluster that stopped answering is asked again while its job is followed."""
-START_S = 60.0
+START_S = 180.0
 """How long a cluster that has only just started may take until it accepts a job."""
 PAUSE_S = 2.0
 """Between two tries."""
