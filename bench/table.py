@@ -180,6 +180,7 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
         **(row.student or {}),
         "schedule": schedule,
         "pseudo_labels": training.PSEUDO_LABELS,
+        "target_stride": training.TARGET_STRIDE,
         "strong": training.STRONG,
         "ema": task.ema,
     }

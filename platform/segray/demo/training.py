@@ -39,6 +39,8 @@ SCHEDULE: Final[dict[str, Any]] = {
 DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
 """128 points would cost a nano SAM on a CPU several times the student's own step."""
 ARP: Final[dict[str, Any]] = {"mode": "dynamic", "group": 4}
+TARGET_STRIDE: Final = 1
+"""Objects are some 20 px wide here: cells of the papers' 4 px would round their outlines away."""
 EMA: Final[dict[str, Any]] = {"half_life": 30, "burn_in": 0.5}
 """The papers' half-life of 1,732 steps is a fiftieth of their runs; a tenth of short ones still averages. In runs this
 short a student needs half of them to be worth following."""
@@ -84,6 +86,7 @@ def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
         "pseudo_labels": PSEUDO_LABELS,
         "refinement": {"kind": "points"},
         "arp": ARP,
+        "target_stride": TARGET_STRIDE,
         "strong": STRONG,
         "ema": EMA,
     }

@@ -50,10 +50,6 @@ from segray.train.ema import distance, follow, freeze
 from segray.train.objective import At, Objective
 from segray.train.plan import Context, RunPlan
 
-STRIDE = 4
-"""Pixels per cell of a student's masks, and of the targets that refined masks become (4.3 item 5)."""
-
-
 def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
     refinement = recipe.student.refinement
@@ -229,10 +225,8 @@ class StudentObjective(Objective[StudentInputs]):
             images, targets, pasted = mix(images, targets, self.settings.arp, unlabeled.keys)
         self._remember(refined, pasted)
         strong = strong_view(images, self.settings.strong, unlabeled.keys)
-        return StudentInputs(
-            labeled=labeled,
-            unlabeled=replace(unlabeled, images=strong, targets=tuple(_coarse(one) for one in targets)),
-        )
+        coarse = tuple(_coarse(one, self.settings.target_stride) for one in targets)
+        return StudentInputs(labeled=labeled, unlabeled=replace(unlabeled, images=strong, targets=coarse))
 
     @override
     def count(self, prepared: StudentInputs) -> torch.Tensor:
@@ -292,9 +286,9 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
     return part(slice(None, number)), part(slice(number, None))
 
 
-def _coarse(targets: Targets) -> Targets:
-    """Masks at the student's stride, by nearest neighbour; the class goes with a mask that vanishes (4.4 item 6)."""
-    masks = targets.masks[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+def _coarse(targets: Targets, stride: int) -> Targets:
+    """Masks of cells of `stride` pixels, by nearest neighbour; the class goes with a mask that vanishes (4.4 item 6)."""
+    masks = targets.masks[:, stride // 2 :: stride, stride // 2 :: stride]
     seen = masks.flatten(1).any(1)
     return Targets(classes=targets.classes[seen], masks=masks[seen])
 

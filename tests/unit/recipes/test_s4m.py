@@ -135,10 +135,13 @@ class Lower(Refiner):
 def planted(tiny):
     """A step's unlabeled images prepared by planted parts: objective, weak views, what is prepared."""
 
-    def prepare(arp: Arp | None):
+    def prepare(arp: Arp | None, target_stride: int = 4):
         made = tiny("s4m", "student")
         settings = StudentRun(
-            pseudo_labels=PseudoLabels(score_threshold=0.7), arp=arp, strong=StrongView(grey=1, jitter=0, blur=0)
+            pseudo_labels=PseudoLabels(score_threshold=0.7),
+            arp=arp,
+            target_stride=target_stride,
+            strong=StrongView(grey=1, jitter=0, blur=0),
         )
         objective = StudentObjective(made.objective().student, Planted(), settings, Lower())
         ((labeled, unlabeled),) = first_step(made)
@@ -167,6 +170,16 @@ def test_teacher_then_filter_then_refinement_then_mixing_then_strong_view(plante
     for found, expected in zip(prepared.unlabeled.targets, targets, strict=True):
         assert torch.equal(found.classes, expected.classes)
         assert torch.equal(found.masks, expected.masks[:, 2::4, 2::4])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_targets_are_as_fine_as_the_config_says(planted, stride):
+    _, weak, prepared = planted(None, stride)
+    refined = torch.zeros(1, 64, 64, dtype=torch.bool)
+    refined[:, 20:36, 16:48] = True
+    for found in prepared.unlabeled.targets:
+        assert torch.equal(found.masks, refined[:, stride // 2 :: stride, stride // 2 :: stride])
+    assert len(prepared.unlabeled.targets) == len(weak)
 
 
 def test_figures_say_how_often_each_component_acted(planted):

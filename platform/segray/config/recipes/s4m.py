@@ -112,6 +112,9 @@ class StudentRun:
     """How their masks are made better; none: GuidedDistillation."""
     arp: Arp | None = Arp()
     """How images are mixed; none: not at all."""
+    target_stride: Count = 4
+    """Pixels per cell of the masks that become targets (4.3 item 5). On the papers' canvases an object is many cells
+    of 4; on one of 128 px it would be a few."""
     strong: StrongView = StrongView()
     """What the student sees of unlabeled images (3.4)."""
     unlabeled_weight: Positive = 2.0
