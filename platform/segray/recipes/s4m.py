@@ -50,6 +50,7 @@ from segray.train.ema import distance, follow, freeze
 from segray.train.objective import At, Objective
 from segray.train.plan import Context, RunPlan
 
+
 def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
     refinement = recipe.student.refinement
@@ -287,7 +288,7 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
 
 
 def _coarse(targets: Targets, stride: int) -> Targets:
-    """Masks of cells of `stride` pixels, by nearest neighbour; the class goes with a mask that vanishes (4.4 item 6)."""
+    """Masks of cells of `stride` pixels, nearest neighbour; a class goes with a mask that vanishes (4.4 item 6)."""
     masks = targets.masks[:, stride // 2 :: stride, stride // 2 :: stride]
     seen = masks.flatten(1).any(1)
     return Targets(classes=targets.classes[seen], masks=masks[seen])
