@@ -46,16 +46,18 @@ class Row:
     """None: only the teacher is trained."""
 
 
-POINTS = {"kind": "points", "distribution": "softmax"}
-"""Of the two distributions the one whose labels `bench.labels` finds better."""
+POINTS = training.REFINEMENT
 GATED = {**POINTS, "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
 TRUE = {"kind": "cached"}
 """What a perfect SAM would make of the teacher's masks: the true one, where they overlap by half."""
+PAPERS = {"target_stride": 4, "unlabeled_weight": 2.0, "ema": {"half_life": 30, "burn_in": 0.5}}
+"""Constants that do not suit nano runs; the other rows have those of `training`."""
 ARP, SD = training.ARP, training.DISTILLATION
 ROWS: dict[str, Row] = {
     "supervised": Row("supervised", student=None),
     "teacher-sd": Row("teacher: supervised + SD", teacher={"distillation": SD}, student=None),
     "gd": Row("GuidedDistillation"),
+    "gd-papers": Row("GuidedDistillation, papers' constants", student=PAPERS),
     "gd-pr": Row("GuidedDistillation + PR", student={"refinement": POINTS}),
     "s4m": Row("S4M (SD + PR + ARP)", teacher={"distillation": SD}, student={"refinement": POINTS, "arp": ARP}),
     "s4m-true": Row("S4M, true masks", teacher={"distillation": SD}, student={"refinement": TRUE, "arp": ARP}),
@@ -177,12 +179,13 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
     student = {
         "refinement": None,
         "arp": None,
-        **(row.student or {}),
         "schedule": schedule,
         "pseudo_labels": training.PSEUDO_LABELS,
         "target_stride": training.TARGET_STRIDE,
         "strong": training.STRONG,
+        "unlabeled_weight": training.UNLABELED_WEIGHT,
         "ema": task.ema,
+        **(row.student or {}),
     }
     if student["refinement"] is TRUE:
         student["refinement"] = TRUE | {"store": true_masks(OUT / "data" / "stores", data["unlabeled"])}

@@ -69,7 +69,7 @@ DATA: dict[str, Task] = {
         prepare=family_b,
         student=training.STUDENT,
         view=training.VIEW,
-        schedule={**training.SCHEDULE, "steps": 600},
+        schedule={**training.SCHEDULE, "steps": 400},
         ema=training.EMA,
         rates="family-b",
     ),

@@ -9,6 +9,7 @@ from bench.table_data import Task
 BASES = {
     "teacher-sd": "supervised",
     "gd": "supervised",
+    "gd-papers": "supervised",
     "gd-pr": "gd",
     "s4m": "gd",
     "s4m-true": "gd",

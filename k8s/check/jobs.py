@@ -15,7 +15,7 @@ from k8s.check.quantities import quantity
 from k8s.check.serve_config import deploy_schema
 from segray.config.jobs import Job, load
 from segray.config.label import LabelConfig
-from segray.config.serve import KeyFile, ServeConfig
+from segray.config.serve import KeyFile, NoKeys, ServeConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 from segray.jobs.serve import FLAGS
@@ -84,6 +84,8 @@ def _service(thing: Object, configs: Configs) -> Iterator[str]:
             for each in application.deployments
             if each.name not in built
         )
+        if isinstance(config.keys, NoKeys) and not config.keys.exposed:
+            yield "keys are off, and a RayService listens on the network: give a key file, or say keys.exposed = true"
         if isinstance(config.keys, KeyFile) and not _mounted(thing, config.keys.path):
             yield f"the keys' file {config.keys.path} is mounted in no or not in all worker groups"
         yield from _fits(_pools(config), thing)

@@ -90,6 +90,12 @@ def rules(objects):
     return thing(objects, "RayJob")["spec"]["deletionStrategy"]["deletionRules"]
 
 
+def keyless(objects):
+    """No keys, for callers on this machine only, as a laptop may have it."""
+    config(objects, "serve.toml", 'host = "0.0.0.0"\n', "")
+    config(objects, "serve.toml", 'kind = "file"\npath = "/etc/segray/keys/keys"', 'kind = "off"')
+
+
 def config(objects, name, old, new):
     data = thing(objects, "ConfigMap", "segray-configs")["data"]
     assert old in data[name]
@@ -305,6 +311,7 @@ JOB_MISTAKES = [
     ("gpu/jobs", lambda o: spec(o, "RayJob", "segray-train")["workerGroupSpecs"].clear(), "room for 0"),
     ("gpu", lambda o: config(o, "serve.toml", "max_ongoing = 32", "max_ongoing = 2"), "can never fill"),
     ("gpu", lambda o: config(o, "serve.toml", "most = 8", "most = 80"), "room for"),
+    ("gpu", keyless, "keys are off, and a RayService"),
     ("gpu", lambda o: serving(o, "serve.app:build", "serve.app:made"), "has no made"),
     ("gpu", lambda o: serving(o, "name: Student", "name: Teacher"), "no deployment Teacher"),
     ("gpu", lambda o: serving(o, "serve.toml", "server.toml"), "no config is mounted"),
