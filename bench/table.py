@@ -176,17 +176,7 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
     """The cell's training."""
     row, task, data = ROWS[cell.row], DATA[table], json.loads(data_path(table, cell).read_text())
     schedule = {**task.schedule, "learning_rate": cell.rate}
-    student = {
-        "refinement": None,
-        "arp": None,
-        "schedule": schedule,
-        "pseudo_labels": training.PSEUDO_LABELS,
-        "target_stride": training.TARGET_STRIDE,
-        "strong": training.STRONG,
-        "unlabeled_weight": training.UNLABELED_WEIGHT,
-        "ema": task.ema,
-        **(row.student or {}),
-    }
+    student = {"schedule": schedule, "refinement": None, "arp": None, **training.STUDENT_RUN, **(row.student or {})}
     if student["refinement"] is TRUE:
         student["refinement"] = TRUE | {"store": true_masks(OUT / "data" / "stores", data["unlabeled"])}
     recipe = {

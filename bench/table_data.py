@@ -25,7 +25,6 @@ class Task:
     student: Mapping[str, Any]
     view: Mapping[str, Any]
     schedule: Mapping[str, Any]
-    ema: Mapping[str, Any]
     rates: str
     """Which table's tuning cells say the rates."""
 
@@ -70,7 +69,6 @@ DATA: dict[str, Task] = {
         student=training.STUDENT,
         view=training.VIEW,
         schedule={**training.SCHEDULE, "steps": 400},
-        ema=training.EMA,
         rates="family-b",
     ),
     "nuclei": Task(
@@ -83,7 +81,6 @@ DATA: dict[str, Task] = {
         },
         view={"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
         schedule={**training.SCHEDULE, "steps": 400},
-        ema=training.EMA,
         rates="family-b",
     ),
 }

@@ -41,18 +41,22 @@ DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
 REFINEMENT: Final[dict[str, Any]] = {"kind": "points", "distribution": "softmax"}
 """Of the two distributions the one that makes a nano teacher's labels better (`bench.labels`)."""
 ARP: Final[dict[str, Any]] = {"mode": "dynamic", "group": 4}
-TARGET_STRIDE: Final = 1
-"""Objects are some 20 px wide here: cells of the papers' 4 px would round their outlines away."""
-EMA: Final[dict[str, Any]] = {"half_life": 30, "burn_in": 0.75}
-"""The papers' half-life of 1,732 steps is a fiftieth of their runs; a tenth of short ones still averages. In runs this
-short a student is surer than it is right: half-way, following it took the labels' precision from 0.46 to 0.34."""
-UNLABELED_WEIGHT: Final = 1.0
-"""The papers' 2 is for labels better than those of nano teachers, of which half are wrong."""
+STUDENT_RUN: Final[dict[str, Any]] = {
+    "pseudo_labels": {"score_threshold": 0.6, "max_overlap": 0.5},
+    "target_stride": 1,
+    "strong": {"hue": 0.02, "grey": 0.0},
+    "unlabeled_weight": 1.0,
+    "ema": {"half_life": 30, "burn_in": 0.75},
+}
+"""What of a student's run is not as in the papers, and why.
 
-STRONG: Final[dict[str, Any]] = {"hue": 0.02, "grey": 0.0}
-"""Family B's classes differ in hue by a sixth of a turn: the papers' 0.1, and grey, would turn one into another."""
-PSEUDO_LABELS: Final[dict[str, Any]] = {"score_threshold": 0.6, "max_overlap": 0.5}
-"""Nano students are seldom as sure as 0.7, the papers' threshold, and name the same object more than once."""
+pseudo_labels: nano students are seldom as sure as 0.7, and name the same object more than once. target_stride: objects
+are some 20 px wide, and cells of 4 px would round their outlines away. strong: family B's classes differ in hue by a
+sixth of a turn; 0.1, and grey, would turn one into another. unlabeled_weight: 2 is for labels better than those of nano
+teachers, of which half are wrong. ema: a half-life of 1,732 steps is a fiftieth of the papers' runs, a tenth of short
+ones still averages; half-way through so short a run, following the student took the labels' precision from 0.46 to
+0.34, since it was surer than it was right.
+"""
 
 
 def coco(images: Path, annotations: Path) -> dict[str, str]:
@@ -85,16 +89,7 @@ def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
     """The `recipe` tables that are compared, equal in student updates."""
     schedule = {**SCHEDULE, "steps": steps}
     teacher = {"schedule": schedule, "distillation": DISTILLATION}
-    student = {
-        "schedule": schedule,
-        "pseudo_labels": PSEUDO_LABELS,
-        "refinement": REFINEMENT,
-        "arp": ARP,
-        "target_stride": TARGET_STRIDE,
-        "strong": STRONG,
-        "unlabeled_weight": UNLABELED_WEIGHT,
-        "ema": EMA,
-    }
+    student = {"schedule": schedule, "refinement": REFINEMENT, "arp": ARP, **STUDENT_RUN}
     return {
         "Supervised": {"kind": "supervised", "schedule": schedule},
         "S4M": {"kind": "s4m", "teacher": teacher, "student": student},
