@@ -29,6 +29,8 @@ def demo(
     with console.train_progress() as show_training:
         trained = train_world(out, size, typer.echo, show_training)
     console.comparison(trained.results)
+    if quick:
+        typer.echo(f"{size.steps} steps show that it runs, not which is better: the demo without --quick takes more")
     typer.echo(
         f"world:    {labeled.world}\nmasks:    {labeled.report}\nstudents: {trained.report}   open them in a browser"
     )
