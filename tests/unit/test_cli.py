@@ -42,19 +42,43 @@ def test_check_lists_every_mistake(tmp_path):
 
 
 def test_check_says_what_a_good_config_is():
-    done = segray("check", ROOT / "configs" / "tiny" / "label.toml", "masks.points_per_side=8")
+    done = segray("check", "--no-data", ROOT / "configs" / "tiny" / "label.toml", "masks.points_per_side=8")
     assert done.returncode == 0
     assert "a label job" in done.stdout
 
 
-def test_check_needs_neither_torch_nor_ray():
+def test_check_needs_neither_torch_nor_ray(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = sys.modules['ray'] = None;"
-        f"sys.argv = ['segray', 'check', {str(ROOT / 'configs' / 'tiny' / 'label.toml')!r}];"
+        f"sys.argv = ['segray', 'check', {str(ROOT / 'configs' / 'label' / 'folder.toml')!r}, 'source.uri={tmp_path}'];"
         "from segray.cli import main; main()"
     )
+    (tmp_path / "a.jpg").touch()
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "platform")}, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("folder", "why"), [("empty", "holds no images"), ("nowhere", "no such file or folder")])
+def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path, folder, why):
+    (tmp_path / "empty").mkdir()
+    stores = tmp_path / "stores"
+    arguments = [ROOT / "configs" / "label" / "folder.toml", f"source.uri={tmp_path / folder}", f"stores={stores}"]
+    for command, status in (("check", 2), ("label", 1)):
+        done = segray(command, *arguments)
+        assert done.returncode == status
+        assert f"source: {tmp_path / folder}: " in done.stderr
+        assert why in done.stderr
+    assert not stores.exists()
+
+
+def test_check_names_all_the_data_of_a_training_that_is_not_there(tmp_path):
+    config = write_training(tmp_path)
+    assert segray("check", config).returncode == 0
+    done = segray("check", config, "data.labeled.annotations=a.json", "data.validation.uri=b")
+    assert done.returncode == 2
+    assert "2 problems" in done.stderr
+    assert "  data.labeled: a.json: there is no" in done.stderr
+    assert "  data.validation: b: there is no" in done.stderr
 
 
 @pytest.mark.parametrize(

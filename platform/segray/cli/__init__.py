@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -19,9 +20,19 @@ app.info.help = __doc__
 
 
 @app.command()
-def check(config: Config, overrides: Overrides = None) -> None:
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    data: Annotated[bool, typer.Option(help="See also that the data is there that it names.")] = True,
+) -> None:
     """Check a config: all mistakes at once, or what it comes to."""
     loaded = jobs.load(config, overrides or ())
+    if data:
+        from segray.jobs import inputs
+
+        if missing := inputs.problems(loaded):
+            count = f"{len(missing)} problem{'s' * (len(missing) != 1)}"
+            raise ConfigError(f"{config}: {count} with its data (--no-data leaves that out)", missing)
     typer.echo(f"{config}: a {loaded.job} job, {base.fingerprint(loaded)}")
 
 

@@ -15,6 +15,9 @@ from segray.config import jobs
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
     loaded = jobs.load_label_job(config, overrides or ())
+    from segray.jobs import inputs
+
+    inputs.look(loaded)
     from segray import console
     from segray.jobs.label import label as run
 

@@ -1,0 +1,85 @@
+"""What a config reads, looked at before anything starts: is it there, and does it hold images.
+
+Knows configs and files; imports neither torch nor Ray. Opens no image and reads no annotation file: those may be large.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Final
+
+from segray.config import sources
+from segray.config.jobs import Job
+from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
+from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig
+from segray.config.tags import CsvTags
+from segray.data import files
+from segray.data.sources import open_source
+from segray.data.store import Store
+from segray.errors import SourceError, StoreError
+
+_TABLES: Final = (
+    sources.FolderSource,
+    sources.CocoSource,
+    sources.VocSource,
+    sources.ManifestSource,
+    sources.LabelStudioSource,
+    sources.StoreSource,
+    StoreMaps,
+    FolderMaps,
+    CsvTags,
+)
+"""The tables of a config that say where data is."""
+
+
+def problems(config: Job) -> tuple[str, ...]:
+    """A line per table of the config whose data is not there: annotation files, folders, stores, a first image."""
+    return tuple(f"{key}: {why}" for key, data in _named(config) if (why := _problem(data)))
+
+
+def look(config: Job) -> None:
+    """See that all data is there that the config names.
+
+    Raises:
+        SourceError: all that is not.
+    """
+    if found := problems(config):
+        raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
+
+
+def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The tables that name data, by their path; a store that only its folder names as if it had a table."""
+    if isinstance(config, _TABLES):
+        yield key, config
+        return
+    if isinstance(config, ClassifyConfig | VoteConfig):
+        yield "masks", StoreMaps(uri=config.masks)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _named(value, f"{key}.{field.name}".lstrip("."))
+
+
+def _problem(data: Any) -> str | None:
+    try:
+        match data:
+            case StoreMaps():
+                Store.open(data.uri)
+            case CocoSource() | LabelStudioSource():
+                return _missing(data.annotations) or _missing(data.uri)
+            case FolderMaps() | CsvTags():
+                return _missing(data.uri)
+            case VocSource():
+                return _missing(data.masks) or _without_images(data)
+            case _:
+                return _without_images(data)
+    except (SourceError, StoreError) as error:
+        return str(error)
+    return None
+
+
+def _missing(uri: str) -> str | None:
+    return None if files.exists(uri) else f"{uri}: there is no such file or folder"
+
+
+def _without_images(source: Source) -> str | None:
+    return None if next(open_source(source).rows(), None) else f"{source.uri}: holds no images"
