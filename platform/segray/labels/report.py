@@ -21,6 +21,8 @@ from segray.pages.page import data_uri, flattened, plain, render
 
 SIDE_PX = 480
 """Longest side of a picture in the report."""
+_IN_A_ROW = 12
+"""More pictures than any row of the page holds."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,6 +41,11 @@ class Card:
     drawn: str = ""
     """The image with its masks as a data URI."""
     problem: str = ""
+
+    @property
+    def shape(self) -> float:
+        """Width by height of its place on the page."""
+        return min(3.0, max(0.5, self.width / max(1, self.height)))
 
 
 def write_report(
@@ -71,6 +78,7 @@ def write_report(
     found = Findings(sample=sample, seed=seed)
     for row in rows:
         found.add(row)
+    cards = [_card(row, images) for row in found.chosen()]
     page = render(
         _TEMPLATES,
         "report.html.j2",
@@ -78,7 +86,9 @@ def write_report(
         created=created or datetime.now(UTC),
         found=found,
         summary=summary,
-        cards=[_card(row, images) for row in found.chosen()],
+        cards=cards,
+        cards_in_a_row=_IN_A_ROW,
+        mean_shape=sum(card.shape for card in cards) / max(1, len(cards)),
         charts=_charts(found),
         costs=cost_table(found.images, found.seconds, summary, per_hour),
         settings=list(flattened(settings)),

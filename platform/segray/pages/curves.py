@@ -52,6 +52,8 @@ class Curves:
     lines: tuple[Line, ...] = ()
     x_marks: tuple[Mark, ...] = ()
     y_marks: tuple[Mark, ...] = ()
+    once: str = ""
+    """Where no line has a second point: when it was measured, in words. Heights are then from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ def curves(
     if not every:
         return Curves(title=title, x_label=x_label)
     x_scale = _Scale(low=0.0, high=max(1.0, *(x for x, _ in every)))
-    y_scale, y_values = _y_axis([y for _, y in every], from_zero)
+    once = all(len(points) < 2 for points in named.values())
+    y_scale, y_values = _y_axis([y for _, y in every], from_zero or once)
     step = max(1.0, nice(x_scale.high / 5))
     return Curves(
         title=title,
@@ -92,7 +95,14 @@ def curves(
         lines=tuple(_line(name, points, x_scale, y_scale, tell) for name, points in named.items()),
         x_marks=tuple(Mark(at=x_scale(x), text=short(x)) for x in _multiples(0.0, x_scale.high, step)),
         y_marks=tuple(Mark(at=y_scale(y), text=tell(y)) for y in y_values),
+        once=_once([x for x, _ in every], x_label) if once else "",
     )
+
+
+def _once(places: Sequence[float], x_label: str) -> str:
+    if len(set(places)) > 1:
+        return "Measured once each."
+    return f"Measured once, at {x_label} {places[0]:,.0f}."
 
 
 def _line(name: str, points: Points, x_scale: _Scale, y_scale: _Scale, tell: Tell) -> Line:

@@ -62,8 +62,9 @@ def draw(
     max_side: int | None = None,
     by: Literal["mask", "class"] | Pixels = "mask",
     fill: float = FILL,
+    above: npt.NDArray[np.bool_] | None = None,
 ) -> Pixels:
-    """The image with its masks: each filled and outlined, small ones over large ones.
+    """The image with its masks: each filled and outlined, small ones over large ones, those `above` (N,) over all.
 
     Colours go by mask, or by class (a mask without one then has grey), or are given, (N, 3). Where `max_side` is given
     the result is shrunk to it first; masks too small for it keep one pixel. One dense mask is held at a time.
@@ -74,7 +75,8 @@ def draw(
     if image.shape[:2] != tuple(instances.size_hw):
         raise ValueError(f"masks of size {tuple(instances.size_hw)} on an image of size {image.shape[:2]}")
     canvas = fit(image, max_side).copy()
-    order = np.argsort(-instances.areas, kind="stable")
+    layer = np.zeros(len(instances), dtype=bool) if above is None else above
+    order = np.lexsort((-instances.areas, layer))
     palette = _palette(instances, order, by)
     owner = np.full(canvas.shape[:2], -1, dtype=np.int32)
     outlines = []

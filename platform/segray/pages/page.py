@@ -5,6 +5,7 @@ Knows the frame that all reports share (look, words for numbers, pictures as dat
 
 import base64
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import cv2
 import jinja2
+import markupsafe
 
 import segray
 from segray.pages.overlay import Pixels
@@ -29,7 +31,13 @@ def render(templates: Path, name: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "figure": figure, "plain": plain, "visible": visible}
+    environment.filters |= {
+        "duration": duration,
+        "figure": figure,
+        "plain": plain,
+        "small_units": small_units,
+        "visible": visible,
+    }
     return environment.get_template(name).render(version=segray.__version__, **content)
 
 
@@ -52,6 +60,11 @@ def duration(seconds: float) -> str:
             rest = whole % unit // below
             return f"{whole // unit:,} {name}" + (f" {rest} {lower}" if rest else "")
     raise AssertionError(f"{seconds} s has no unit")
+
+
+def small_units(text: str) -> markupsafe.Markup:
+    """A time in words, as a large figure shows it: its units smaller than its numbers."""
+    return markupsafe.Markup(re.sub(r"(?<= )[a-z]+", r"<small>\g<0></small>", str(markupsafe.escape(text))))
 
 
 def figure(value: float) -> str:

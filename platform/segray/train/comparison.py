@@ -3,6 +3,7 @@
 Knows what runs leave in their folders; knows no method: runs are called as the caller calls them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,7 +38,8 @@ def compare_report(
     """Write the comparison, replacing one that is there.
 
     Args:
-        runs: by the name that each is to have in it; the first is what the others are compared with.
+        runs: by the name that each is to have in it, or its folder's, which is shortened; the first is what the
+            others are compared with.
         out: the HTML file.
         title: of the page.
         created: when; now where not given.
@@ -48,6 +50,7 @@ def compare_report(
     """
     if len(runs) < 2:
         raise ValueError(f"at least two runs are compared, got {list(runs)}")
+    runs = _called(runs)
     first = next(iter(runs.values()))
     classes = first.record.get("classes", [])
     lines = {name: read_metrics(run.folder.uri) for name, run in runs.items()}
@@ -80,6 +83,18 @@ def compare_report(
         file.write(page.encode(errors="replace"))
 
 
+def _called(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """The runs by name, a folder's shortened to recipe and run, with its fingerprint where that is not one run only."""
+    short = {name: _short(run) if name == run.name else name for name, run in runs.items()}
+    number = Counter(short.values())
+    return {one if number[one] == 1 else f"{one} {name.rpartition('-')[2]}": runs[name] for name, one in short.items()}
+
+
+def _short(run: Run) -> str:
+    words = [run.record.get(part) for part in ("recipe", "run")]
+    return " ".join(str(word) for word in words if word) or run.name
+
+
 def side_by_side(runs: Mapping[str, Run]) -> list[Panel]:
     """Images that all runs show: the truth, and what each run's student (its last column) finds."""
     shown = [{panel.image_id: panel for panel in read_panels(run.folder.uri)} for run in runs.values()]
@@ -89,7 +104,7 @@ def side_by_side(runs: Mapping[str, Run]) -> list[Panel]:
         alike = [one for one in own if one is not None and one.pixels.shape == panel.pixels.shape]
         if len(alike) == len(runs):
             students = tuple((name, one.columns[-1][1]) for name, one in zip(runs, alike, strict=True))
-            found.append(replace(panel, columns=(panel.columns[0], *students)))
+            found.append(replace(panel, columns=(("Truth", panel.columns[0][1]), *students)))
     return found
 
 
@@ -112,7 +127,8 @@ def _told(sides: Sequence[Side]) -> str:
         f"{title} finds {score.right} of {score.true} objects and is wrong {score.wrong} times"
         for title, score in scores
     ]
-    return "Of these images, " + "; ".join(found) + ". Point at a picture to see the image alone."
+    shown = "Shown as training sees them: cut or scaled to the canvas, grey where an image does not fill it."
+    return f"Of these images, {'; '.join(found)}. {shown} Point at a picture to see the image alone."
 
 
 def _ap_row(name: str, run: Run) -> Row:

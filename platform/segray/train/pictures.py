@@ -97,13 +97,14 @@ def _picture(panel: Panel, title: str, found: Instances, true: Instances | None,
         score = Score(right=len(rows), wrong=len(found) - len(rows), true=len(true))
         tones = _tones(len(found), WRONG_RGB)
         tones[rows] = RIGHT_RGB
+        right = np.isin(np.arange(len(found)), rows)
         outlined = overlay.draw(
             _faded(pixels),
             overlay.enlarged(panel.pixels, missed, SIDE_PX)[1],
             by=_tones(len(missed), TRUE_RGB),
             fill=0.0,
         )
-        judged = overlay.draw(outlined, larger, max_side=SIDE_PX, by=tones, fill=0.65)
+        judged = overlay.draw(outlined, larger, max_side=SIDE_PX, by=tones, fill=0.65, above=right)
     return Picture(title=title, masks=data_uri(drawn), judged=data_uri(judged), score=score)
 
 

@@ -5,7 +5,7 @@ so, `labels_before/...` and `labels_after/...` are pseudo-labels' quality; all e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from segray.pages.curves import Curves, Points, curves
 from segray.pages.page import flattened, plain, render
 from segray.train.lineage import Run, ancestors
 from segray.train.metrics import read_metrics, series
-from segray.train.panels import read_panels
+from segray.train.panels import Panel, read_panels
 from segray.train.pictures import card, legend
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +60,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         TEMPLATES,
         "run.html.j2",
         run=run,
+        data=_data(run),
         created=created or datetime.now(UTC),
         step=lines[-1]["step"] if lines else 0,
         steps_planned=_planned(run),
@@ -67,7 +68,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         ap_rows=ap_rows(run),
         class_rows=class_rows([run.end or {}], classes),
         label_rows=_label_rows(run),
-        cards=[card(panel, classes) for panel in read_panels(run.folder.uri)],
+        cards=[card(_headed(panel), classes) for panel in read_panels(run.folder.uri)],
         classes=classes,
         legend=legend(classes),
         percent=percent,
@@ -130,6 +131,16 @@ def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> lis
         Row(name=name, values=tuple(percent(value) for value in known[name]), share=known[name][-1] or 0.0)
         for name in order
     ]
+
+
+def _data(run: Run) -> dict[str, Mapping[str, Any]]:
+    """What the record says of the images, by role; without the unlabeled ones where the run did not learn from them."""
+    unused = {role for role, used in run.record.get("content", {}).items() if role == "unlabeled" and used is None}
+    return {role: one for role, one in run.record.get("data", {}).items() if role not in unused}
+
+
+def _headed(panel: Panel) -> Panel:
+    return replace(panel, columns=tuple((_words(title), found) for title, found in panel.columns))
 
 
 def _planned(run: Run) -> int | None:

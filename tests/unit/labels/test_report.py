@@ -136,6 +136,13 @@ def test_pictures_are_the_image_and_its_masks(tmp_path: Path) -> None:
     assert changed[:, 170:].mean() < 0.01
 
 
+def test_the_last_row_of_pictures_is_filled_up_with_empty_places(tmp_path: Path) -> None:
+    seen = Seen(written(tmp_path / "r.html", [labeled("a"), labeled("b")]))
+    shapes = [one["style"] for _, one in seen.elements if one.get("class") == "card"]
+    assert len(shapes) > 2 + 10
+    assert set(shapes) == {"--r: 2.1333"}
+
+
 def test_the_sample_depends_on_ids_and_seed_only(tmp_path: Path) -> None:
     rows = [labeled(f"{i}.jpg") for i in range(60)]
 

@@ -54,5 +54,22 @@ def test_many_points_become_few_with_a_band() -> None:
     assert {float(point.split(",")[1]) for point in line.band.split()} == {0.0, 100.0}
 
 
+@pytest.mark.parametrize(
+    ("named", "once"),
+    [
+        ({"a": [(80, 10.0)], "b": [(80, 5.0)], "none": []}, "Measured once, at step 80."),
+        ({"a": [(80, 10.0)], "b": [(1200, 5.0)]}, "Measured once each."),
+        ({"a": [(80, 10.0)], "b": [(80, 5.0), (90, 6.0)]}, ""),
+    ],
+)
+def test_single_points_are_told_to_be_so_and_have_heights_from_zero(
+    named: dict[str, list[tuple[float, float]]], once: str
+) -> None:
+    chart = curves(named, title="", tell=tell)
+    assert chart.once == once
+    if once:
+        assert [line.dots[0].bottom for line in chart.lines if line.dots] == [100, 50]
+
+
 def test_nothing_to_draw() -> None:
     assert curves({"a": []}, title="t", tell=tell).lines == ()

@@ -38,6 +38,15 @@ def test_small_masks_lie_over_large_ones() -> None:
     assert tuple(drawn[15, 25]) != tuple(drawn[30, 40])
 
 
+def test_masks_above_lie_over_smaller_ones() -> None:
+    nested = instances((20, 10, 30, 20), (5, 5, 50, 35))
+    tones = np.array([[250, 0, 0], [0, 250, 0]], dtype=np.uint8)
+    red, _, _ = overlay.draw(GREY, nested, by=tones)[15, 25]
+    covered, green, _ = overlay.draw(GREY, nested, by=tones, above=np.array([False, True]))[15, 25]
+    assert red > 100 > covered
+    assert green > 100
+
+
 def test_a_mask_is_filled_with_its_colour_and_outlined_by_it() -> None:
     drawn = overlay.draw(GREY, instances((10, 10, 30, 30)), fill=0.5)
     colour = overlay.colours(1)[0].astype(float)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segray.pages.page import duration, figure, flattened
+from segray.pages.page import duration, figure, flattened, small_units
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from segray.pages.page import duration, figure, flattened
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_units_are_small_and_the_rest_is_text() -> None:
+    assert small_units("3 min 20 s") == "3 <small>min</small> 20 <small>s</small>"
+    assert small_units("<b> 1") == "&lt;b&gt; 1"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,26 @@ def test_only_images_that_all_runs_show(leave_run: LeaveRun) -> None:
     runs = {"x": leave_run("x", images=("a.png", "b.png")), "y": leave_run("y", images=("c.png", "b.png"))}
     (shared,) = side_by_side(runs)
     assert shared.image_id == "b.png"
-    assert [title for title, _ in shared.columns] == ["truth", "x", "y"]
+    assert [title for title, _ in shared.columns] == ["Truth", "x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ({"s4m-student-1a": "student", "s4m-teacher-2b": "teacher"}, ["s4m student", "s4m teacher"]),
+        ({"s4m-student-1a": "student", "s4m-student-2b": "student"}, ["s4m student 1a", "s4m student 2b"]),
+    ],
+)
+def test_folders_names_are_shortened_as_far_as_they_stay_apart(
+    tmp_path: Path, leave_run: LeaveRun, names: dict[str, str], told: list[str]
+) -> None:
+    runs = {name: leave_run(name, recipe="s4m", run=run) for name, run in names.items()}
+    compare_report(runs, tmp_path / "c.html")
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    titles = re.findall(r'<bdi class="name">(.*?)</bdi>', page)
+    assert titles[:3] == ["Truth", *told]
+    # Whole only where the runs' folders are told.
+    assert [page.count(name) for name in names] == [1, 1]
 
 
 def test_only_what_differs_is_told(tmp_path: Path, leave_run: LeaveRun) -> None:

@@ -74,6 +74,17 @@ def test_names_from_outside_are_text(tmp_path: Path, leave_run: LeaveRun) -> Non
     assert "&lt;script&gt;x&lt;/script&gt;" in page
 
 
+@pytest.mark.parametrize(("used", "told"), [("0f", True), (None, False)])
+def test_unlabeled_images_are_told_where_the_run_learned_from_them(
+    tmp_path: Path, leave_run: LeaveRun, used: str | None, told: bool
+) -> None:
+    data = {role: {"source": {"uri": f"data/{role}"}, "images": 12} for role in ("labeled", "unlabeled")}
+    page = text(written(leave_run("x", data=data, content={"unlabeled": used}), tmp_path / "r.html"))
+    assert "Labeled images 12" in page
+    assert ("Unlabeled images 12" in page) == told
+    assert ("unlabeled data/unlabeled 12 images" in page) == told
+
+
 def test_one_class_needs_no_legend(tmp_path: Path, leave_run: LeaveRun) -> None:
     assert "for-masks" in written(leave_run("two"), tmp_path / "r.html").partition("<body>")[2]
     one = leave_run("one", classes=("cell",))
