@@ -62,6 +62,22 @@ def test_a_sample_is_one_click_away(page: Any) -> None:
     assert page.one("#over").get_attribute("aria-label").startswith("scene-2.jpg:")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_samples_are_of_one_size_and_told_in_words_until_they_have_come(page: Any, width: int) -> None:
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/scene-5.jpg"]})
+    try:
+        page.open(width)
+        page.wait(lambda: len(page.all("#samples img")) == len(page.all("#samples button")) - 1)
+    finally:
+        page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        page.browser.execute_cdp_cmd("Network.disable", {})
+    assert len({(one.size["width"], one.size["height"]) for one in page.all("#samples button")}) == 1
+    assert page.all("#samples button")[-1].text == "Sample with leaf, fish, bottle, crescent, mushroom"
+    page.complaints()  # Of the sample that was held back.
+
+
 def test_the_slider_leaves_the_better_ones(page: Any, picture: Path, url: str) -> None:
     page.add(picture)
     scores = sorted(one["score"] for one in found(url, picture))

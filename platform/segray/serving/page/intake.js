@@ -33,8 +33,9 @@ export async function offerSamples(root, add) {
 }
 
 function offer({ file, shows }, add) {
-  const image = make("img", { src: `page/samples/${file}`, alt: `Sample with ${shows}`, width: 384, height: 384 });
-  const button = make("button", { type: "button" }, image);
+  const image = make("img", { src: `page/samples/${file}`, alt: "", width: 384, height: 384 });
+  const button = make("button", { type: "button" }, make("span", {}, `Sample with ${shows}`), image);
+  image.addEventListener("error", () => image.remove());
   button.addEventListener("click", async () => {
     const blob = await (await fetch(image.src)).blob();
     add([new File([blob], file, { type: blob.type })]);
