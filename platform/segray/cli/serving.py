@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -9,12 +10,16 @@ import typer
 from segray.cli.common import Config, Overrides, app
 from segray.config import jobs
 from segray.config.serve import ServeConfig
+from segray.jobs.ports import free_port
 
 
 @app.command()
 def serve(config: Config, overrides: Overrides = None) -> None:
     """Serve a student: the endpoint and its page, until ctrl-C or SIGTERM; what is under way then is answered."""
     loaded = jobs.load_as(ServeConfig, config, overrides or ())
+    if "RAY_ADDRESS" not in os.environ:
+        # A cluster's ports are its machines'; ours is looked at before all that is slow to load.
+        free_port(loaded.host, loaded.port)
     from segray.jobs.serve import serving, wait_for_end
 
     typer.echo("starting: Ray, then the models load and warm up")

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from ray import serve
 from segray.config.serve import LOOPBACK, KeyFile, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
+from segray.jobs.ports import free_port
 from segray.models.package import read_card
 from segray.serving.app import application
 from segray.serving.deployments import Load
@@ -52,8 +52,8 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
     port = config.port
     if own:
         _look(config)
-        port = _free_port(config.host, config.port)
-        os.environ.update(FLAGS | {name: str(_free_port("", 0)) for name in PORTS})
+        port = free_port(config.host, config.port)
+        os.environ.update(FLAGS | {name: str(free_port("", 0)) for name in PORTS})
     with connected():
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if own:
@@ -88,20 +88,6 @@ def _run(config: ServeConfig, load: Load | None) -> None:
         serve.run(application(config, load), name=NAME)
     except RuntimeError as error:
         raise ClusterError(f"the endpoint cannot start: {str(error).strip()}") from error
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, or where that is 0, any that is free."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((host, port))
-        except OSError as error:
-            raise ClusterError(
-                f"cannot listen on {host}:{port} ({error.strerror}): end what does, or give another port"
-            ) from error
-        return int(one.getsockname()[1])
 
 
 def require_room(config: ServeConfig, there: Mapping[str, float]) -> None:
