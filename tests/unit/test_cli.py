@@ -1,6 +1,10 @@
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -89,6 +93,7 @@ def test_check_names_all_the_data_of_a_training_that_is_not_there(tmp_path):
         (["check"], 2, "config"),
         (["export", "nowhere", "--format", "coco", "--out", "x"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["store", "ls", "nowhere"], 2, "nowhere: there is no such folder"),
         (["store", "compact", "nowhere"], 1, "nowhere"),
         (["store", "rm", "nowhere", "--yes"], 1, "nowhere"),
         (["train", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),
@@ -111,6 +116,23 @@ def test_what_cannot_be_done_is_said_in_words(arguments, status, message):
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_told_before_ray_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code = (
+            "import sys; sys.modules['torch'] = sys.modules['ray'] = None;"
+            f"sys.argv = ['segray', 'serve', {str(ROOT / 'configs' / 'serve' / 'nano.toml')!r}, 'port={port}'];"
+            "from segray.cli import main; main()"
+        )
+        env = {"PYTHONPATH": str(ROOT / "platform")}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "port=NUMBER" in done.stderr
 
 
 # --------------------------------------------------------------------------------------------- from labels to a student
@@ -155,6 +177,25 @@ def test_training_ends_with_a_status(home, override, status, message):
     assert done.returncode == status
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow  # two starts of the command, one of them with a Ray
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_ends_a_training_in_words(tmp_path, workers):
+    command = [sys.executable, "-m", "segray.cli", "train", write_training(tmp_path, steps=100_000)]
+    training = subprocess.Popen(
+        [*map(str, command), f"workers.count={workers}", "rhythm.log_every=2"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "platform")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while training.poll() is None and not list(tmp_path.glob("runs/*/metrics.jsonl")):
+        time.sleep(0.2)
+    training.send_signal(signal.SIGINT)
+    told = training.communicate(timeout=120)[1]
+    assert training.returncode == 130, told
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
 
 
 def test_evaluate_leaves_figures_and_predictions(home):

@@ -1,6 +1,7 @@
 """The `segray` command. Each subcommand imports only what it needs: `check` runs where torch is not installed.
 
-Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused, 4 stopped by the budget.
+Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused, 4 stopped by the budget,
+130 stopped by ctrl-C.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ from segray.config import jobs
 if TYPE_CHECKING:
     from segray.data.store import Store
 
-FAILED, WRONG, REFUSED, BUDGET = 1, 2, 3, 4
+FAILED, WRONG, REFUSED, BUDGET, INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,6 +23,16 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, val
 StoreOrConfig = Annotated[
     str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)
 ]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a job that can be gone on with in words."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped: what is committed stays, the same command goes on with the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def open_store(store_or_config: str) -> Store:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, open_store
+from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, interruptible, open_store
 from segray.config import jobs
 
 
@@ -18,11 +18,12 @@ def label(config: Config, overrides: Overrides = None) -> None:
     from segray.jobs import inputs
 
     inputs.look(loaded)
-    from segray import console
-    from segray.jobs.label import label as run
+    with interruptible():
+        from segray import console
+        from segray.jobs.label import label as run
 
-    with console.label_progress("labeling") as show:
-        summary = run(loaded, show)
+        with console.label_progress("labeling") as show:
+            summary = run(loaded, show)
     console.label_summary(summary)
     share, bound = summary.store_refused_share, loaded.limits.max_refused
     if share > bound:

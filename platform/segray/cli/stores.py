@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from segray.cli.common import FAILED, StoreOrConfig, app, open_store
-from segray.errors import SegrayError
+from segray.errors import ConfigError, SegrayError
 
 store_app = typer.Typer(no_args_is_help=True, help="List, compact and remove stores.")
 app.add_typer(store_app, name="store")
@@ -16,6 +16,10 @@ app.add_typer(store_app, name="store")
 @store_app.command("ls")
 def store_ls(root: Annotated[str, typer.Argument(help="The folder that holds stores.")]) -> None:
     """List stores with their size and cost."""
+    from segray.data import files
+
+    if not files.exists(root):
+        raise ConfigError(f"{root}: there is no such folder; give the one that a config names as stores")
     from segray import console
     from segray.data.store import catalog
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segray.cli.common import Config, Overrides, app
+from segray.cli.common import INTERRUPTED, Config, Overrides, app
 
 if TYPE_CHECKING:
     from segray.jobs.submission import Submission
-
-INTERRUPTED = 130
 
 
 class Kind(StrEnum):

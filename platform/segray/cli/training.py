@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segray.cli.common import Config, Overrides, app
+from segray.cli.common import Config, Overrides, app, interruptible
 from segray.config import jobs
 from segray.config.evaluate import EvaluateConfig
 from segray.config.sources import CocoSource
@@ -22,11 +22,12 @@ def train(
 ) -> None:
     """Train a student. The same command again goes on where it was stopped."""
     loaded = jobs.load_as(TrainConfig, config, overrides or ())
-    from segray import console
-    from segray.jobs.train import train as run
+    with interruptible():
+        from segray import console
+        from segray.jobs.train import train as run
 
-    with console.train_progress() as show:
-        results = run(loaded, fresh=fresh, until=until, show=show)
+        with console.train_progress() as show:
+            results = run(loaded, fresh=fresh, until=until, show=show)
     console.run_results(results)
 
 

@@ -1,8 +1,11 @@
 """A run on Ray Train: as many workers as the config says, each with the same session. Only this module knows Ray."""
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +29,7 @@ def run_on_ray(job: RunJob) -> None:
 
     Raises:
         TrainError: a worker failed, with what it said.
+        KeyboardInterrupt: ctrl-C, once the workers have stopped.
     """
     workers = job.config.workers
     trainer = TorchTrainer(
@@ -40,9 +44,23 @@ def run_on_ray(job: RunJob) -> None:
         run_config=_settings(job),
     )
     try:
-        trainer.fit()
+        with _interrupts():
+            trainer.fit()
     except TrainingFailedError as error:
         raise _told(error) from error
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C as everywhere: Ray Train sets a handler of its own, which ends the process and stays."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _settings(job: RunJob) -> RunConfig:
