@@ -58,7 +58,7 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
         settings: config.Student = build(config.Student, card["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
     except ConfigError as error:
         raise BackendError(
-            f"{error}\nThis version knows no such student; load it with the version that wrote it, or export it again"
+            f"{error}\nThis version knows no such student; load it with the version that wrote it, or train it anew"
         ) from error
     student = build_student(settings, tuple(card["classes"]), seed=None)
     load_into(student, read_weights(folder), f"the weights in {folder}")

@@ -49,7 +49,7 @@ def read_weights(folder: str) -> dict[str, torch.Tensor]:
     """
     weights = _read(folder, _WEIGHTS)
     if hashlib.sha256(weights).hexdigest() != read_card(folder)["weights_sha256"]:
-        raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; export it again")
+        raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; copy it anew")
     return dict(safetensors.torch.load(weights))
 
 
@@ -62,16 +62,16 @@ def read_card(folder: str) -> dict[str, Any]:
     try:
         card = json.loads(_read(folder, _CARD))
     except ValueError as error:
-        raise BackendError(f"{folder}: {_CARD} is damaged ({error}); export the student again") from error
+        raise BackendError(f"{folder}: {_CARD} is damaged ({error}); copy the student anew") from error
     given = card.get("format") if isinstance(card, dict) else None
     if given != FORMAT:
         raise BackendError(
             f"{folder}: {_CARD} has format {given!r}, this version reads {FORMAT}; load it with the version that wrote "
-            "it, or export it again"
+            "it, or train it anew"
         )
     missing = [key for key in ("student", "classes", "weights_sha256") if key not in card]
     if missing:
-        raise BackendError(f"{folder}: {_CARD} lacks {', '.join(missing)}; export the student again")
+        raise BackendError(f"{folder}: {_CARD} lacks {', '.join(missing)}; copy the student anew")
     return dict(card)
 
 
@@ -80,6 +80,6 @@ def _read(folder: str, name: str) -> bytes:
         return files.read_bytes(files.join(folder, name))
     except SourceError as error:
         raise BackendError(
-            f"{folder} is no student: {name} cannot be read ({error}); give a folder that `segray train` or "
-            "`segray export` wrote"
+            f"{folder} is no student: {name} cannot be read ({error}); give the folder `best` or `last` of "
+            "a run, as `segray train` leaves them"
         ) from error

@@ -139,7 +139,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
 
 
 def _exists(out: Path, kind: str) -> str:
-    return f"{out} is there already, {kind}: give another path, or overwrite=True to replace what an export wrote"
+    return f"{out} is there already, {kind}: give another path, or --overwrite to replace what an export wrote"
 
 
 @contextlib.contextmanager

@@ -56,7 +56,8 @@ def read(store_uri: str) -> Manifest:
     try:
         if not files.exists(uri):
             raise StoreError(
-                f"{store_uri}: no store here (no {NAME}); give the folder of a store, `segray store ls` lists them"
+                f"{store_uri}: no store here (no {NAME}); give the folder of a store, `segray store ls FOLDER` lists"
+                " those in FOLDER"
             )
         return _parse(files.read_bytes(uri), uri)
     except SourceError as error:

@@ -103,7 +103,7 @@ def test_a_failure_on_the_way_leaves_nothing(name, tmp_path, make_row, classes) 
 def test_what_is_there_is_replaced_only_when_asked(name, tmp_path, make_row, classes) -> None:
     EXPORTS[name]([make_row("a.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes)
     before = everything(tmp_path)
-    with pytest.raises(ExportError, match=r"is there already.*overwrite=True"):
+    with pytest.raises(ExportError, match=r"is there already.*--overwrite"):
         EXPORTS[name]([make_row("b.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes)
     assert everything(tmp_path) == before
     EXPORTS[name]([make_row("b.jpg", classes=ALL_CLASSES)], tmp_path / "out", classes, overwrite=True)
