@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import anyio
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import Response
 
 from segray.config.serve import Limits, ServeConfig
@@ -21,6 +21,7 @@ from segray.serving.metrics import Observer, observe
 from segray.serving.negotiation import choose
 from segray.serving.pictures import Darkroom, Picture, Workers
 from segray.serving.problems import ProblemError, responses
+from segray.serving.query import only_query
 from segray.serving.requests import (
     MAX_INSTANCES,
     SCORE_THRESHOLD,
@@ -33,6 +34,8 @@ from segray.serving.requests import (
 )
 
 _PROBLEMS: Final = (400, 401, 406, 408, 413, 415, 422, 429, 500, 503, 504)
+_SEGMENT_QUERY: Final = ("score_threshold", "max_instances", "format")
+_MASKS_QUERY: Final = ("clicks", "format")
 
 
 class Api:
@@ -81,7 +84,7 @@ class Api:
                 )
                 return await self._segment(asked, chosen)
 
-        self._add(app, "/v1/segment", segment, guard, openapi.segment_body(), openapi.segment_answer())
+        self._add(app, "/v1/segment", segment, guard, openapi.segment_body(), openapi.segment_answer(), _SEGMENT_QUERY)
 
     def add_masks(self, app: FastAPI, guard: Sequence[Any]) -> None:
         """`POST /v1/masks`."""
@@ -99,16 +102,23 @@ class Api:
                 clicks = request.query_params.get("clicks")
                 return await self._masks(body, clicks, "polygons" if chosen == "polygons" else "rle")
 
-        self._add(app, "/v1/masks", masks, guard, openapi.masks_body(), openapi.masks_answer())
+        self._add(app, "/v1/masks", masks, guard, openapi.masks_body(), openapi.masks_answer(), _MASKS_QUERY)
 
     def _add(
-        self, app: FastAPI, path: str, route: Any, guard: Sequence[Any], body: dict[str, Any], answer: dict[str, Any]
+        self,
+        app: FastAPI,
+        path: str,
+        route: Any,
+        guard: Sequence[Any],
+        body: dict[str, Any],
+        answer: dict[str, Any],
+        query: Sequence[str],
     ) -> None:
         app.add_api_route(
             path,
             route,
             methods=["POST"],
-            dependencies=list(guard),
+            dependencies=[*guard, Depends(only_query(*query))],
             response_class=Response,
             responses={200: answer, **responses(*_PROBLEMS)},
             openapi_extra=body,

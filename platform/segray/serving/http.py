@@ -21,6 +21,7 @@ from segray.serving.backend import Backend, BusyError, ModelInfo, UnreadyError
 from segray.serving.headers import Shielded
 from segray.serving.keys import Keyring
 from segray.serving.problems import ProblemError, responses
+from segray.serving.query import only_query
 from segray.serving.schemas import HealthAnswer, ModelsAnswer
 
 PAGE: Final = Path(__file__).parent / "page"
@@ -90,7 +91,7 @@ class _Models:
 
 
 def _add_models(app: FastAPI, models: _Models, guard: list[Any]) -> None:
-    @app.get("/v1/models", dependencies=guard, responses=responses(401, 429, 500, 503))
+    @app.get("/v1/models", dependencies=[*guard, Depends(only_query())], responses=responses(401, 422, 429, 500, 503))
     async def listed() -> ModelsAnswer:
         """What answers now, the student first."""
         return ModelsAnswer(models=await models())
