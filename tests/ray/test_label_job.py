@@ -127,6 +127,12 @@ def test_too_many_refused_images_show_in_the_exit_status(ray_address, config, tm
     done = run(ray_address, "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
     assert done.returncode == 3, done.stderr
     assert "above limits.max_refused" in done.stderr
+    assert "a.jpg: empty" in done.stderr
+    assert "b.jpg: not-an-image" in done.stderr
+    again = run(ray_address, "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
+    assert again.returncode == 3
+    assert "0, 100.0% of all in the store" in again.stdout
+    assert "b.jpg: not-an-image" in again.stderr
     (info,) = catalog(f"{tmp_path}/stores")
     assert info.refused == {"empty": 1, "not-an-image": 1}
 

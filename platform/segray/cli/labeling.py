@@ -10,6 +10,9 @@ import typer
 from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, interruptible, open_store
 from segray.config import jobs
 
+FEW = 5
+"""Refused images that are named at the end of a job; its report names more."""
+
 
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
@@ -26,6 +29,8 @@ def label(config: Config, overrides: Overrides = None) -> None:
             summary = run(loaded, show)
     console.label_summary(summary)
     share, bound = summary.store_refused_share, loaded.limits.max_refused
+    if share:
+        _name_refused(summary.store)
     if share > bound:
         typer.echo(
             f"{share:.1%} of the store's images are refused, above limits.max_refused {bound:.1%}: `segray report`"
@@ -36,6 +41,13 @@ def label(config: Config, overrides: Overrides = None) -> None:
     if summary.outcome == "budget":
         typer.echo("stopped by cost.budget; raise it and run the same command to go on", err=True)
         raise typer.Exit(BUDGET)
+
+
+def _name_refused(store: str) -> None:
+    from segray.jobs.outputs import refused
+
+    for line in refused(open_store(store), FEW):
+        typer.echo(f"  {line}", err=True)
 
 
 @app.command()

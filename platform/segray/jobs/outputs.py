@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def corrected_rows(store: Store, corrections: Corrections) -> Iterator[LabeledRo
     if unseen:
         few = ", ".join(sorted(unseen)[:5])
         raise ExportError(f"{len(unseen)} corrected images are not in {store.uri}: {few}; are their names as exported?")
+
+
+def refused(store: Store, most: int) -> list[str]:
+    """Some of a store's refused images, `most` of them at most, each with its reason: a line for each."""
+    found = (
+        f"{image_id}: {error} ({detail})" if detail else f"{image_id}: {error}"
+        for batch in store.rows(["image_id", "error", "detail"])
+        for image_id, error, detail in zip(*(batch.column(at).to_pylist() for at in range(3)), strict=True)
+        if error is not None
+    )
+    return list(islice(found, most))
 
 
 def export(
