@@ -110,8 +110,15 @@ def run_results(results: Sequence[RunResult]) -> None:
             if one.was_finished
             else f"{duration(one.end['seconds'])} of training"
         )
-        rows.append((one.name, reached or "not measured", note, one.folder.uri))
-    table(("run", "last student, %", "", "folder"), rows)
+        rows.append((one.name, reached or "not measured", note))
+    table(("run", "last student, %", ""), rows)
+    folders({one.name: one.folder.uri for one in results})
+
+
+def folders(named: Mapping[str, str]) -> None:
+    """A line for each, never broken, so that it can be copied."""
+    for name, folder in named.items():
+        out.print(f"{name}: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def comparison(results: Mapping[str, RunResult]) -> None:
@@ -184,7 +191,8 @@ def _label_lines(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "images", f"{summary.images} ({summary.known} were known)"
     yield "masks", str(summary.masks)
     refused = ", ".join(f"{number} {reason}" for reason, number in sorted(summary.refused.items()))
-    yield "refused", f"{sum(summary.refused.values())}{f' ({refused})' if refused else ''}"
+    in_all = f", {summary.store_refused_share:.1%} of all in the store" if summary.store_refused_share else ""
+    yield "refused", f"{sum(summary.refused.values())}{f' ({refused})' if refused else ''}{in_all}"
     if not summary.images:
         return
     yield "time", f"{duration(summary.wall_s)}, of which start-up {duration(summary.startup_s)}"
@@ -196,10 +204,12 @@ def _label_lines(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.forecast:
         rest = summary.forecast
         yield "remaining", f"{rest.images} images"
-        hours = f"{rest.actor_hours:.3g} ± {rest.actor_hours_error:.2g} actor-hours, {rest.gpu_hours:.3g} GPU-hours"
+        hours = f"{rest.actor_hours:.3g} ± {rest.actor_hours_error:.2g} actor-hours"
+        hours += f", {rest.gpu_hours:.3g} GPU-hours" if rest.gpu_hours else ""
         yield "forecast", f"{hours}, {duration(rest.wall_hours * 3600)} with the largest pool"
         if rest.cost is not None and rest.cost_error is not None:
-            yield "forecast cost", f"{rest.cost:.4g} ± {rest.cost_error:.2g}"
+            of = "GPU-hour" if rest.gpu_hours else "actor-hour, as no actor has a GPU"
+            yield "forecast cost", f"{rest.cost:.4g} ± {rest.cost_error:.2g}, cost.per_gpu_hour for each {of}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

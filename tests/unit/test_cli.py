@@ -26,10 +26,10 @@ red = 1
 """
 
 
-def segray(*arguments):
+def segray(*arguments, columns=200):
     return subprocess.run(
         [sys.executable, "-m", "segray.cli", *map(str, arguments)],
-        env={"PYTHONPATH": str(ROOT / "platform"), "PATH": "", "COLUMNS": "200"},
+        env={"PYTHONPATH": str(ROOT / "platform"), "PATH": "", "COLUMNS": str(columns)},
         capture_output=True,
         text=True,
         check=False,
@@ -152,14 +152,16 @@ def run_of(home, name):
     return next((home / "runs").glob(f"s4m-{name}-*"))
 
 
-def said(*arguments):
-    done = segray(*arguments)
+def said(*arguments, columns=200):
+    done = segray(*arguments, columns=columns)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_same_command_says_that_the_run_is_finished(home):
-    assert "finished before" in said("train", home / "train.toml")
+    told = said("train", home / "train.toml", columns=60)
+    assert "finished before" in told.replace("\n", " ")
+    assert f"student: {run_of(home, 'student')}\n" in told
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,9 @@ def test_runs_are_listed_shown_compared_and_reported(home):
     assert {teacher.name, student.name} <= set(said("runs", "ls", home / "runs").replace("│", " ").split())
     shown = said("runs", "show", student)
     assert shown.index(f'"name": "{student.name}"') < shown.index(f'"name": "{teacher.name}"')
-    assert "settings.unlabeled_weight" in said("runs", "compare", teacher, student, "--out", home / "both.html")
+    compared = said("runs", "compare", teacher, student, "--out", home / "both.html")
+    assert "settings.unlabeled_weight" in compared
+    assert f"first: {teacher}\nsecond: {student}\n" in compared
     assert "<html" in (home / "both.html").read_text()
     said("runs", "report", student, "--out", home / "one.html")
     assert "<html" in (home / "one.html").read_text()

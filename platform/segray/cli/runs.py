@@ -62,7 +62,8 @@ def runs_compare(
         raise ConfigError(f"{first} and {second} are not in one folder of runs")
     found = compare_runs(folder, one, other)
     rows = [(each.path, str(each.first), str(each.second)) for each in (*found.content, *found.figures)]
-    console.table(("", one, other), rows)
+    console.folders({"first": f"{folder}/{one}", "second": f"{folder}/{other}"})
+    console.table(("", "first", "second"), rows)
     if out is not None:
         compare_report({one: found.first, other: found.second}, out)
         typer.echo(f"page: {out}")

@@ -1,0 +1,42 @@
+import pytest
+
+from segray import console
+from segray.config.label import Cost, Workers
+from segray.labels.summary import Part, Tally, summarize
+
+
+def told(capsys, workers, *, refused_share=0.0):
+    tally = Tally()
+    tally.add(Part(images=10, masks=50, refused={}, seconds=3600.0, squares=10 * 360.0**2))
+    summary = summarize(
+        tally,
+        store="s",
+        outcome="sample",
+        known=0,
+        remaining=10,
+        startup_s=1.0,
+        wall_s=2.0,
+        store_refused_share=refused_share,
+        workers=workers,
+        cost=Cost(per_gpu_hour=2.0),
+    )
+    console.label_summary(summary)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gpus", "hours", "cost"),
+    [
+        (0.5, "actor-hours, 0.5 GPU-hours", "1 ± 0, cost.per_gpu_hour for each GPU-hour"),
+        (0, "actor-hours, 1 h 00 min", "2 ± 0, cost.per_gpu_hour for each actor-hour, as no actor has a GPU"),
+    ],
+)
+def test_a_forecast_says_which_hours_are_paid_for(capsys, monkeypatch, gpus, hours, cost):
+    monkeypatch.setattr(console.out, "_width", 200)
+    text = told(capsys, Workers(gpus=gpus))
+    assert hours in text
+    assert cost in text
+
+
+def test_what_the_store_refused_before_is_said_again(capsys):
+    assert "0, 12.5% of all in the store" in told(capsys, Workers(), refused_share=0.125)
