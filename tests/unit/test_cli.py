@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from segray.testing import write_coco, write_training
+from segray.testing import write_coco, write_images, write_training
 
 ROOT = Path(__file__).parents[2]
 BAD = """
@@ -181,21 +181,32 @@ def test_training_ends_with_a_status(home, override, status, message):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow  # two starts of the command, one of them with a Ray
-@pytest.mark.parametrize("workers", [0, 1])
-def test_ctrl_c_ends_a_training_in_words(tmp_path, workers):
-    command = [sys.executable, "-m", "segray.cli", "train", write_training(tmp_path, steps=100_000)]
-    training = subprocess.Popen(
-        [*map(str, command), f"workers.count={workers}", "rhythm.log_every=2"],
+def interrupted(job, folder, *overrides):
+    """The arguments of a command that has written its first lines when ctrl-C comes, and the file that shows it."""
+    if job == "train":
+        return ["train", write_training(folder, steps=100_000), *overrides], "runs/*/metrics.jsonl"
+    write_images(folder / "images", 500)
+    places = [f"source.uri={folder / 'images'}", f"stores={folder / 'stores'}", "workers.images_per_part=2"]
+    return ["label", ROOT / "configs" / "label" / "folder.toml", *places, *overrides], "stores/*/parts/*"
+
+
+@pytest.mark.slow  # three starts of the command, two of them with a Ray
+@pytest.mark.parametrize(
+    ("job", "override"), [("label", "seed=0"), ("train", "workers.count=0"), ("train", "workers.count=1")]
+)
+def test_ctrl_c_ends_a_job_in_words(tmp_path, job, override):
+    arguments, sign = interrupted(job, tmp_path, override)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "segray.cli", *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "platform")},
         stderr=subprocess.PIPE,
         text=True,
     )
-    while training.poll() is None and not list(tmp_path.glob("runs/*/metrics.jsonl")):
+    while running.poll() is None and not list(tmp_path.glob(sign)):
         time.sleep(0.2)
-    training.send_signal(signal.SIGINT)
-    told = training.communicate(timeout=120)[1]
-    assert training.returncode == 130, told
+    running.send_signal(signal.SIGINT)
+    told = running.communicate(timeout=120)[1]
+    assert running.returncode == 130, told
     assert "the same command goes on" in told
     assert "Traceback" not in told
 
