@@ -12,6 +12,9 @@ import pytest
 
 from segray.testing import write_coco, write_images, write_training
 
+# Whoever starts tests in the background leaves them deaf to ctrl-C, and children would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parents[2]
 BAD = """
 job = "label"
@@ -202,10 +205,13 @@ def test_ctrl_c_ends_a_job_in_words(tmp_path, job, override):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while running.poll() is None and not list(tmp_path.glob(sign)):
-        time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
-    told = running.communicate(timeout=120)[1]
+    try:
+        while running.poll() is None and not list(tmp_path.glob(sign)):
+            time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        told = running.communicate(timeout=120)[1]
+    finally:
+        running.kill()
     assert running.returncode == 130, told
     assert "the same command goes on" in told
     assert "Traceback" not in told
