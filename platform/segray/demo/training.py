@@ -54,8 +54,8 @@ pseudo_labels: nano students are seldom as sure as 0.7, and name the same object
 are some 20 px wide, and cells of 4 px would round their outlines away. strong: family B's classes differ in hue by a
 sixth of a turn; 0.1, and grey, would turn one into another. unlabeled_weight: 2 is for labels better than those of nano
 teachers, of which half are wrong. ema: a half-life of 1,732 steps is a fiftieth of the papers' runs, a tenth of short
-ones still averages; half-way through so short a run, following the student took the labels' precision from 0.46 to
-0.34, since it was surer than it was right.
+ones still averages; half-way through so short a run the student is surer than it is right, and following it then makes
+labels worse.
 """
 
 

@@ -5,6 +5,7 @@ and the class is chosen there. Large images may go window by window. Knows no ne
 few full-size maps are dense at a time, whatever the number of classes.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Final
@@ -42,9 +43,9 @@ class SemanticStudent(ImageNetStudent):
         features: tuple[Tensor, ...] = self.encoder(images)
         return features
 
+    @abstractmethod
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
         """Feature maps to logits (B, K, h, w)."""
-        raise NotImplementedError
 
     @override
     def forward(self, images: Tensor, perturb: Perturb | None = None) -> SemanticOutput:

@@ -1,4 +1,5 @@
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -6,9 +7,6 @@ from segray.config.students import Mask2Former
 from segray.errors import ExportError
 from segray.models import onnx
 from segray.models.student import QueryOutput
-
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 
 
 @pytest.mark.slow
