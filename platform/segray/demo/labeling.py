@@ -1,0 +1,75 @@
+"""Nano label jobs on the procedural world: what the demo and the tables have in common.
+
+Knows the tables of configs; labels nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from segray.config.base import build
+from segray.config.label import LabelConfig
+from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
+from segray.demo.world import FAMILY_CLASSES
+
+Table = Mapping[str, Any]
+MASKS: Final[Table] = {
+    "mode": "fast",
+    "points_per_side": 16,
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.5,
+}
+"""Thresholds that suit sam-nano, which is surer of nothing than 0.88."""
+TAGGER: Final[Table] = {"steps": 600, "learning_rate": 1e-3}
+SCALES: Final = (1.0, 1.5, 2.0)
+
+
+def masks(source: Table, stores: Path, *, actors: int = 1, torch_threads: int = 1) -> LabelConfig:
+    """Everything that sam-nano finds."""
+    workers = {"actors": actors, "torch_threads": torch_threads, "images_per_part": 8}
+    tables = {"job": "label", "source": source, "stores": str(stores), "masks": MASKS, "workers": workers}
+    return build(LabelConfig, tables, "masks of the procedural world")
+
+
+def zero_shot(found: str, stores: Path, labeled: Table | None, *, output: str = "map") -> ClassifyConfig:
+    """Classes of those masks by clip-nano; the threshold chosen on what is `labeled`, else one half."""
+    tables = {
+        "job": "classify",
+        "masks": found,
+        "stores": str(stores),
+        "vocabulary": {"classes": FAMILY_CLASSES["b"], "templates": ["{}"]},
+        "threshold": {"labeled": labeled} if labeled else 0.5,
+        "output": output,
+        "workers": {"actors": 1, "torch_threads": 1},
+    }
+    return build(ClassifyConfig, tables, "zero-shot labels of the procedural world")
+
+
+def cam(source: Table, stores: Path, threshold: Table | float, *, seed: int = 0, steps: int | None = None) -> CamConfig:
+    """Class maps of the tags that a COCO source's annotations imply; its masks are not looked at."""
+    tables = {
+        "job": "cam",
+        "source": source,
+        "stores": str(stores),
+        "tags": {"kind": "coco", "coco": source},
+        "tagger": {**TAGGER, "seed": seed} | ({"steps": steps} if steps else {}),
+        "taggers": str(stores.parent / "taggers"),
+        "maps": {"scales": SCALES, "threshold": threshold},
+        "workers": {"actors": 1, "torch_threads": 1},
+    }
+    return build(CamConfig, tables, "class maps of the procedural world")
+
+
+def vote(found: str, maps: str, stores: Path, **rule: Any) -> VoteConfig:
+    """SEPL: those maps put right by those masks."""
+    tables = {
+        "job": "vote",
+        "masks": found,
+        "maps": {"kind": "store", "uri": maps},
+        "stores": str(stores),
+        "rule": rule,
+        "workers": {"actors": 1, "torch_threads": 1},
+    }
+    return build(VoteConfig, tables, "voted labels of the procedural world")
