@@ -57,6 +57,11 @@ teachers, of which half are wrong. ema: a half-life of 1,732 steps is a fiftieth
 ones still averages; half-way through so short a run the student is surer than it is right, and following it then makes
 labels worse.
 """
+FPN: Final[dict[str, Any]] = {"kind": "fpn"}
+"""The semantic student, over the same backbone."""
+SEMANTIC_SCHEDULE: Final[dict[str, Any]] = {**SCHEDULE, "learning_rate": 1e-3}
+UNIMATCH: Final[dict[str, Any]] = {"kind": "unimatch", "threshold": 0.9, "group": 4}
+"""Nano students are rarely as sure as the papers' 0.95."""
 
 
 def coco(images: Path, annotations: Path) -> dict[str, str]:
