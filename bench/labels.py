@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from bench.table import OUT, RATES, Cell, config_of
-from bench.table_data import true_masks
+from bench.table import Cell, config_of, prepared
+from bench.table_data import DATA
 from segray.config.recipes import S4M, CachedRefinement, PointRefinement, Refinement
 from segray.config.sam import OriginalSam
 from segray.config.train import TrainConfig
@@ -72,12 +72,13 @@ def main() -> None:
     parser.add_argument("--sam", default="nano")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    config = config_of(given.table, Cell("gd-pr", given.seed, RATES[0]))
+    cell = Cell(given.table, "gd-pr", given.seed, DATA[given.table].rates[0])
+    config = config_of(cell)
     config = replace(config, rhythm=replace(config.rhythm, evaluate_images=given.images))
     assert isinstance(config.recipe, S4M)
     assert config.data.hidden is not None
     config = replace(config, recipe=replace(config.recipe, sam=OriginalSam(model=given.sam)))
-    truth = true_masks(OUT / "data" / "stores", vars(config.data.unlabeled))
+    truth = prepared(cell)["stores"]["truth"]
     with tempfile.TemporaryDirectory() as folder:
         rows = TrainingRows.build(open_source(config.data.hidden), Path(folder) / "hidden.arrow")
         lines = [_line(config, given.teacher, one, rows) for one in settings(truth)]

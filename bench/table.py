@@ -6,7 +6,7 @@ from its checkpoint. Rows differ only in the method: equal student updates, data
 heads, which are drawn, differ between stages.
 
 The learning rate of each row is its own: the best of RATES on tuning images (seed 100), once those cells are there; the
-middle one until then, and cells of another rate than the tuned one count no more.
+first one until then, and cells of another rate than the tuned one count no more.
 """
 
 import argparse
@@ -15,61 +15,29 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.table_data import DATA, true_masks
-from bench.table_text import text
+from bench.table_data import DATA
+from bench.table_text import ACTIONS, text
 from segray.config.base import build
 from segray.config.train import TrainConfig
-from segray.demo import training
 from segray.jobs.train import train
 from segray.train.metrics import read_metrics
 
 LINES = Path("docs/tables")
 OUT = Path("out/tables")
-RATES = (5e-4, 2.5e-4, 1e-3)
-"""The first counts until a row's tuning cells are there."""
 TUNING_SEED = 100
 SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A method: what of the recipe's tables is its own."""
-
-    title: str
-    teacher: Mapping[str, Any] = field(default_factory=dict)
-    student: Mapping[str, Any] | None = field(default_factory=dict)
-    """None: only the teacher is trained."""
-
-
-POINTS = training.REFINEMENT
-GATED = {**POINTS, "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
-TRUE = {"kind": "cached"}
-"""What a perfect SAM would make of the teacher's masks: the true one, where they overlap by half."""
-PAPERS = {"target_stride": 4, "unlabeled_weight": 2.0, "ema": {"half_life": 30, "burn_in": 0.5}}
-"""Constants that do not suit nano runs; the other rows have those of `training`."""
-ARP, SD = training.ARP, training.DISTILLATION
-ROWS: dict[str, Row] = {
-    "supervised": Row("supervised", student=None),
-    "teacher-sd": Row("teacher: supervised + SD", teacher={"distillation": SD}, student=None),
-    "gd": Row("GuidedDistillation"),
-    "gd-papers": Row("GuidedDistillation, papers' constants", student=PAPERS),
-    "gd-pr": Row("GuidedDistillation + PR", student={"refinement": POINTS}),
-    "s4m": Row("S4M (SD + PR + ARP)", teacher={"distillation": SD}, student={"refinement": POINTS, "arp": ARP}),
-    "s4m-true": Row("S4M, true masks", teacher={"distillation": SD}, student={"refinement": TRUE, "arp": ARP}),
-    "gd-pr-gated": Row("GuidedDistillation + gated PR", student={"refinement": GATED}),
-    "s4m-gated": Row("S4M, gated PR", teacher={"distillation": SD}, student={"refinement": GATED, "arp": ARP}),
-}
-
-
-@dataclass(frozen=True)
 class Cell:
-    """One training."""
+    """One training of a table."""
 
+    table: str
     row: str
     seed: int
     rate: float
@@ -80,9 +48,9 @@ class Cell:
         return self.row, self.seed, self.rate
 
     @property
-    def teacher(self) -> tuple[str, int, float]:
+    def first(self) -> tuple[str, int, float]:
         """What makes two cells have the same first run."""
-        return f"{sorted(ROWS[self.row].teacher)}", self.seed, self.rate
+        return DATA[self.table].rows[self.row].first or self.row, self.seed, self.rate
 
 
 def main() -> None:
@@ -92,24 +60,25 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the table as Markdown and end")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no cell after this time")
     parser.add_argument("--jobs", type=int, default=2, help="cells side by side, one thread each")
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--rows", nargs="*", help="only these; all where none is named")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--tune", action="store_true", help="run the tuning cells first")
     parser.add_argument("--cell", nargs=3, metavar=("ROW", "SEED", "RATE"), help="run one cell in this process")
     given = parser.parse_args()
+    strange = set(given.rows or ()) - set(DATA[given.table].rows)
+    if strange:
+        parser.error(f"{given.table} has no rows {sorted(strange)}, but {list(DATA[given.table].rows)}")
     if given.show:
         print(shown(given.table))
     elif given.cell:
-        run(given.table, Cell(given.cell[0], int(given.cell[1]), float(given.cell[2])))
+        run(Cell(given.table, given.cell[0], int(given.cell[1]), float(given.cell[2])))
     else:
         run_missing(given)
 
 
 def shown(table: str) -> str:
     """The table so far, as Markdown."""
-    tuning = read(DATA[table].rates)
-    rates = {name: chosen_rate(tuning, name) for name in ROWS}
-    return text(DATA[table], {name: row.title for name, row in ROWS.items()}, read(table), rates)
+    return text(DATA[table], read(table), {name: chosen_rate(table, name) for name in DATA[table].rows})
 
 
 def read(table: str) -> list[dict[str, Any]]:
@@ -118,19 +87,20 @@ def read(table: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def chosen_rate(lines: Sequence[Mapping[str, Any]], row: str) -> float:
+def chosen_rate(table: str, row: str) -> float:
     """The best rate on the tuning images, once all have been tried; until then the first."""
-    tuned = {line["rate"]: line["ap"] for line in lines if line["row"] == row and line["seed"] == TUNING_SEED}
-    return max(tuned, key=tuned.__getitem__) if set(tuned) >= set(RATES) else RATES[0]
+    task, lines = DATA[table], read(DATA[table].tuned_on)
+    tuned = {one["rate"]: one[task.metric] for one in lines if one["row"] == row and one["seed"] == TUNING_SEED}
+    return max(tuned, key=tuned.__getitem__) if set(tuned) >= set(task.rates) else task.rates[0]
 
 
 def run_missing(given: argparse.Namespace) -> None:
     """Cells without a line, a few at a time, each in a process of its own: tuning first, then seed after seed."""
     began = time.monotonic()
+    table, rows = given.table, given.rows or list(DATA[given.table].rows)
     if given.tune:
-        run_all(given, [Cell(row, TUNING_SEED, rate) for row in given.rows for rate in RATES], began)
-    lines = read(DATA[given.table].rates)
-    run_all(given, [Cell(row, seed, chosen_rate(lines, row)) for seed in given.seeds for row in given.rows], began)
+        run_all(given, [Cell(table, row, TUNING_SEED, rate) for row in rows for rate in DATA[table].rates], began)
+    run_all(given, [Cell(table, row, seed, chosen_rate(table, row)) for seed in given.seeds for row in rows], began)
 
 
 def run_all(given: argparse.Namespace, wanted: Sequence[Cell], began: float) -> None:
@@ -147,46 +117,38 @@ def run_all(given: argparse.Namespace, wanted: Sequence[Cell], began: float) -> 
             time.sleep(1)
             continue
         waiting.remove(cell)
-        prepare(given.table, cell)
+        prepared(cell)
         print(f"{given.table}: {cell.row}, seed {cell.seed}, rate {cell.rate:g}", flush=True)
         command = [sys.executable, "-m", "bench.table", given.table, "--cell"]
         running[subprocess.Popen([*command, cell.row, str(cell.seed), str(cell.rate)])] = cell
 
 
 def _startable(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell | None:
-    """The first cell that shares no teacher with one that runs: the two would train it twice."""
-    taken = {cell.teacher for cell in running}
-    return next((cell for cell in waiting if cell.teacher not in taken), None)
+    """The first cell that shares no first run with one that runs: the two would train it twice."""
+    taken = {cell.first for cell in running}
+    return next((cell for cell in waiting if cell.first not in taken), None)
 
 
-def prepare(table: str, cell: Cell) -> None:
-    """Draw and split what the cell learns from, once, and leave its `data` table beside."""
-    path = data_path(table, cell)
+def prepared(cell: Cell) -> dict[str, Any]:
+    """The ground that a cell stands on, made by the first that asks."""
+    path = OUT / "data" / f"ground-{cell.table}-{cell.seed}.json"
     if not path.exists():
-        tables = DATA[table].prepare(OUT / "data", cell.seed, tuning=cell.seed == TUNING_SEED)
-        path.write_text(json.dumps(tables))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = DATA[cell.table].prepare(OUT / "data", cell.seed, tuning=cell.seed == TUNING_SEED)
+        path.write_text(json.dumps(made))
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
-def data_path(table: str, cell: Cell) -> Path:
-    """Where `prepare` leaves it."""
-    return OUT / "data" / f"{table}-{cell.seed}.json"
-
-
-def config_of(table: str, cell: Cell) -> TrainConfig:
+def config_of(cell: Cell) -> TrainConfig:
     """The cell's training."""
-    row, task, data = ROWS[cell.row], DATA[table], json.loads(data_path(table, cell).read_text())
-    schedule = {**task.schedule, "learning_rate": cell.rate}
-    student = {"schedule": schedule, "refinement": None, "arp": None, **training.STUDENT_RUN, **(row.student or {})}
-    if student["refinement"] is TRUE:
-        student["refinement"] = TRUE | {"store": true_masks(OUT / "data" / "stores", data["unlabeled"])}
-    recipe = {
-        "kind": "s4m",
-        "teacher": {"distillation": None, **row.teacher, "schedule": schedule},
-        "student": student,
-    }
+    task, ground = DATA[cell.table], prepared(cell)
+    row, data, stores = task.rows[cell.row], ground["data"], ground["stores"]
+    if row.labels:
+        data = {**data, "labeled": {"kind": "store", "uri": stores[row.labels]}}
     tables = {
         "job": "train",
-        "recipe": recipe,
+        "recipe": row.recipe({**task.schedule, "learning_rate": cell.rate}, stores),
         "data": data,
         "runs": str(OUT / "runs"),
         "seed": cell.seed,
@@ -200,11 +162,10 @@ def config_of(table: str, cell: Cell) -> TrainConfig:
     return build(TrainConfig, tables, f"cell {cell.key}")
 
 
-def run(table: str, cell: Cell) -> None:
+def run(cell: Cell) -> None:
     """Train, and append the line."""
-    prepare(table, cell)
-    until = "teacher" if ROWS[cell.row].student is None else None
-    result = train(config_of(table, cell), until=until)[-1]
+    task = DATA[cell.table]
+    result = train(config_of(cell), until=task.rows[cell.row].until)[-1]
     acted: dict[str, list[float]] = {}
     for line in read_metrics(result.folder.uri):
         for name in ACTIONS:
@@ -215,7 +176,7 @@ def run(table: str, cell: Cell) -> None:
         "row": cell.row,
         "seed": cell.seed,
         "rate": cell.rate,
-        "ap": figures["ap"],
+        task.metric: figures[task.metric],
         "steps": result.end["step"],
         "figures": figures,
         "acted": {name: round(sum(values) / len(values), 4) for name, values in acted.items()},
@@ -224,21 +185,9 @@ def run(table: str, cell: Cell) -> None:
         "machine": f"{platform.machine()}, 1 thread",
     }
     LINES.mkdir(parents=True, exist_ok=True)
-    with (LINES / f"{table}.jsonl").open("a") as file:
+    with (LINES / f"{cell.table}.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 
-
-ACTIONS = (
-    "labels_per_image",
-    "images_labeled",
-    "masks_replaced",
-    "images_refined",
-    "iou_with_teacher",
-    "pasted_per_image",
-    "images_pasted_into",
-    "teacher_distance",
-)
-"""How often a method's components acted, means over the run."""
 
 if __name__ == "__main__":
     main()

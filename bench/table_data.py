@@ -1,31 +1,47 @@
-"""What the tables are computed on: data, student, views, schedule; the same for all rows of a table."""
+"""What the tables are computed on: data, rows, student, views, schedule; and stores of labels where rows need them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from bench.rows import INSTANCES, SEMANTIC, TAGS, Row
+from segray.config.jobs import LabelJob
 from segray.config.sources import CocoSource
 from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
-from segray.demo import training
+from segray.demo import labeling, training
 from segray.demo.coco import write_world
+from segray.jobs.cluster import connected
+from segray.jobs.label import label
 
-Prepare = Callable[..., dict[str, Any]]
-"""(folder, seed, tuning) -> the `data` table of a config."""
+Table = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+class Prepare(Protocol):
+    """Draws and splits what a seed learns from, and labels it: {"data": a config's table, "stores": by name}."""
+
+    def __call__(self, folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
+        """What is there already is not made again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A table's ground."""
 
     title: str
     prepare: Prepare
-    student: Mapping[str, Any]
-    view: Mapping[str, Any]
-    schedule: Mapping[str, Any]
-    rates: str
+    rows: Mapping[str, Row]
+    metric: str
+    """Of the last student: ap or miou."""
+    student: Table
+    view: Table
+    schedule: Table
+    rates: tuple[float, ...]
+    """Learning rates to choose from; the first counts until a row's tuning cells are there."""
+    tuned_on: str
     """Which table's tuning cells say the rates."""
 
 
@@ -34,8 +50,11 @@ def family_b(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     train = write_world(folder / "b-train", "b", 400, seed=50_000)
     measured = ("b-tune", 60, 65_000) if tuning else ("b-val", 100, 60_000)
     val = write_world(folder / measured[0], "b", measured[1], seed=measured[2])
-    return training.shares(folder / f"b-splits-{seed}", train.parent / "images", train, 0.1, seed) | {
-        "validation": training.coco(val.parent / "images", val)
+    data = training.shares(folder / f"b-splits-{seed}", train.parent / "images", train, 0.1, seed)
+    validation = training.coco(val.parent / "images", val)
+    return {
+        "data": {**data, "validation": validation},
+        "stores": {"truth": true_masks(folder / "stores", data["unlabeled"])},
     }
 
 
@@ -44,9 +63,52 @@ def nuclei(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     source = Path("../shared/data/nuclei")
     if tuning:
         raise SystemExit("nuclei takes the rates that family B was tuned to")
-    return training.shares(folder / f"nuclei-splits-{seed}", source / "images", source / "train.json", 0.05, seed) | {
-        "validation": training.coco(source / "images", source / "val.json")
+    data = training.shares(folder / f"nuclei-splits-{seed}", source / "images", source / "train.json", 0.05, seed)
+    validation = training.coco(source / "images", source / "val.json")
+    return {
+        "data": {**data, "validation": validation},
+        "stores": {"truth": true_masks(folder / "stores", data["unlabeled"])},
     }
+
+
+def family_b_zero_shot(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
+    """Family B, and zero-shot labels of all training scenes, of sam-nano's masks and of the true ones.
+
+    Their threshold is chosen on the seed's labeled scenes.
+    """
+    ground, stores = family_b(folder, seed, tuning=tuning), folder / "stores"
+    data = ground["data"]
+    with connected():
+        found = _labeled(labeling.masks(data["unlabeled"], stores))
+        own = {
+            "zero-shot": _labeled(labeling.zero_shot(found, stores, data["labeled"])),
+            "zero-shot-true": _labeled(labeling.zero_shot(ground["stores"]["truth"], stores, data["labeled"])),
+        }
+    return {"data": data, "stores": ground["stores"] | own}
+
+
+def family_b_tags(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
+    """Family B, its classes per image known and no mask: class activations, and SEPL's votes on them.
+
+    The background's threshold is chosen on the seed's labeled scenes; the students learn from voted labels alone.
+    """
+    ground, stores = family_b(folder, seed, tuning=tuning), folder / "stores"
+    data, truth = ground["data"], ground["stores"]["truth"]
+    with connected():
+        found = _labeled(labeling.masks(data["unlabeled"], stores))
+        maps = _labeled(labeling.cam(data["unlabeled"], stores, {"labeled": data["labeled"]}, seed=seed))
+        own = {
+            "cam": maps,
+            "sepl-compat": _labeled(labeling.vote(found, maps, stores, compat=True)),
+            "sepl": _labeled(labeling.vote(found, maps, stores)),
+            "sepl-true": _labeled(labeling.vote(truth, maps, stores)),
+        }
+    return {"data": data, "stores": ground["stores"] | own}
+
+
+def _labeled(config: LabelJob) -> str:
+    """The store of a label job that has done all there is to do."""
+    return label(config).store
 
 
 def true_masks(folder: Path, unlabeled: Mapping[str, str]) -> str:
@@ -62,14 +124,27 @@ def true_masks(folder: Path, unlabeled: Mapping[str, str]) -> str:
     return store.uri
 
 
-DATA: dict[str, Task] = {
+_INSTANCES: Table = {
+    "rows": INSTANCES,
+    "metric": "ap",
+    "schedule": {**training.SCHEDULE, "steps": 400},
+    "rates": (5e-4, 2.5e-4, 1e-3),
+    "tuned_on": "family-b",
+}
+_MAPS: Table = {
+    "metric": "miou",
+    "student": training.FPN,
+    "view": training.VIEW,
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 300},
+    "rates": (1e-3, 5e-4, 2e-3),
+}
+DATA: Mapping[str, Task] = {
     "family-b": Task(
         title="Procedural family B, 40 of 400 scenes labeled, 128 px",
         prepare=family_b,
         student=training.STUDENT,
         view=training.VIEW,
-        schedule={**training.SCHEDULE, "steps": 400},
-        rates="family-b",
+        **_INSTANCES,
     ),
     "nuclei": Task(
         title="nuclei, 21 of 424 images labeled, crops of 128 px",
@@ -80,7 +155,20 @@ DATA: dict[str, Task] = {
             "predict": {"top_k": 400, "side": 128, "tiles": {"size": 128, "overlap": 32}, "score_threshold": 0.05},
         },
         view={"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
-        schedule={**training.SCHEDULE, "steps": 400},
-        rates="family-b",
+        **_INSTANCES,
+    ),
+    "family-b-semantic": Task(
+        title="Procedural family B, label maps, 40 of 400 scenes labeled, 128 px",
+        prepare=family_b_zero_shot,
+        rows=SEMANTIC,
+        tuned_on="family-b-semantic",
+        **_MAPS,
+    ),
+    "family-b-tags": Task(
+        title="Procedural family B, 400 scenes with image-level tags, no mask, 128 px",
+        prepare=family_b_tags,
+        rows=TAGS,
+        tuned_on="family-b-tags",
+        **_MAPS,
     ),
 }

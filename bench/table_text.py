@@ -1,79 +1,97 @@
 """A table's lines as Markdown: means, spreads, paired differences, how often components acted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from bench.table_data import Task
 
-BASES = {
-    "teacher-sd": "supervised",
-    "gd": "supervised",
-    "gd-papers": "supervised",
-    "gd-pr": "gd",
-    "s4m": "gd",
-    "s4m-true": "gd",
-    "gd-pr-gated": "gd",
-    "s4m-gated": "gd",
-}
-"""What each row is compared with, seed by seed."""
+Line = Mapping[str, Any]
+Column = tuple[str, Callable[[Sequence[Line]], str]]
+"""A heading, and what stands below it for a row's lines, one per seed."""
 
-Lines = Sequence[Mapping[str, Any]]
+ACTIONS = (
+    "labels_per_image",
+    "images_labeled",
+    "masks_replaced",
+    "images_refined",
+    "iou_with_teacher",
+    "pasted_per_image",
+    "images_pasted_into",
+    "teacher_distance",
+    "pixels_taught",
+    "pixels_by_zero_shot",
+    "views_mixed",
+    "trust",
+)
+"""How often a method's components acted, means over the run."""
+LEAST_ACTED = 0.05
+"""A component that acted on a smaller share does not count as tried."""
 
 
-def text(task: Task, titles: Mapping[str, str], lines: Lines, rates: Mapping[str, float]) -> str:
+def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float]) -> str:
     """The table; seeds below 100 only, each row at its own rate."""
-    rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in titles}
+    rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in task.rows}
+    columns = COLUMNS[task.metric]
+    heads = ["row", "seeds", "rate", *(head for head, _ in columns[:2]), "against", "difference", "same sign"]
+    heads += [head for head, _ in columns[2:]]
     out = [
-        f"**{task.title}**, {task.schedule['steps']} student updates; AP of the last student in %, mean ± standard",
-        "deviation over seeds; differences paired by seed, ± 2 standard errors.",
+        f"**{task.title}**, {task.schedule['steps']} student updates; {NAMES[task.metric]} of the last student in %,",
+        "mean ± standard deviation over seeds; differences paired by seed, ± 2 standard errors.",
         "",
-        "| row | seeds | rate | AP | AP50 | against | difference | same sign | labels/image | precision | matched IoU"
-        " before → after | images refined | images pasted into | teacher moved |",
-        "|" + "---|" * 14,
+        f"| {' | '.join(heads)} |",
+        "|" + "---|" * len(heads),
     ]
-    out += [_row(titles[name], name, found, rows, rates[name]) for name, found in rows.items() if found]
-    return "\n".join(out)
+    return "\n".join(out + [_row(task, name, rows, rates[name]) for name, found in rows.items() if found])
 
 
-def _counts(line: Mapping[str, Any], name: str, rate: float) -> bool:
+def _counts(line: Line, name: str, rate: float) -> bool:
     return bool(line["row"] == name and line["seed"] < 100 and line["rate"] == rate)
 
 
-def _row(title: str, name: str, found: Mapping[int, Any], rows: Mapping[str, Mapping[int, Any]], rate: float) -> str:
-    base = BASES.get(name)
-    shared = sorted(found.keys() & rows[base].keys()) if base else []
-    gains = [100 * (found[seed]["ap"] - rows[base][seed]["ap"]) for seed in shared] if base else []
+def _row(task: Task, name: str, rows: Mapping[str, Mapping[int, Line]], rate: float) -> str:
+    row, found = task.rows[name], rows[name]
+    base = rows[row.base] if row.base else {}
+    gains = [100 * (found[seed][task.metric] - base[seed][task.metric]) for seed in sorted(found.keys() & base.keys())]
     same = "" if not gains else ("yes" if min(gains) > 0 or max(gains) < 0 else "no")
-    figure = {key: [line["figures"].get(key) for line in found.values()] for key in _LABELS}
-    acted = {key: [line["acted"].get(key) for line in found.values()] for key in _ACTED}
-    cells = [
-        title,
-        str(len(found)),
-        f"{rate:g}",
-        _spread([100 * line["ap"] for line in found.values()]),
-        _spread([100 * line["figures"]["ap50"] for line in found.values()]),
-        base or "",
-        _error(gains),
-        same,
-        _known(acted["labels_per_image"], 1),
-        _known(figure["labels_after/precision"], 100),
-        f"{_known(figure['labels_before/matched_iou'], 100)} → {_known(figure['labels_after/matched_iou'], 100)}",
-        _acted(acted["images_refined"]),
-        _acted(acted["images_pasted_into"]),
-        _known(acted["teacher_distance"], 1),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    first, second, *others = (tell(list(found.values())) for _, tell in COLUMNS[task.metric])
+    cells = [row.title, str(len(found)), f"{rate:g}", first, second]
+    return "| " + " | ".join([*cells, row.base or "", _error(gains), same, *others]) + " |"
 
 
-_LABELS = ("labels_after/precision", "labels_before/matched_iou", "labels_after/matched_iou")
-_ACTED = ("labels_per_image", "images_refined", "images_pasted_into", "teacher_distance")
-LEAST_ACTED = 0.05
-"""A component that acted on a smaller share of the images does not count as tried."""
+def _spread(name: str) -> Callable[[Sequence[Line]], str]:
+    """A figure in %."""
+
+    def tell(lines: Sequence[Line]) -> str:
+        values = [100 * line["figures"][name] for line in lines]
+        return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+    return tell
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+def _figure(name: str) -> Callable[[Sequence[Line]], str]:
+    """A figure in %, where the row has it."""
+    return lambda lines: _known([line["figures"].get(name) for line in lines], 100)
+
+
+def _change(before: str, after: str) -> Callable[[Sequence[Line]], str]:
+    return lambda lines: f"{_figure(before)(lines)} → {_figure(after)(lines)}"
+
+
+def _amount(name: str) -> Callable[[Sequence[Line]], str]:
+    return lambda lines: _known([line["acted"].get(name) for line in lines], 1)
+
+
+def _share(name: str) -> Callable[[Sequence[Line]], str]:
+    """In %, and a mark where it is too small to say anything of the component."""
+
+    def tell(lines: Sequence[Line]) -> str:
+        known = [line["acted"][name] for line in lines if line["acted"].get(name) is not None]
+        if not known or not max(known):
+            return "-"
+        return f"{100 * mean(known):.1f}" + ("" if mean(known) >= LEAST_ACTED else " (not tried)")
+
+    return tell
 
 
 def _error(gains: Sequence[float]) -> str:
@@ -84,14 +102,32 @@ def _error(gains: Sequence[float]) -> str:
     return f"{mean(gains):+.1f} ± {2 * stdev(gains) / len(gains) ** 0.5:.1f}"
 
 
-def _acted(values: Sequence[float | None]) -> str:
-    """A share of images in %, and a mark where it is too small to say anything of the component."""
-    known = [value for value in values if value is not None]
-    if not known or not max(known):
-        return "-"
-    return f"{100 * mean(known):.1f}" + ("" if mean(known) >= LEAST_ACTED else " (not tried)")
-
-
 def _known(values: Sequence[float | None], factor: float) -> str:
     known = [factor * value for value in values if value is not None]
     return f"{mean(known):.2g}" if known and max(known) < 1 else f"{mean(known):.1f}" if known else "-"
+
+
+NAMES = {"ap": "AP", "miou": "mIoU"}
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    "ap": (
+        ("AP", _spread("ap")),
+        ("AP50", _spread("ap50")),
+        ("labels/image", _amount("labels_per_image")),
+        ("precision", _figure("labels_after/precision")),
+        ("matched IoU before → after", _change("labels_before/matched_iou", "labels_after/matched_iou")),
+        ("images refined", _share("images_refined")),
+        ("images pasted into", _share("images_pasted_into")),
+        ("teacher moved", _amount("teacher_distance")),
+    ),
+    "miou": (
+        ("mIoU", _spread("miou")),
+        ("pixel accuracy", _spread("pixel_accuracy")),
+        ("pixels taught", _share("pixels_taught")),
+        ("label mIoU", _figure("labels/miou")),
+        ("label coverage", _figure("labels/coverage")),
+        ("pixels with zero-shot labels", _share("pixels_by_zero_shot")),
+        ("views mixed", _share("views_mixed")),
+        ("teacher moved", _amount("teacher_distance")),
+    ),
+}
+"""By metric; the first two stand before the differences."""

@@ -1,0 +1,103 @@
+"""The methods that tables compare: what of a training each row has to itself. Knows configs, no data and no run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segray.demo import training
+
+Table = Mapping[str, Any]
+Stores = Mapping[str, str]
+"""Stores of labels by what they hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method."""
+
+    title: str
+    base: str | None = None
+    """The row that it is compared with, seed by seed."""
+    recipe: Callable[[Table, Stores], Table]
+    """From the schedule, and stores where it needs one, to a config's `recipe`."""
+    labels: str | None = None
+    """The store that takes the place of the labeled images."""
+    first: str | None = None
+    """Rows of the same one share their first run: two at once would train it twice."""
+    until: str | None = None
+    """The run to end with; None: all."""
+
+
+POINTS: Table = training.REFINEMENT
+GATED: Table = {**POINTS, "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
+TRUE: Table = {"kind": "cached"}
+"""What a perfect SAM would make of the teacher's masks: the true one, where they overlap by half."""
+PAPERS: Table = {"target_stride": 4, "unlabeled_weight": 2.0, "ema": {"half_life": 30, "burn_in": 0.5}}
+"""Constants that do not suit nano runs; the other rows have those of `training`."""
+ARP: Table = training.ARP
+SD: Table = training.DISTILLATION
+
+
+def _teacher(title: str, base: str | None = None, *, distillation: Table | None = None) -> Row:
+    return _s4m(title, base, distillation=distillation, until="teacher")
+
+
+def _s4m(
+    title: str, base: str | None = None, *, distillation: Table | None = None, until: str | None = None, **student: Any
+) -> Row:
+    def recipe(schedule: Table, stores: Stores) -> Table:
+        own = {"refinement": None, "arp": None, **training.STUDENT_RUN, **student}
+        if own["refinement"] is TRUE:
+            own["refinement"] = {**TRUE, "store": stores["truth"]}
+        teacher = {"distillation": distillation, "schedule": schedule}
+        return {"kind": "s4m", "teacher": teacher, "student": {"schedule": schedule, **own}}
+
+    return Row(title=title, base=base, recipe=recipe, first=f"teacher {distillation}", until=until)
+
+
+INSTANCES: Mapping[str, Row] = {
+    "supervised": _teacher("supervised"),
+    "teacher-sd": _teacher("teacher: supervised + SD", "supervised", distillation=SD),
+    "gd": _s4m("GuidedDistillation", "supervised"),
+    "gd-papers": _s4m("GuidedDistillation, papers' constants", "supervised", **PAPERS),
+    "gd-pr": _s4m("GuidedDistillation + PR", "gd", refinement=POINTS),
+    "s4m": _s4m("S4M (SD + PR + ARP)", "gd", distillation=SD, refinement=POINTS, arp=ARP),
+    "s4m-true": _s4m("S4M, true masks", "gd", distillation=SD, refinement=TRUE, arp=ARP),
+    "gd-pr-gated": _s4m("GuidedDistillation + gated PR", "gd", refinement=GATED),
+    "s4m-gated": _s4m("S4M, gated PR", "gd", distillation=SD, refinement=GATED, arp=ARP),
+}
+
+
+def _supervised(title: str, base: str | None = None, *, labels: str | None = None) -> Row:
+    return Row(
+        title=title,
+        base=base,
+        recipe=lambda schedule, _: {"kind": "supervised", "schedule": schedule},
+        labels=labels,
+    )
+
+
+def _unimatch(title: str, base: str, streams: str, *, zero_shot: str | None = None, **own: Any) -> Row:
+    def recipe(schedule: Table, stores: Stores) -> Table:
+        guide = {"zero_shot": {"store": stores[zero_shot]}, "label_smoothing": 0.1} if zero_shot else {}
+        return {**training.UNIMATCH, "streams": streams, "schedule": schedule, **guide, **own}
+
+    return Row(title=title, base=base, recipe=recipe)
+
+
+SEMANTIC: Mapping[str, Row] = {
+    "supervised": _supervised("supervised"),
+    "fixmatch": _unimatch("FixMatch, one strong view", "supervised", "fixmatch"),
+    "v1": _unimatch("UniMatch V1", "fixmatch", "v1"),
+    "v2": _unimatch("UniMatch V2", "v1", "v2", ema_half_life=10),
+    "v1-zero-shot": _unimatch("V1 + zero-shot labels", "v1", "v1", zero_shot="zero-shot"),
+    "v1-zero-shot-true": _unimatch("V1 + zero-shot labels of true masks", "v1", "v1", zero_shot="zero-shot-true"),
+}
+"""The papers' order: each step stands on the one before."""
+
+TAGS: Mapping[str, Row] = {
+    "cam": _supervised("student on CAM", labels="cam"),
+    "sepl-compat": _supervised("student on CAM + SEPL, compat", "cam", labels="sepl-compat"),
+    "sepl": _supervised("student on CAM + SEPL", "cam", labels="sepl"),
+    "sepl-true": _supervised("student on CAM + SEPL of true masks", "cam", labels="sepl-true"),
+}
