@@ -79,8 +79,9 @@ def family_b_zero_shot(folder: Path, seed: int, *, tuning: bool) -> dict[str, An
     ground, stores = family_b(folder, seed, tuning=tuning), folder / "stores"
     data = ground["data"]
     with connected():
-        found = _labeled(labeling.masks(data["unlabeled"], stores))
+        found = _labeled(labeling.masks(_named(data["unlabeled"]), stores))
         own = {
+            "sam-nano": found,
             "zero-shot": _labeled(labeling.zero_shot(found, stores, data["labeled"])),
             "zero-shot-true": _labeled(labeling.zero_shot(ground["stores"]["truth"], stores, data["labeled"])),
         }
@@ -95,8 +96,9 @@ def family_b_tags(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     ground, stores = family_b(folder, seed, tuning=tuning), folder / "stores"
     data, truth = ground["data"], ground["stores"]["truth"]
     with connected():
-        found = _labeled(labeling.masks(data["unlabeled"], stores))
-        maps = _labeled(labeling.cam(data["unlabeled"], stores, {"labeled": data["labeled"]}, seed=seed))
+        source = _named(data["unlabeled"])
+        found = _labeled(labeling.masks(source, stores))
+        maps = _labeled(labeling.cam(source, stores, {"labeled": data["labeled"]}, seed=seed))
         own = {
             "cam": maps,
             "sepl-compat": _labeled(labeling.vote(found, maps, stores, compat=True)),
@@ -104,6 +106,11 @@ def family_b_tags(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
             "sepl-true": _labeled(labeling.vote(truth, maps, stores)),
         }
     return {"data": data, "stores": ground["stores"] | own}
+
+
+def _named(source: Table) -> Table:
+    """By its name instead of where it lies, so that stores keep theirs when they are moved."""
+    return {**source, "name": "b-train"}
 
 
 def _labeled(config: LabelJob) -> str:
