@@ -12,8 +12,9 @@ from rich.table import Table
 
 from segray.data.exports.tally import ExportSummary
 from segray.data.store import StoreInfo
-from segray.evaluate.average_precision import ApResult
+from segray.evaluate.average_precision import WHOLE, ApResult
 from segray.evaluate.mean_iou import IouResult
+from segray.evaluate.recall import RecallResult
 from segray.jobs.label import Progress as LabelProgress
 from segray.jobs.label import Show
 from segray.jobs.train import RunResult
@@ -141,11 +142,12 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def student_result(result: ApResult | IouResult) -> None:
-    """AP of a student, or mIoU of one of label maps, in percent."""
-    names: tuple[str, ...] = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    if isinstance(result, IouResult):
-        names = ("miou", "accuracy")
+def evaluation(result: ApResult | IouResult | RecallResult) -> None:
+    """AP, mIoU of label maps, or recall of masks without a class, in percent."""
+    if isinstance(result, RecallResult):
+        table(("", "%"), [("recall of the true objects (AR@1000)", _percent(result.recall))])
+        return
+    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else WHOLE
     rows = [(name, _percent(getattr(result, name))) for name in names]
     table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
 

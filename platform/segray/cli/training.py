@@ -33,15 +33,15 @@ def train(
 
 @app.command()
 def evaluate(config: Config, overrides: Overrides = None) -> None:
-    """Measure a student on images with known masks."""
+    """Measure a student, or the labels in a store, on images with known masks."""
     loaded = jobs.load_as(EvaluateConfig, config, overrides or ())
     from segray import console
     from segray.jobs.evaluate import evaluate as run
 
     with console.counting("evaluating") as show:
         result = run(loaded, show)
-    console.student_result(result)
-    typer.echo(f"figures and predictions: {loaded.out}")
+    console.evaluation(result)
+    typer.echo(f"figures: {loaded.out}")
 
 
 @app.command()

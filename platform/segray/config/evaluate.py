@@ -1,4 +1,4 @@
-"""The evaluate job: which student, on which images."""
+"""The evaluate job: which student, or which store of a label job, on which images."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,22 +11,31 @@ from segray.config.sources import Source, Uri
 
 @config
 class EvaluateConfig:
-    """Measure a student: `segray evaluate CONFIG`."""
+    """Measure a student, or what a label job left: `segray evaluate CONFIG`."""
 
     job: Literal["evaluate"]
     """What kind of job this file describes."""
-    student: Uri
+    student: Uri | None = None
     """A student's folder, as a run leaves it (`best`, `last`), or the `promoted/NAME.json` of a folder of runs: what
     `segray promote` made of that name."""
+    store: Uri | None = None
+    """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall. What is
+    below and about students plays no part."""
     data: Source
-    """Images with masks; their classes are matched to the student's by name."""
+    """Images with masks; their classes are matched by name to the student's, or the store's."""
     predict: dict[str, Any] | None = None
     """Its `predict` table, in place of the one it was trained with; checked when it is known what student it is."""
     out: Uri
-    """The folder for `figures.json` and `predictions.json` (COCO results)."""
+    """The folder for `figures.json` and, of a student, `predictions.json` (COCO results)."""
     max_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     """Evenly spread images to measure on; none: all."""
     images_per_batch: Annotated[int, pydantic.Field(ge=1)] = 4
     """Images through the student at once."""
     device: Device = "auto"
     """Where it runs; auto takes CUDA where present."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_is_measured(self) -> "EvaluateConfig":
+        if (self.student is None) == (self.store is None):
+            raise ValueError("give what is to be measured: a student, or a store")
+        return self

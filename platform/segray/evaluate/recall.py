@@ -1,6 +1,8 @@
 """Average recall: how much of what is there was found, whatever else was found too."""
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,20 @@ from segray.masks.instances import Instances
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU from which an object counts as found; COCO's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallResult:
+    """How much of what is there was found."""
+
+    recall: float
+    """AR@1000 in [0, 1]; NaN where nothing is there to be found."""
+    num_images: int
+    """Images measured on."""
+
+    def figures(self) -> dict[str, float]:
+        """By name."""
+        return {} if math.isnan(self.recall) else {"recall": self.recall}
 
 
 def average_recall(pairs: Iterable[tuple[Instances, Instances]], max_masks: int = 1000) -> float:

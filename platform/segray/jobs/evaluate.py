@@ -1,4 +1,4 @@
-"""The evaluate job: a student on images with known masks, in this process."""
+"""The evaluate job: a student, or a store of labels, against known masks, in this process."""
 
 import json
 import tempfile
@@ -11,10 +11,13 @@ from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Semantic
 from segray.data import files
-from segray.data.sources import open_for
+from segray.data.sources import open_for, open_source
+from segray.data.store import Store
 from segray.data.training_rows import TrainingRows
 from segray.evaluate.average_precision import ApResult
 from segray.evaluate.mean_iou import IouResult, gather_maps
+from segray.evaluate.recall import RecallResult
+from segray.evaluate.stores import measure_store
 from segray.evaluate.students import Example, Examples, Seen, gather
 from segray.masks.instances import Instances
 from segray.models.build import load_student
@@ -23,20 +26,45 @@ from segray.recipes.instances import RowExamples
 from segray.sam.device import place
 from segray.train.lineage import student_folder
 
+Result = ApResult | IouResult | RecallResult
+Show = Callable[[int, int], None]
 FIGURES, PREDICTIONS = "figures.json", "predictions.json"
 
 
-def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = None) -> ApResult | IouResult:
-    """Measure; figures and predictions are left in `config.out`. `show` is told images done and in all.
+def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
+    """Measure; figures, and a student's predictions, are left in `config.out`. `show` is told images done and in all.
 
-    Students of instances are measured by AP, those of label maps by mIoU.
+    Students of instances are measured by AP, those of label maps by mIoU; stores see `evaluate.stores`.
 
     Raises:
         BackendError: the folder holds no student that this version knows.
         ConfigError: `config.predict` is not of such a student.
+        StoreError, LabelError: there is no such store, or its labels and the masks do not go together.
         SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
-    folder = student_folder(config.student)
+    if config.store is not None:
+        return _evaluate_store(config, config.store, show)
+    assert config.student is not None, "a config names one of both"
+    return _evaluate_student(config, config.student, show)
+
+
+def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Result:
+    store, done = Store.open(uri), 0
+    total = store.info().images
+
+    def seen() -> None:
+        nonlocal done
+        done += 1
+        if show is not None:
+            show(done, total)
+
+    result = measure_store(store, open_source(config.data), seen)
+    _leave(config, FIGURES, {"store": store.uri, "images": result.num_images, **result.figures()})
+    return result
+
+
+def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Result:
+    folder = student_folder(uri)
     student = load_student(folder, place(config.device, "float32", compiled=False))
     if config.predict is not None:
         predict = build(type(student.settings.predict), config.predict, "predict")
@@ -60,10 +88,14 @@ def evaluate(config: EvaluateConfig, show: Callable[[int, int], None] | None = N
                 show(done, total)
 
         result = _measured(student, RowExamples(rows), config, seen)
-    figures = {"student": folder, "images": total, **result.figures()}
-    files.write_bytes_atomic(files.join(config.out, FIGURES), json.dumps(figures, indent=1).encode())
-    files.write_bytes_atomic(files.join(config.out, PREDICTIONS), json.dumps(predictions).encode())
+    _leave(config, FIGURES, {"student": folder, "images": total, **result.figures()})
+    _leave(config, PREDICTIONS, predictions)
     return result
+
+
+def _leave(config: EvaluateConfig, name: str, content: Any) -> None:
+    text = json.dumps(content, indent=1 if name == FIGURES else None)
+    files.write_bytes_atomic(files.join(config.out, name), text.encode())
 
 
 def _measured(student: Student, examples: Examples, config: EvaluateConfig, seen: Seen) -> ApResult | IouResult:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from segray.config import sources
+from segray.config.evaluate import EvaluateConfig
 from segray.config.jobs import Job
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig
@@ -53,6 +54,8 @@ def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         return
     if isinstance(config, ClassifyConfig | VoteConfig):
         yield "masks", StoreMaps(uri=config.masks)
+    if isinstance(config, EvaluateConfig) and config.store is not None:
+        yield "store", StoreMaps(uri=config.store)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

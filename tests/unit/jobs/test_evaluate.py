@@ -1,4 +1,4 @@
-"""The evaluate job on students of label maps."""
+"""The evaluate job on students of label maps, and on stores."""
 
 import json
 
@@ -7,8 +7,13 @@ import pytest
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
+from segray.data.rows import LabeledRow
+from segray.data.sources import open_source
+from segray.data.store import Store
 from segray.errors import ConfigError
 from segray.evaluate.mean_iou import IouResult
+from segray.evaluate.recall import RecallResult
+from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
 from segray.models.build import build_student
 from segray.models.package import save_student
@@ -46,3 +51,27 @@ def test_another_way_to_predict_is_of_the_students_kind(config):
     assert evaluate(config(predict={"side": 96})).miou != evaluate(config()).miou
     with pytest.raises(ConfigError, match="top_k: unknown key"):
         evaluate(config(predict={"top_k": 1}))
+
+
+def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
+    world = open_source(write_coco(tmp_path / "world", 4))
+    store = Store.create(str(tmp_path / "stores"), "masks", {})
+    store.write_part([LabeledRow(image=row, instances=world.instances(row.image_id)) for row in world.rows()])
+    told = []
+    result = evaluate(config(student=None, store=store.uri), lambda *at: told.append(at))
+    assert isinstance(result, RecallResult)
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert figures == {"store": store.uri, "images": 4, "recall": pytest.approx(1)}
+    assert told[-1] == (4, 4)
+    assert not (tmp_path / "out" / "predictions.json").exists()
+
+
+@pytest.mark.parametrize("changes", [{"student": None}, {"store": "stores/masks"}])
+def test_one_thing_is_measured(config, changes):
+    with pytest.raises(ConfigError, match="a student, or a store"):
+        config(**changes)
+
+
+def test_a_store_that_is_not_there_is_told_before_anything_starts(config, tmp_path):
+    (problem,) = inputs.problems(config(student=None, store=str(tmp_path / "nowhere")))
+    assert problem.startswith("store: ")
