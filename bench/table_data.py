@@ -142,7 +142,7 @@ _MAPS: Table = {
     "metric": "miou",
     "student": training.FPN,
     "view": training.VIEW,
-    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 300},
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 200},
     "rates": (1e-3, 5e-4, 2e-3),
 }
 DATA: Mapping[str, Task] = {
@@ -162,7 +162,7 @@ DATA: Mapping[str, Task] = {
             "predict": {"top_k": 400, "side": 128, "tiles": {"size": 128, "overlap": 32}, "score_threshold": 0.05},
         },
         view={"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
-        **_INSTANCES,
+        **{**_INSTANCES, "schedule": {**training.SCHEDULE, "steps": 200}},
     ),
     "family-b-semantic": Task(
         title="Procedural family B, label maps, 40 of 400 scenes labeled, 128 px",
