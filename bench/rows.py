@@ -101,3 +101,6 @@ TAGS: Mapping[str, Row] = {
     "sepl": _supervised("student on CAM + SEPL", "cam", labels="sepl"),
     "sepl-true": _supervised("student on CAM + SEPL of true masks", "cam", labels="sepl-true"),
 }
+
+PHOTOGRAPHS: Mapping[str, Row] = {name: SEMANTIC[name] for name in ("supervised", "fixmatch", "v1", "v2")} | TAGS
+"""Without zero-shot labels: clip-nano knows the procedural worlds' words only."""
