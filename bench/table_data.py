@@ -164,7 +164,7 @@ _MAPS: Table = {
     "metric": "miou",
     "student": training.FPN,
     "view": training.VIEW,
-    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 200},
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 200, "amp": "bfloat16-everywhere"},
     "rates": (1e-3, 5e-4, 2e-3),
 }
 DATA: Mapping[str, Task] = {
@@ -205,6 +205,6 @@ DATA: Mapping[str, Task] = {
         prepare=coco_free,
         rows=PHOTOGRAPHS,
         tuned_on="family-b-semantic",
-        **{**_MAPS, "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 100}},
+        **{**_MAPS, "schedule": {**_MAPS["schedule"], "steps": 100}},
     ),
 }

@@ -47,8 +47,9 @@ class Schedule:
     """Share of the run in which the rate rises linearly."""
     decay: Literal["poly", "step", "constant"] = "poly"
     """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
-    amp: Literal["bfloat16", "off"] = "bfloat16"
-    """Autocast type of the student on CUDA; CPUs compute in float32."""
+    amp: Literal["bfloat16", "bfloat16-everywhere", "off"] = "bfloat16"
+    """Where the student computes in bfloat16: on CUDA, where CPUs compute in float32; on CPUs too, which is faster on
+    those that have instructions for it (AMX) and slower on others; nowhere."""
 
 
 @config

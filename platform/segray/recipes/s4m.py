@@ -14,7 +14,6 @@ Stage 2 without PR and ARP, from a teacher without SD, is GuidedDistillation (Be
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -49,6 +48,7 @@ from segray.sam.protocol import Sam
 from segray.train.ema import distance, follow, freeze
 from segray.train.objective import At, Objective
 from segray.train.plan import Context, RunPlan
+from segray.train.precision import autocast
 
 
 def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
@@ -253,8 +253,7 @@ class StudentObjective(Objective[StudentInputs]):
 
     def _guess(self, batch: Batch) -> list[Guesses]:
         """The teacher's confident queries on the weak view (3.2)."""
-        half = batch.images.is_cuda and self.settings.schedule.amp == "bfloat16"
-        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        with autocast(self.settings.schedule, batch.images.device):
             output = self.teacher(batch.images)
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
 

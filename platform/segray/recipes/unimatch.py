@@ -17,7 +17,6 @@ The zero-shot method's own rule is not published: these are reconstructions. Det
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,6 +50,7 @@ from segray.recipes.zero_shot import ZeroShotLabels
 from segray.train.ema import blend, decay, distance, freeze
 from segray.train.objective import At, Objective
 from segray.train.plan import Context, RunPlan
+from segray.train.precision import autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,8 +272,7 @@ class UniMatchObjective(Objective[Inputs]):
         if self.zero_shot is not None and self.zero_shot.settings.use == "only":
             return torch.full_like(batch.images[:, 0], UNKNOWN)
         model = self.labeler or self.teacher or self.student
-        half = batch.images.is_cuda and self.settings.schedule.amp == "bfloat16"
-        with inference(model), torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        with inference(model), autocast(self.settings.schedule, batch.images.device):
             output: SemanticOutput = model(batch.images)
         logits = F.interpolate(output.logits.float(), size=batch.images.shape[2:], mode="bilinear")
         sure, labels = logits.softmax(1).max(1)

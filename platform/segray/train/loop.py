@@ -13,6 +13,7 @@ from segray.errors import TrainError
 from segray.train.group import Group
 from segray.train.objective import At, Objective
 from segray.train.optimizer import build_optimizer, set_rate
+from segray.train.precision import autocast
 
 Pieces = Sequence[tuple[Batch, Batch | None]]
 """A worker's labeled and unlabeled images of one step, cut into what fits into memory at once."""
@@ -45,7 +46,7 @@ class Loop:
         count = group.sum(counts) / group.world
         losses: dict[str, torch.Tensor] = {}
         for index, piece in enumerate(prepared):
-            with self._unsynced(last=index == len(prepared) - 1), self._autocast():
+            with self._unsynced(last=index == len(prepared) - 1), autocast(self.schedule, group.device):
                 found = self.module(piece, count)
                 torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
             for name, value in found.items():
@@ -87,7 +88,3 @@ class Loop:
         if last or not isinstance(self.module, DistributedDataParallel):
             return nullcontext()
         return self.module.no_sync()
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        half = self.schedule.amp == "bfloat16" and self.group.device.type == "cuda"
-        return torch.autocast("cuda", torch.bfloat16) if half else nullcontext()
