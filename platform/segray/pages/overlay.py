@@ -17,6 +17,9 @@ Pixels = npt.NDArray[np.uint8]
 FILL = 0.5
 """How much of a small mask's colour lies over the image; a mask over a third of it or more has half of that."""
 
+GREY = (150, 150, 150)
+"""Of masks without a class, where colours go by class."""
+
 _GOLDEN_TURN = 0.618034
 _TONES = ((0.72, 0.19), (0.82, 0.14), (0.62, 0.21))
 _OKLAB_TO_LMS = np.array(
@@ -95,6 +98,19 @@ def draw(
     return canvas
 
 
+def map_regions(labels: Instances, *, background: bool) -> Instances:
+    """What of a label map is drawn, by class: all but class 0 where that is the background, which stays as it is; what
+    nobody knows has no class, which has grey.
+    """
+    known = np.zeros(labels.size_hw, dtype=np.bool_)
+    for counts in labels.counts:
+        known |= rle.decode([counts], labels.size_hw)[0]
+    shown = labels.filter(labels.classes != 0) if background else labels
+    if known.all():
+        return shown
+    return Instances.cat([shown, Instances.from_masks(~known[None], provenance="unknown")])
+
+
 def legend(names: Sequence[str], tones: Pixels, width: int, *, text_px: int = 16) -> Pixels:
     """A white strip of this width with a swatch and a name per colour, in as many lines as needed."""
     font = ImageFont.load_default(text_px)
@@ -141,8 +157,9 @@ def _palette(
         return by
     if by == "class":
         known = colours(int(instances.classes.max(initial=0)) + 1)
-        grey = np.full(3, 150, dtype=np.uint8)
-        return np.where((instances.classes == UNLABELED)[:, None], grey, known[np.maximum(instances.classes, 0)])
+        return np.where(
+            (instances.classes == UNLABELED)[:, None], np.array(GREY, np.uint8), known[np.maximum(instances.classes, 0)]
+        )
     # Pictures side by side should not all begin with the same colour.
     start = int(instances.areas.sum()) % 50
     palette = np.empty((len(instances), 3), dtype=np.uint8)

@@ -13,10 +13,11 @@ from segray.data.exports.output import whole_file
 from segray.pages.curves import curves
 from segray.pages.page import plain, render
 from segray.train.lineage import Run, leaves
+from segray.train.measures import Measure, measure_of
 from segray.train.metrics import read_metrics, series
 from segray.train.panels import Panel, read_panels
 from segray.train.pictures import Score, card, legend, total
-from segray.train.report import AP_NAMES, TEMPLATES, Row, ap_chart, class_rows, percent
+from segray.train.report import TEMPLATES, class_rows, percent, row, share_chart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,10 @@ class Side:
     """One run in the comparison."""
 
     title: str
-    ap: float | None
-    """Of its best student."""
+    value: float | None
+    """What its best student reached."""
     gain: float | None
-    """Its AP minus the first run's; None for the first."""
+    """That minus what the first run's did; None for the first."""
     score: Score | None
     """Of what its last student finds in the pictures."""
 
@@ -56,8 +57,9 @@ def compare_report(
     lines = {name: read_metrics(run.folder.uri) for name, run in runs.items()}
     evaluate = {name: series(one, "evaluate") for name, one in lines.items()}
     train = {name: series(one, "train") for name, one in lines.items()}
-    cards = [card(panel, classes) for panel in side_by_side(runs)]
-    sides = _sides(runs, [total(cards, index) for index in range(1, len(runs) + 1)] if cards else [])
+    measure = measure_of(_best(first) or next(iter(evaluate.values())))
+    cards = [card(panel, classes, maps=measure.maps) for panel in side_by_side(runs)]
+    sides = _sides(runs, measure, [total(cards, index) for index in range(1, len(runs) + 1)] if cards else [])
     page = render(
         TEMPLATES,
         "comparison.html.j2",
@@ -65,15 +67,17 @@ def compare_report(
         created=created or datetime.now(UTC),
         sides=sides,
         told=_told(sides),
-        ap_names=list(AP_NAMES.values()),
-        ap_rows=[_ap_row(name, run) for name, run in runs.items()],
-        class_rows=class_rows([run.end or {} for run in runs.values()], classes),
+        measure=measure,
+        rows=[row(name, _best(run), measure) for name, run in runs.items()],
+        class_rows=class_rows([run.end or {} for run in runs.values()], classes, measure),
         cards=cards,
-        legend=legend(classes),
+        legend=legend(classes, maps=measure.maps),
         percent=percent,
         charts=[
-            ap_chart({name: one.get("ap", []) for name, one in evaluate.items()}),
-            ap_chart({name: one.get("ap50", []) for name, one in evaluate.items()}, title="AP50"),
+            *(
+                share_chart({name: one.get(figure, []) for name, one in evaluate.items()}, measure.names[figure])
+                for figure in measure.curves[:2]
+            ),
             curves({name: one.get("loss", []) for name, one in train.items()}, title="Loss", tell=plain),
         ],
         differences=_differences(list(runs.values())),
@@ -108,32 +112,23 @@ def side_by_side(runs: Mapping[str, Run]) -> list[Panel]:
     return found
 
 
-def _sides(runs: Mapping[str, Run], scores: Sequence[Score]) -> list[Side]:
-    aps = [_best(run).get("ap") for run in runs.values()]
+def _sides(runs: Mapping[str, Run], measure: Measure, scores: Sequence[Score]) -> list[Side]:
+    values = [_best(run).get(measure.key) for run in runs.values()]
     return [
         Side(
             title=name,
-            ap=ap,
-            gain=ap - aps[0] if index and ap is not None and aps[0] is not None else None,
+            value=value,
+            gain=value - values[0] if index and value is not None and values[0] is not None else None,
             score=scores[index] if scores else None,
         )
-        for index, (name, ap) in enumerate(zip(runs, aps, strict=True))
+        for index, (name, value) in enumerate(zip(runs, values, strict=True))
     ]
 
 
 def _told(sides: Sequence[Side]) -> str:
-    scores = [(side.title, side.score) for side in sides if side.score is not None]
-    found = [
-        f"{title} finds {score.right} of {score.true} objects and is wrong {score.wrong} times"
-        for title, score in scores
-    ]
+    found = [side.score.told(side.title) for side in sides if side.score is not None]
     shown = "Shown as training sees them: cut or scaled to the canvas, grey where an image does not fill it."
     return f"Of these images, {'; '.join(found)}. {shown} Point at a picture to see the image alone."
-
-
-def _ap_row(name: str, run: Run) -> Row:
-    best = _best(run)
-    return Row(name=name, values=tuple(percent(best.get(one)) for one in AP_NAMES), share=best.get("ap") or 0.0)
 
 
 def _best(run: Run) -> Mapping[str, float]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from segray.masks import matching
 from segray.masks.instances import Instances
+from segray.masks.semantic import BACKGROUND, UNKNOWN, paint
 from segray.pages import overlay
 from segray.pages.page import data_uri
 from segray.train.panels import Panel
@@ -19,11 +20,31 @@ RIGHT_RGB, WRONG_RGB, TRUE_RGB = (20, 205, 182), (255, 112, 48), (255, 255, 255)
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How many instances of a picture are right (class, and IoU from 0.5 on), and how many there are to be found."""
+    """How many instances of a picture are right (class, and IoU from 0.5 on); of a label map, how many pixels."""
 
     right: int
     wrong: int
     true: int
+    """Those to be found; pixels whose class is known."""
+    pixels: bool = False
+    """Whether pixels are counted."""
+
+    @property
+    def caption(self) -> str:
+        """Below a picture."""
+        if self.pixels:
+            return f"{self._share} right"
+        return f"{self.right} of {self.true}" + (f", {self.wrong} wrong" if self.wrong else "")
+
+    def told(self, who: str) -> str:
+        """In a sentence."""
+        if self.pixels:
+            return f"{who} is right about {self._share} of the pixels"
+        return f"{who} finds {self.right} of {self.true} objects and is wrong {self.wrong} times"
+
+    @property
+    def _share(self) -> str:
+        return f"{100 * self.right / max(self.true, 1):.1f}%"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +55,7 @@ class Picture:
     masks: str
     """Coloured by object or class, as a data URI."""
     judged: str
-    """Coloured by right and wrong, what is missed outlined."""
+    """Coloured by right and wrong; of instances what is missed outlined."""
     score: Score | None
     """None for the truth itself."""
 
@@ -51,28 +72,36 @@ class Card:
     pictures: tuple[Picture, ...]
 
 
-def card(panel: Panel, classes: Sequence[str]) -> Card:
-    """A panel's pictures; its first column is taken for the truth."""
+def card(panel: Panel, classes: Sequence[str], *, maps: bool) -> Card:
+    """A panel's pictures; its first column is taken for the truth. `maps`: what is shown are label maps."""
     true = panel.columns[0][1]
     height, width = panel.pixels.shape[:2]
     plain, _ = overlay.enlarged(overlay.fit(panel.pixels, SIDE_PX), Instances.empty((height, width)), SIDE_PX)
+    draw = _of_map if maps else _of_instances
     return Card(
         image_id=panel.image_id,
         width=width,
         height=height,
         plain=data_uri(plain),
         pictures=tuple(
-            _picture(panel, title, found, None if index == 0 else true, len(classes))
+            draw(panel, title, found, None if index == 0 else true, classes)
             for index, (title, found) in enumerate(panel.columns)
         ),
     )
 
 
-def legend(classes: Sequence[str]) -> list[tuple[str, str]]:
-    """Name and CSS colour of each class; none where masks are coloured one by one."""
+def legend(classes: Sequence[str], *, maps: bool) -> list[tuple[str, str]]:
+    """Name and CSS colour of each class; none where masks are coloured one by one. Of maps without the background,
+    which is not coloured, and with what is unknown.
+    """
     if len(classes) < 2:
         return []
-    return [(name, f"rgb({r} {g} {b})") for name, (r, g, b) in zip(classes, overlay.colours(len(classes)), strict=True)]
+    named = [
+        (name, f"rgb({r} {g} {b})") for name, (r, g, b) in zip(classes, overlay.colours(len(classes)), strict=True)
+    ]
+    if not maps:
+        return named
+    return [*(one for one in named if one[0] != BACKGROUND), ("unknown", "rgb({} {} {})".format(*overlay.GREY))]
 
 
 def total(cards: Sequence[Card], column: int) -> Score:
@@ -83,12 +112,15 @@ def total(cards: Sequence[Card], column: int) -> Score:
         right=sum(one.right for one in known),
         wrong=sum(one.wrong for one in known),
         true=sum(one.true for one in known),
+        pixels=any(one.pixels for one in known),
     )
 
 
-def _picture(panel: Panel, title: str, found: Instances, true: Instances | None, num_classes: int) -> Picture:
+def _of_instances(
+    panel: Panel, title: str, found: Instances, true: Instances | None, classes: Sequence[str]
+) -> Picture:
     pixels, larger = overlay.enlarged(panel.pixels, found, SIDE_PX)
-    drawn = overlay.draw(pixels, larger, max_side=SIDE_PX, by="class" if num_classes > 1 else "mask")
+    drawn = overlay.draw(pixels, larger, max_side=SIDE_PX, by="class" if len(classes) > 1 else "mask")
     if true is None:
         judged, score = overlay.draw(_faded(pixels), larger, max_side=SIDE_PX, by=_tones(len(found), TRUE_RGB)), None
     else:
@@ -106,6 +138,25 @@ def _picture(panel: Panel, title: str, found: Instances, true: Instances | None,
         )
         judged = overlay.draw(outlined, larger, max_side=SIDE_PX, by=tones, fill=0.65, above=right)
     return Picture(title=title, masks=data_uri(drawn), judged=data_uri(judged), score=score)
+
+
+def _of_map(panel: Panel, title: str, found: Instances, true: Instances | None, classes: Sequence[str]) -> Picture:
+    """The truth is shown as it is in both pictures: all of it is right."""
+    regions = overlay.map_regions(found, background=classes[0] == BACKGROUND)
+    pixels, larger = overlay.enlarged(panel.pixels, regions, SIDE_PX)
+    drawn = data_uri(overlay.draw(pixels, larger, max_side=SIDE_PX, by="class"))
+    if true is None:
+        return Picture(title=title, masks=drawn, judged=drawn, score=None)
+    labels, truth = paint(found), paint(true)
+    known = truth != UNKNOWN
+    wrong = known & (labels != truth)
+    faded, larger = overlay.enlarged(
+        _faded(panel.pixels), Instances.from_masks(wrong[None], provenance="wrong"), SIDE_PX
+    )
+    judged = overlay.draw(faded, larger, max_side=SIDE_PX, by=_tones(1, WRONG_RGB), fill=0.65)
+    number, errors = int(known.sum()), int(wrong.sum())
+    score = Score(right=number - errors, wrong=errors, true=number, pixels=True)
+    return Picture(title=title, masks=drawn, judged=data_uri(judged), score=score)
 
 
 def _tones(number: int, rgb: tuple[int, int, int]) -> overlay.Pixels:

@@ -1,7 +1,8 @@
 """The report of one run: one HTML file that needs nothing else, from what the run left in its folder.
 
-Knows names of figures, of which only these have a meaning: `loss` and `loss/...` are losses, `ap...` is what COCO calls
-so, `labels_before/...` and `labels_after/...` are pseudo-labels' quality; all else is drawn under its own name.
+Knows names of figures, of which only these have a meaning: `loss` and `loss/...` are losses, those of a `Measure` what
+the run is measured by, `labels_before/...` and `labels_after/...` pseudo-labels' quality, `labels/...` that of label
+maps; all else is drawn under its own name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +15,13 @@ from segray.data.exports.output import whole_file
 from segray.pages.curves import Curves, Points, curves
 from segray.pages.page import flattened, plain, render
 from segray.train.lineage import Run, ancestors
+from segray.train.measures import Measure, measure_of
 from segray.train.metrics import read_metrics, series
 from segray.train.panels import Panel, read_panels
 from segray.train.pictures import card, legend
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-AP_NAMES = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "AP small",
-    "ap_medium": "AP medium",
-    "ap_large": "AP large",
-}
 _LABEL_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
@@ -35,6 +29,7 @@ _LABEL_NAMES = {
     "best_iou": "Best IoU",
     "class_accuracy": "Right class",
 }
+_MAP_NAMES = {"miou": "mIoU", "pixel_accuracy": "Right pixels", "coverage": "Labeled pixels"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +50,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
     """
     lines = read_metrics(run.folder.uri)
     train, evaluate = series(lines, "train"), series(lines, "evaluate")
-    classes = run.record.get("classes", [])
+    classes, measure = run.record.get("classes", []), measure_of(_last(run) or evaluate)
     page = render(
         TEMPLATES,
         "run.html.j2",
@@ -64,17 +59,20 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         created=created or datetime.now(UTC),
         step=lines[-1]["step"] if lines else 0,
         steps_planned=_planned(run),
-        ap_names=list(AP_NAMES.values()),
-        ap_rows=ap_rows(run),
-        class_rows=class_rows([run.end or {}], classes),
+        measure=measure,
+        rows=_rows(run, measure),
+        class_rows=class_rows([run.end or {}], classes, measure),
         label_rows=_label_rows(run),
-        cards=[card(_headed(panel), classes) for panel in read_panels(run.folder.uri)],
+        map_rows=_map_rows(run),
+        cards=[card(_headed(panel), classes, maps=measure.maps) for panel in read_panels(run.folder.uri)],
         classes=classes,
-        legend=legend(classes),
+        legend=legend(classes, maps=measure.maps),
         percent=percent,
-        quality_charts=[ap_chart({AP_NAMES[n]: evaluate[n] for n in ("ap", "ap50", "ap75") if n in evaluate})],
+        quality_charts=[
+            share_chart({measure.names[n]: evaluate[n] for n in measure.curves if n in evaluate}, measure.title)
+        ],
         loss_charts=_loss_charts(train),
-        label_charts=_label_charts(evaluate),
+        label_charts=_label_charts(evaluate) + _map_charts(evaluate),
         part_charts=[
             curves({_words(name): points}, title=_words(name), tell=plain)
             for name, points in sorted(train.items())
@@ -92,8 +90,8 @@ def percent(value: float | None) -> str:
     return "–" if value is None or value != value else f"{100 * value:.1f}"  # noqa: PLR0124 - NaN
 
 
-def ap_chart(named: Mapping[str, Points], title: str = "Average precision") -> Curves:
-    """AP over steps, in per cent."""
+def share_chart(named: Mapping[str, Points], title: str) -> Curves:
+    """Shares over steps, in per cent."""
     return curves(
         {name: [(x, 100 * y) for x, y in points] for name, points in named.items()},
         title=title,
@@ -102,35 +100,38 @@ def ap_chart(named: Mapping[str, Points], title: str = "Average precision") -> C
     )
 
 
-def ap_rows(run: Run) -> list[Row]:
-    """AP of the best student, the last one, and of other networks that were measured at the end."""
+def row(name: str, figures: Mapping[str, float], measure: Measure, prefix: str = "") -> Row:
+    """What a network reached; `prefix` stands before the names of its figures."""
+    values = tuple(percent(figures.get(prefix + one)) for one in measure.names)
+    return Row(name=name, values=values, share=figures.get(prefix + measure.key) or 0.0)
+
+
+def _rows(run: Run, measure: Measure) -> list[Row]:
+    """The best student, the last one, and other networks that were measured at the end."""
     if run.end is None:
         return []
-    best, last = run.end.get("best") or {}, run.end.get("last") or {}
-    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if "ap" in best else []
-    told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if "ap" in last else []
-    others = [name.removesuffix("_ap") for name in last if name.endswith("_ap")]
+    key, best, last = measure.key, run.end.get("best") or {}, _last(run)
+    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if key in best else []
+    told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
+    others = [name.removesuffix(f"_{key}") for name in last if name.endswith(f"_{key}")]
     told += [(f"{_words(other)} at the end", f"{other}_", last) for other in others]
-    return [
-        Row(
-            name=name,
-            values=tuple(percent(figures.get(prefix + one)) for one in AP_NAMES),
-            share=figures[f"{prefix}ap"],
-        )
-        for name, prefix, figures in told
-    ]
+    return [row(name, figures, measure, prefix) for name, prefix, figures in told]
 
 
-def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Row]:
-    """AP of each class in the best students, one value per end, highest of the last first."""
+def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: Measure) -> list[Row]:
+    """Each class in the best students, one value per end, highest of the last first."""
     best = [end.get("best") or end.get("last") or {} for end in ends]
-    values = {name: [figures.get(f"ap/{name}") for figures in best] for name in classes}
+    values = {name: [figures.get(f"{measure.of_class}/{name}") for figures in best] for name in classes}
     known = {name: found for name, found in values.items() if any(value is not None for value in found)}
     order = sorted(known, key=lambda name: -(known[name][-1] or 0.0))
     return [
         Row(name=name, values=tuple(percent(value) for value in known[name]), share=known[name][-1] or 0.0)
         for name in order
     ]
+
+
+def _last(run: Run) -> Mapping[str, float]:
+    return (run.end or {}).get("last") or {}
 
 
 def _data(run: Run) -> dict[str, Mapping[str, Any]]:
@@ -149,14 +150,19 @@ def _planned(run: Run) -> int | None:
 
 
 def _label_rows(run: Run) -> list[Row]:
-    last = (run.end or {}).get("last") or {}
-    rows = []
+    last, rows = _last(run), []
     for name, words in _LABEL_NAMES.items():
         before, after = (last.get(f"labels_{when}/{name}") for when in ("before", "after"))
         if before is not None and after is not None:
             values = (percent(before), percent(after), f"{100 * (after - before):+.1f}")
             rows.append(Row(name=words, values=values, share=after))
     return rows
+
+
+def _map_rows(run: Run) -> list[Row]:
+    """Of the label maps that unlabeled images get."""
+    found = {words: _last(run).get(f"labels/{name}") for name, words in _MAP_NAMES.items()}
+    return [Row(name=words, values=(percent(one),), share=one) for words, one in found.items() if one is not None]
 
 
 def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
@@ -179,8 +185,13 @@ def _label_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
     for name, words in _LABEL_NAMES.items():
         before, after = (evaluate.get(f"labels_{when}/{name}", []) for when in ("before", "after"))
         if len(before) > 1 and name in ("precision", "recall", "matched_iou"):
-            found.append(ap_chart({"teacher": before, "refined": after}, title=words))
+            found.append(share_chart({"teacher": before, "refined": after}, words))
     return found
+
+
+def _map_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
+    series = {words: evaluate.get(f"labels/{name}", []) for name, words in _MAP_NAMES.items()}
+    return [share_chart({words: points}, words) for words, points in series.items() if len(points) > 1]
 
 
 def _words(name: str) -> str:

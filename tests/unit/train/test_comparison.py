@@ -31,6 +31,20 @@ def test_gains_and_scores(tmp_path: Path, leave_run: LeaveRun) -> None:
     assert "cell 20.0 25.0 15.0" in told
 
 
+def test_label_maps_are_compared_by_miou(tmp_path: Path, leave_run: LeaveRun) -> None:
+    classes = ("background", "cell")
+    runs = {
+        "CAM": leave_run("cam", miou=0.3, found=16, classes=classes),
+        "SEPL": leave_run("sepl", miou=0.4, found=48, classes=classes),
+    }
+    told = written(runs, tmp_path / "c.html")
+    assert "mIoU of each run's best student" in told
+    assert "SEPL 40.0 +10.0 against CAM" in told
+    assert "CAM is right about 25.0% of the pixels; SEPL is right about 75.0% of the pixels" in told
+    assert "cell 30.0 40.0" in told
+    assert "objects" not in told
+
+
 def test_only_images_that_all_runs_show(leave_run: LeaveRun) -> None:
     runs = {"x": leave_run("x", images=("a.png", "b.png")), "y": leave_run("y", images=("c.png", "b.png"))}
     (shared,) = side_by_side(runs)

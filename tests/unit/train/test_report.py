@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,12 +58,17 @@ def test_an_unfinished_run_shows_how_far_it_is(tmp_path: Path, leave_run: LeaveR
     assert 'id="panels"' not in page
 
 
-def test_a_run_may_be_measured_by_another_figure(tmp_path: Path, leave_run: LeaveRun) -> None:
-    run = leave_run("masks")
-    figures = {"step": 300.0, "miou": 0.625}
-    page = written(replace(run, end={"step": 300, "best": figures, "last": figures, "metric": "miou"}), tmp_path / "r")
-    assert "miou 62.5 best, at step 300" in text(page)
-    assert 'id="ap"' not in page
+def test_label_maps_are_measured_by_miou_and_their_pixels(tmp_path: Path, leave_run: LeaveRun) -> None:
+    run = leave_run("unimatch", miou=0.625, found=48, classes=("background", "cell"))
+    page = written(run, tmp_path / "r")
+    told = text(page)
+    assert "mIoU 62.5 best, at step 300 Right pixels 90.0" in told
+    assert "Best student, step 300 62.5 90.0" in told
+    assert "background 80.0 cell 62.5" in told
+    assert "mIoU 30.0 Right pixels 35.0 Labeled pixels 40.0" in told
+    assert told.count("75.0% right") == 2
+    assert "Average precision" not in told
+    assert "IoU from 0.5 on" not in told
 
 
 def test_names_from_outside_are_text(tmp_path: Path, leave_run: LeaveRun) -> None:

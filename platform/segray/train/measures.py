@@ -1,0 +1,66 @@
+"""What runs are measured by: AP of instances, mIoU of label maps. Knows the names of figures and words for them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A figure that says which student is best, and those beside it."""
+
+    key: str
+    """Its name among the figures; of one class `<of_class>/<class>`."""
+    of_class: str
+    title: str
+    lead: str
+    """What a reader must know of it."""
+    names: Mapping[str, str]
+    """The figures of a table's row by their own names: itself first."""
+    second: str
+    """What the second of them is, in few words."""
+    curves: tuple[str, ...]
+    """Those drawn over the steps of a run."""
+    maps: bool
+    """Whether what is measured are label maps."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.names[self.key]
+
+
+AP: Final = Measure(
+    key="ap",
+    of_class="ap",
+    title="Average precision",
+    lead="COCO mask AP in per cent: the mean over IoU 0.50 to 0.95. Small is up to 32 × 32 pixels, large from 96 × 96 on.",  # noqa: E501
+    names={
+        "ap": "AP",
+        "ap50": "AP50",
+        "ap75": "AP75",
+        "ap_small": "AP small",
+        "ap_medium": "AP medium",
+        "ap_large": "AP large",
+    },
+    second="IoU from 0.5 on",
+    curves=("ap", "ap50", "ap75"),
+    maps=False,
+)
+MIOU: Final = Measure(
+    key="miou",
+    of_class="iou",
+    title="Intersection over union",
+    lead="mIoU in per cent: the mean over classes of what is right among all pixels of a class, found or true, of all"
+    " images together. Pixels whose truth is unknown are left out.",
+    names={"miou": "mIoU", "pixel_accuracy": "Right pixels"},
+    second="of those whose class is known",
+    curves=("miou", "pixel_accuracy"),
+    maps=True,
+)
+
+
+def measure_of(figures: Iterable[str]) -> Measure:
+    """What a run with figures of these names is measured by; AP where it has none yet."""
+    names = set(figures)
+    return MIOU if MIOU.key in names and AP.key not in names else AP
