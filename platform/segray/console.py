@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -20,6 +21,7 @@ from segray.jobs.label import Show
 from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
 from segray.train.lineage import Run
+from segray.train.measures import measure_of
 from segray.train.watch import Progress as TrainProgress
 
 out = Console()
@@ -123,11 +125,18 @@ def folders(named: Mapping[str, str]) -> None:
 
 
 def comparison(results: Mapping[str, RunResult]) -> None:
-    """Students of several methods by AP, in percent; the first is what the others are compared with."""
-    aps = {name: 100 * one.end["last"]["ap"] for name, one in results.items()}
-    first = next(iter(aps.values()))
-    rows = [(name, f"{ap:.1f}", f"{ap - first:+.1f}") for name, ap in aps.items()]
-    table(("student", "AP, %", "against the first"), rows)
+    """Students of several methods by AP or mIoU, in percent; the first is what the others are compared with."""
+    measure = measure_of(next(iter(results.values())).end["last"])
+    values = {name: 100 * one.end["last"][measure.key] for name, one in results.items()}
+    first = next(iter(values.values()))
+    rows = [(name, f"{value:.1f}", f"{value - first:+.1f}") for name, value in values.items()]
+    table(("student", f"{measure.name}, %", "against the first"), rows)
+
+
+def answer(instances: Sequence[Mapping[str, Any]]) -> None:
+    """What an endpoint found on one image."""
+    rows = [(one["class"], f"{one['score']:.2f}", f"{one['area']} px") for one in instances]
+    table(("object", "score", "area"), rows)
 
 
 @contextmanager

@@ -1,0 +1,120 @@
+"""What `segray demo` shows of each method: which labels it makes of the scenes, and which trainings it compares.
+
+Knows the configs of jobs and their order; runs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from segray.config.jobs import LabelJob
+from segray.demo import labeling, training
+
+Table = Mapping[str, Any]
+Label = Callable[[str, LabelJob], str]
+"""Does a label job, which people know by this name, and gives the store that it leaves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much the demo does."""
+
+    train_images: int
+    """Scenes to label and to train on, a tenth of them labeled."""
+    validation_images: int
+    """Scenes to measure on."""
+    steps: int
+    """Updates of each student."""
+    tagger_steps: int
+    """Updates of a classifier of tags."""
+
+
+FULL: Final = Size(train_images=240, validation_images=60, steps=300, tagger_steps=600)
+QUICK: Final = Size(train_images=120, validation_images=30, steps=80, tagger_steps=200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Scenes that are drawn, and what is known of them."""
+
+    folder: Path
+    """For everything that is made of them."""
+    data: Mapping[str, Table]
+    """Of a training: labeled, unlabeled (all scenes to train on, their masks in the file), hidden, validation."""
+    size: Size
+
+    @property
+    def stores(self) -> Path:
+        """The folder of stores."""
+        return self.folder / "stores"
+
+    @property
+    def scenes(self) -> Table:
+        """The source of all scenes to train on."""
+        return self.data["unlabeled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Tables of a training's config."""
+
+    recipe: Table
+    student: Table
+    data: Mapping[str, Table]
+
+
+Method = Callable[[World, Label], Mapping[str, Training]]
+"""Has the labels made, and says which trainings are compared, the base first."""
+
+
+def s4m(world: World, label: Label) -> Mapping[str, Training]:
+    """Instances from few labels: labels alone, and S4M, which asks SAM about its teacher's masks as it goes."""
+    _masks(world, label)
+    return {
+        name: Training(recipe=recipe, student=training.STUDENT, data=world.data)
+        for name, recipe in training.recipes(world.size.steps).items()
+    }
+
+
+def unimatch(world: World, label: Label) -> Mapping[str, Training]:
+    """Label maps from few labels: labels alone, UniMatch V1, and what SAM and CLIP said of the scenes added to it."""
+    found = label("classes", labeling.zero_shot(_masks(world, label), world.stores, world.data["labeled"]))
+    plain = {**training.UNIMATCH, "streams": "v1", "schedule": _schedule(world)}
+    guided = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
+    return {
+        "Supervised": _supervised(world, world.data["labeled"]),
+        "UniMatch": Training(recipe=plain, student=training.FPN, data=world.data),
+        "UniMatch + zero-shot labels": Training(recipe=guided, student=training.FPN, data=world.data),
+    }
+
+
+def sepl(world: World, label: Label) -> Mapping[str, Training]:
+    """Label maps from image-level tags: a student of a classifier's activations, and one of them put right by SAM."""
+    masks = _masks(world, label)
+    threshold = {"labeled": world.data["labeled"]}
+    maps = label("cam", labeling.cam(world.scenes, world.stores, threshold, steps=world.size.tagger_steps))
+    voted = label("vote", labeling.vote(masks, maps, world.stores))
+    return {
+        "Student of CAM": _supervised(world, {"kind": "store", "uri": maps}),
+        "Student of CAM + SEPL": _supervised(world, {"kind": "store", "uri": voted}),
+    }
+
+
+METHODS: Final[Mapping[str, Method]] = {"s4m": s4m, "unimatch": unimatch, "sepl": sepl}
+
+
+def _masks(world: World, label: Label) -> str:
+    return label("masks", labeling.masks(world.scenes, world.stores, torch_threads=2))
+
+
+def _supervised(world: World, labeled: Table) -> Training:
+    recipe = {"kind": "supervised", "schedule": _schedule(world)}
+    data = {"labeled": labeled, "validation": world.data["validation"]}
+    return Training(recipe=recipe, student=training.FPN, data=data)
+
+
+def _schedule(world: World) -> Table:
+    return {**training.SEMANTIC_SCHEDULE, "steps": world.size.steps}
