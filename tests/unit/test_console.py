@@ -2,7 +2,11 @@ import pytest
 
 from segray import console
 from segray.config.label import Cost, Workers
+from segray.evaluate.mean_iou import IouResult
+from segray.evaluate.recall import RecallResult
+from segray.jobs.train import RunResult
 from segray.labels.summary import Part, Tally, summarize
+from segray.train.folder import RunFolder
 
 
 def told(capsys, workers, *, refused_share=0.0):
@@ -40,3 +44,31 @@ def test_a_forecast_says_which_hours_are_paid_for(capsys, monkeypatch, gpus, hou
 
 def test_what_the_store_refused_before_is_said_again(capsys):
     assert "0, 12.5% of all in the store" in told(capsys, Workers(), refused_share=0.125)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (RecallResult(recall=0.488, num_images=3), ["AR@1000)  48.8"]),
+        (
+            IouResult(miou=0.27, accuracy=0.7, coverage=0.9, per_class={"leaf": 0.25}, num_images=3),
+            ["miou      27.0", "coverage  90.0", "  leaf    25.0"],
+        ),
+    ],
+)
+def test_labels_are_told_by_what_measures_them(capsys, result, told):
+    console.evaluation(result)
+    text = capsys.readouterr().out
+    assert all(line in text for line in told)
+
+
+@pytest.mark.parametrize(("figure", "name"), [("ap", "AP, %"), ("miou", "mIoU, %")])
+def test_students_are_compared_by_what_they_were_measured_by(capsys, figure, name):
+    folder = RunFolder(runs="runs", name="run")
+    ends = {"base": {"last": {figure: 0.2}}, "more": {"last": {figure: 0.25}}}
+    console.comparison(
+        {one: RunResult(name=one, folder=folder, end=end, was_finished=False) for one, end in ends.items()}
+    )
+    text = capsys.readouterr().out
+    assert name in text
+    assert "25.0               +5.0" in text

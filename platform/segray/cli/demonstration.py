@@ -39,9 +39,7 @@ def demo(
             trained = train_world(world, trainings, typer.echo, show_training, page=f"{method}-students")
     console.comparison(trained.results)
     if quick:
-        typer.echo(
-            f"{world.size.steps} steps show that it runs, not which is better: the demo without --quick takes more"
-        )
+        typer.echo("so few steps show that it runs, not which is better: the demo without --quick takes more")
     console.folders({one.name: str(one.report) for one in labeled} | {"students": str(trained.report)})
     with serve_world(out, trained.student, typer.echo, clicks=keep_serving) as served:
         typer.echo(f"{served.picture}, asked at {served.address}/v1/segment; as a label map: {served.labels}")

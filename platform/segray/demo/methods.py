@@ -27,13 +27,15 @@ class Size:
     validation_images: int
     """Scenes to measure on."""
     steps: int
-    """Updates of each student."""
+    """Updates of each student of instances."""
+    map_steps: int
+    """Updates of each student of label maps."""
     tagger_steps: int
     """Updates of a classifier of tags."""
 
 
-FULL: Final = Size(train_images=240, validation_images=60, steps=300, tagger_steps=600)
-QUICK: Final = Size(train_images=120, validation_images=30, steps=80, tagger_steps=200)
+FULL: Final = Size(train_images=240, validation_images=60, steps=300, map_steps=400, tagger_steps=600)
+QUICK: Final = Size(train_images=120, validation_images=30, steps=80, map_steps=150, tagger_steps=200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,4 +119,4 @@ def _supervised(world: World, labeled: Table) -> Training:
 
 
 def _schedule(world: World) -> Table:
-    return {**training.SEMANTIC_SCHEDULE, "steps": world.size.steps}
+    return {**training.SEMANTIC_SCHEDULE, "steps": world.size.map_steps}

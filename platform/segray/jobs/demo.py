@@ -118,16 +118,17 @@ def train_world(world: World, trainings: Mapping[str, Training], say: Say, show:
     """
     results = {}
     for name, one in trainings.items():
-        say(f"training: {name}, {world.size.steps} steps")
-        results[name] = train(build(TrainConfig, _tables(world, one), "demo"), show=show)[-1]
+        say(f"training: {name}")
+        results[name] = train(train_config(world, one), show=show)[-1]
     out = world.folder / "reports" / f"{page}.html"
     runs = {name: show_run(one.folder.runs, one.folder.name) for name, one in results.items()}
     compare_report(runs, out, title=", ".join(trainings))
     return Trained(results=results, report=out)
 
 
-def _tables(world: World, one: Training) -> Mapping[str, Any]:
-    return {
+def train_config(world: World, one: Training) -> TrainConfig:
+    """The training as `segray train` would have it."""
+    tables = {
         "job": "train",
         "recipe": one.recipe,
         "data": one.data,
@@ -138,6 +139,7 @@ def _tables(world: World, one: Training) -> Mapping[str, Any]:
         "rhythm": {"log_every": 20, "checkpoint_every": 100, "evaluate_images": 40},
         "tracking": {"wandb": "off"},
     }
+    return build(TrainConfig, tables, "demo")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from segray.data.exports.tally import ExportSummary
 from segray.data.exports.voc import export_voc
 from segray.data.exports.yolo import export_yolo
 from segray.data.rows import ImageRow, LabeledRow, labeled_rows
+from segray.data.sources import stored_classes
 from segray.data.store import Store
 from segray.errors import ExportError
 from segray.labels.report import write_report
@@ -90,7 +91,7 @@ def export(
     """
     if form not in FORMATS:
         raise ExportError(f"format {form!r}: choose one of {', '.join(FORMATS)}")
-    fixed = open_corrections(corrections, store.manifest.content.get("classes", ()))
+    fixed = open_corrections(corrections, stored_classes(store))
     options = {"model_version": store.manifest.fingerprint} if form == "label-studio" else {}
     rows = corrected_rows(store, fixed)
     return FORMATS[form](rows, out, fixed.classes, overwrite=overwrite, **options)
@@ -102,15 +103,18 @@ def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: 
     Raises:
         SourceError: a corrections file cannot be read.
     """
+    classes = stored_classes(store)
+    fixed = open_corrections(corrections, classes)
     price, summary = store.manifest.price_per_second, last_run(store)
     # The store's price is of one actor; the report's of one GPU.
     gpus_per_actor = summary.get("gpu_s_per_image", 0) / (summary.get("actor_s_per_image") or 1) or 1
     write_report(
-        corrected_rows(store, open_corrections(corrections, store.manifest.content.get("classes", ()))),
+        corrected_rows(store, fixed),
         out,
         summary,
         _pixels,
-        title=str(store.manifest.content.get("source", store.uri)),
+        title=str(store.manifest.content.get("source", files.name(store.uri))),
+        classes=fixed.classes if classes else (),
         settings=store.manifest.content,
         per_hour=price * 3600 / gpus_per_actor if price else None,
         sample=sample,

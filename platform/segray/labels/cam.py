@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from segray.config.base import fingerprint, plain
-from segray.config.stages import CamConfig, Chosen
+from segray.config.evidence import VoteRule
+from segray.config.stages import CamConfig, ChosenToVote
 from segray.data import files, images
 from segray.data.rows import ImageRow
 from segray.data.sources import open_source
@@ -18,7 +19,9 @@ from segray.data.tags import ImageTags, read_tags
 from segray.errors import ImageError, LabelError
 from segray.evidence import tagger
 from segray.evidence.thresholds import Example, choose
+from segray.evidence.vote import vote
 from segray.labels.labeler import Labeler, Pixels
+from segray.labels.previous import Previous
 from segray.labels.truth import ClassMap, class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
@@ -112,7 +115,7 @@ def stage_of(config: CamConfig) -> Cam:
     tags = read_tags(config.tags, list(rows))
     weights = _trained(config, rows, tags)
     threshold = config.maps.threshold
-    if isinstance(threshold, Chosen):
+    if isinstance(threshold, ChosenToVote):
         found = choose(_examples(config, threshold, tags, weights), threshold.candidates, len(tags.classes) + 1)
         threshold = found.threshold
     return Cam(config=config, tags=tags, weights=weights, threshold=threshold)
@@ -151,9 +154,10 @@ def _load(row: ImageRow, tags: ImageTags, max_pixels: int) -> tuple[tuple[Pixels
     return (pixels, tags.of[row.image_id]), sha256
 
 
-def _examples(config: CamConfig, chosen: Chosen, tags: ImageTags, weights: str) -> Iterator[Example]:
+def _examples(config: CamConfig, chosen: ChosenToVote, tags: ImageTags, weights: str) -> Iterator[Example]:
     """Labeled images with what their classes activate, computed once, for all thresholds."""
-    mapper = Mapper(config, tags, weights, 0.0, torch.device("cpu"))
+    mapper, voting = Mapper(config, tags, weights, 0.0, torch.device("cpu")), chosen.voting
+    masks = Previous(voting.masks) if voting else None
     for row, truth in class_maps(chosen.labeled, (semantic.BACKGROUND, *tags.classes)):
         present = tags.of.get(row.image_id)
         if present is None:
@@ -161,8 +165,18 @@ def _examples(config: CamConfig, chosen: Chosen, tags: ImageTags, weights: str) 
                 f"the labeled image {row.image_id!r} has no tags: it must be among the images of the source"
             )
         pixels, _ = images.load(row.uri, config.limits.max_pixels)
-        yield Example(truth=truth, guess=partial(_guess, mapper.scores(pixels, present), present, truth.shape))
+        guess = partial(_guess, mapper.scores(pixels, present), present, truth.shape)
+        if masks and voting:
+            try:
+                guess = partial(_voted, guess, masks.masks(row), voting.rule)
+            except ImageError as error:
+                raise LabelError(f"the labeled image {row.image_id!r} has no masks to vote: {error}") from error
+        yield Example(truth=truth, guess=guess)
 
 
 def _guess(scores: tagger.Scores, present: tuple[int, ...], size_hw: tuple[int, int], threshold: float) -> ClassMap:
     return tagger.label_map(scores, present, threshold, size_hw)[0]
+
+
+def _voted(guess: Callable[[float], ClassMap], masks: Instances, rule: VoteRule, threshold: float) -> ClassMap:
+    return vote(masks, guess(threshold), rule)

@@ -27,6 +27,17 @@ class Refusal:
 
 
 @dataclass(kw_only=True)
+class OfClass:
+    """What was found of one class."""
+
+    images: int = 0
+    masks: int = 0
+    pixels: int = 0
+    scores: float = 0.0
+    """Their sum."""
+
+
+@dataclass(kw_only=True)
 class Findings:
     """What one pass over the rows gathers."""
 
@@ -34,7 +45,11 @@ class Findings:
     seed: int
     images: int = 0
     masks: int = 0
+    pixels: int = 0
+    """Of labeled images."""
     seconds: float = 0.0
+    classes: dict[int, OfClass] = field(default_factory=dict)
+    """By class id."""
     refused: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Refusal]] = field(default_factory=dict)
     scores: Counted = field(default_factory=lambda: Counted(0.001, low=0, high=1))
@@ -71,6 +86,13 @@ class Findings:
 
     def _measure(self, instances: Instances) -> None:
         self.masks += len(instances)
+        self.pixels += instances.size_hw[0] * instances.size_hw[1]
+        for class_id in np.unique(instances.classes).tolist():
+            own, found = instances.classes == class_id, self.classes.setdefault(class_id, OfClass())
+            found.images += 1
+            found.masks += int(own.sum())
+            found.pixels += int(instances.areas[own].sum())
+            found.scores += float(instances.scores[own].sum())
         self.per_image.add([len(instances)])
         self.scores.add(instances.scores)
         self.stabilities.add(instances.stabilities)

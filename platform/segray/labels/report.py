@@ -4,17 +4,18 @@ Knows findings, pixels through a callable, and the template beside it; knows no 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segray.data.exports.output import whole_file
 from segray.data.rows import ImageRow, LabeledRow
 from segray.errors import SegrayError
 from segray.labels.cost import cost_table
-from segray.labels.findings import EXAMPLES_PER_REASON, Findings
+from segray.labels.findings import EXAMPLES_PER_REASON, Findings, OfClass
+from segray.masks.semantic import BACKGROUND
 from segray.pages import overlay
 from segray.pages.charts import Axis, Chart, chart
 from segray.pages.page import data_uri, flattened, plain, render
@@ -55,6 +56,7 @@ def write_report(
     images: Callable[[ImageRow], overlay.Pixels],
     *,
     title: str,
+    classes: Sequence[str] = (),
     settings: Mapping[str, Any],
     per_hour: float | None = None,
     sample: int = 24,
@@ -69,6 +71,7 @@ def write_report(
         summary: the last run's `Summary.to_json()`, or nothing; what is missing is left out.
         images: decodes an image; where it raises, the report says so in the picture's place.
         title: names the data, such as the source's name.
+        classes: names by class id, where masks have classes; what begins with the background are label maps.
         settings: what decided the masks, nested tables as in the config.
         per_hour: price of one hour of the GPU (or machine) share that one actor holds.
         sample: pictures shown.
@@ -78,7 +81,9 @@ def write_report(
     found = Findings(sample=sample, seed=seed)
     for row in rows:
         found.add(row)
-    cards = [_card(row, images) for row in found.chosen()]
+    maps = classes[:1] == (BACKGROUND,)
+    cards = [_card(row, images, maps=maps, by="class" if classes else "mask") for row in found.chosen()]
+    unknown = max(0.0, 1 - sum(one.pixels for one in found.classes.values()) / max(1, found.pixels)) if maps else 0.0
     page = render(
         _TEMPLATES,
         "report.html.j2",
@@ -89,7 +94,11 @@ def write_report(
         cards=cards,
         cards_in_a_row=_IN_A_ROW,
         mean_shape=sum(card.shape for card in cards) / max(1, len(cards)),
-        charts=_charts(found),
+        maps=maps,
+        unknown=unknown,
+        legend=overlay.class_tones(classes, maps=maps, unknown=unknown > 0),
+        classes=_class_rows(found, classes),
+        charts=_charts(found, maps=maps, classified=bool(classes)),
         costs=cost_table(found.images, found.seconds, summary, per_hour),
         settings=list(flattened(settings)),
         examples_per_reason=EXAMPLES_PER_REASON,
@@ -99,16 +108,35 @@ def write_report(
     return found
 
 
-def _card(row: LabeledRow, images: Callable[[ImageRow], overlay.Pixels]) -> Card:
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """A class in a table."""
+
+    name: str
+    found: OfClass
+    share: float
+    """Of all labeled images' pixels."""
+
+
+def _class_rows(found: Findings, classes: Sequence[str]) -> list[ClassRow]:
+    """In the order of their ids; those that were not found, too."""
+    counted = [(name, found.classes.get(class_id, OfClass())) for class_id, name in enumerate(classes)]
+    return [ClassRow(name=name, found=one, share=one.pixels / max(1, found.pixels)) for name, one in counted]
+
+
+def _card(
+    row: LabeledRow, images: Callable[[ImageRow], overlay.Pixels], *, maps: bool, by: Literal["mask", "class"]
+) -> Card:
     assert row.instances is not None, "only labeled rows are sampled"
     height, width = row.instances.size_hw
     card = Card(image_id=row.image.image_id, masks=len(row.instances), seconds=row.seconds, width=width, height=height)
     try:
         pixels = images(row.image)
+        shown = overlay.map_regions(row.instances, background=True) if maps else row.instances
         return dataclasses.replace(
             card,
             plain=data_uri(overlay.fit(pixels, SIDE_PX)),
-            drawn=data_uri(overlay.draw(pixels, row.instances, max_side=SIDE_PX)),
+            drawn=data_uri(overlay.draw(pixels, shown, max_side=SIDE_PX, by=by)),
         )
     except (SegrayError, OSError) as error:
         return dataclasses.replace(card, problem=str(error))
@@ -116,14 +144,17 @@ def _card(row: LabeledRow, images: Callable[[ImageRow], overlay.Pixels]) -> Card
         return dataclasses.replace(card, problem=f"the image has changed since it was labeled: {error}")
 
 
-def _charts(found: Findings) -> list[Chart]:
-    score = Axis(label="predicted IoU", tell=plain)
+def _charts(found: Findings, *, maps: bool, classified: bool) -> list[Chart]:
+    """What was measured of the masks; of label maps each is all of a class in an image."""
+    score = Axis(label="score" if classified else "predicted IoU", tell=plain)
     stability = Axis(label="stability score", tell=plain)
     share = Axis(label="share of the image", tell=lambda power: f"{plain(100 * 10**power)}%", decades=True)
-    number = Axis(label="masks in an image", tell=lambda value: f"{value:,.0f}", whole=True)
-    return [
+    what = "classes" if maps else "masks"
+    number = Axis(label=f"{what} in an image", tell=lambda value: f"{value:,.0f}", whole=True)
+    charts = [
         chart(found.scores, title="Score", axis=score, of="masks"),
         chart(found.stabilities, title="Stability", axis=stability, of="masks"),
         chart(found.log_shares, title="Area", axis=share, of="masks"),
-        chart(found.per_image, title="Masks per image", axis=number, of="images"),
+        chart(found.per_image, title=f"{what.capitalize()} per image", axis=number, of="images"),
     ]
+    return [one for one in charts if one.bars or not one.unmeasured]

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.semantic import BACKGROUND
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -96,6 +97,17 @@ def draw(
     for index, found in outlines:
         cv2.drawContours(canvas, found, -1, palette[index].tolist(), thickness, cv2.LINE_AA)
     return canvas
+
+
+def class_tones(classes: Sequence[str], *, maps: bool, unknown: bool) -> list[tuple[str, str]]:
+    """Name and CSS colour of each class; none where there is one class only, as masks are then coloured one by one.
+
+    Of maps without the background, which is not coloured. `unknown`: also of what has no class.
+    """
+    if len(classes) < 2:
+        return []
+    tones = [*zip(classes, colours(len(classes)), strict=True), *([("unknown", GREY)] if unknown else [])]
+    return [(name, f"rgb({r} {g} {b})") for name, (r, g, b) in tones if not (maps and name == BACKGROUND)]
 
 
 def map_regions(labels: Instances, *, background: bool) -> Instances:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segray.data.exports.output import whole_file
+from segray.pages import overlay
 from segray.pages.curves import curves
 from segray.pages.page import plain, render
 from segray.train.lineage import Run, leaves
 from segray.train.measures import Measure, measure_of
 from segray.train.metrics import read_metrics, series
 from segray.train.panels import Panel, read_panels
-from segray.train.pictures import Score, card, legend, total
+from segray.train.pictures import Score, card, total
 from segray.train.report import TEMPLATES, class_rows, percent, row, share_chart
 
 
@@ -71,7 +72,7 @@ def compare_report(
         rows=[row(name, _best(run), measure) for name, run in runs.items()],
         class_rows=class_rows([run.end or {} for run in runs.values()], classes, measure),
         cards=cards,
-        legend=legend(classes, maps=measure.maps),
+        legend=overlay.class_tones(classes, maps=measure.maps, unknown=measure.maps),
         percent=percent,
         charts=[
             *(

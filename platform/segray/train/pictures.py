@@ -90,20 +90,6 @@ def card(panel: Panel, classes: Sequence[str], *, maps: bool) -> Card:
     )
 
 
-def legend(classes: Sequence[str], *, maps: bool) -> list[tuple[str, str]]:
-    """Name and CSS colour of each class; none where masks are coloured one by one. Of maps without the background,
-    which is not coloured, and with what is unknown.
-    """
-    if len(classes) < 2:
-        return []
-    named = [
-        (name, f"rgb({r} {g} {b})") for name, (r, g, b) in zip(classes, overlay.colours(len(classes)), strict=True)
-    ]
-    if not maps:
-        return named
-    return [*(one for one in named if one[0] != BACKGROUND), ("unknown", "rgb({} {} {})".format(*overlay.GREY))]
-
-
 def total(cards: Sequence[Card], column: int) -> Score:
     """One column's scores over all panels."""
     scores = [one.pictures[column].score for one in cards]

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from segray.data.exports.output import whole_file
+from segray.pages import overlay
 from segray.pages.curves import Curves, Points, curves
 from segray.pages.page import flattened, plain, render
 from segray.train.lineage import Run, ancestors
 from segray.train.measures import Measure, measure_of
 from segray.train.metrics import read_metrics, series
 from segray.train.panels import Panel, read_panels
-from segray.train.pictures import card, legend
+from segray.train.pictures import card
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -66,7 +67,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         map_rows=_map_rows(run),
         cards=[card(_headed(panel), classes, maps=measure.maps) for panel in read_panels(run.folder.uri)],
         classes=classes,
-        legend=legend(classes, maps=measure.maps),
+        legend=overlay.class_tones(classes, maps=measure.maps, unknown=measure.maps),
         percent=percent,
         quality_charts=[
             share_chart({measure.names[n]: evaluate[n] for n in measure.curves if n in evaluate}, measure.title)

@@ -1,6 +1,7 @@
 """The report: true figures, everything in one file, nothing of a hostile id let through."""
 
 import base64
+import dataclasses
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from segray.errors import ImageError
 from segray.labels.cost import cost_table
 from segray.labels.report import write_report
 from segray.masks.instances import Instances
+from segray.masks.semantic import from_map
 from segray.pages.page import visible
 
 SIZE_HW = (300, 640)
@@ -248,3 +250,53 @@ def test_costs(summary: dict[str, float], per_hour: float | None, unit: str, hou
 def test_without_images_or_time_there_is_no_cost() -> None:
     assert cost_table(0, 0.0, {}, 1.0) is None
     assert cost_table(5, 0.0, {}, 1.0) is None
+
+
+def mapped(image_id: str, unknown_rows: int = 0) -> LabeledRow:
+    """The left quarter of the image is a leaf, the rest background, the lowest rows unknown."""
+    labels = np.zeros(SIZE_HW, dtype=np.uint8)
+    labels[:, : SIZE_HW[1] // 4] = 1
+    labels[SIZE_HW[0] - unknown_rows :] = 255
+    found = from_map(labels, provenance="cam", scores=np.full(SIZE_HW, 0.5, dtype=np.float32))
+    return LabeledRow(image=ImageRow(image_id=image_id, uri=image_id, version="1"), instances=found, seconds=1.0)
+
+
+CLASSES = ("background", "leaf", "fish")
+
+
+@pytest.mark.parametrize(
+    ("unknown_rows", "told"),
+    [
+        (0, ["Every pixel has a class.", "Labeled pixels 100%", "background 75.0% 2 0.500", "leaf 25.0% 2 0.500"]),
+        (150, ["50.0% of the pixels have no class", "Labeled pixels 50.0%", "leaf 12.5% 2 0.500"]),
+    ],
+)
+def test_label_maps_are_told_by_class_and_pixels(tmp_path: Path, unknown_rows: int, told: list[str]) -> None:
+    rows = [mapped("a", unknown_rows), mapped("b", unknown_rows)]
+    seen = Seen(written(tmp_path / "r.html", rows, classes=CLASSES))
+    for wanted in (*told, "fish 0% 0 –", "2.00 classes per image", "Classes per image", "Colours are classes."):
+        assert wanted in seen.text
+    assert "masks per image" not in seen.text.lower()
+    assert "Stability" not in seen.text
+    assert ("unknown" in seen.text.partition("Distributions")[0]) == bool(unknown_rows)
+    assert {image["alt"] for image in seen.all("img") if image["alt"]} == {"2 classes on a", "2 classes on b"}
+
+
+def test_the_background_of_a_map_is_not_coloured(tmp_path: Path) -> None:
+    seen = Seen(written(tmp_path / "r.html", [mapped("a")], classes=CLASSES))
+    drawn = next(image["src"] for image in seen.all("img") if image["alt"])
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(drawn.split(",")[1]), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    changed = np.abs(shown - 80).max(axis=2) > 15
+    assert changed[:, :110].all()
+    assert not changed[:, 130:].any()
+
+
+def test_objects_with_classes_are_counted_by_class(tmp_path: Path) -> None:
+    row = labeled("a", masks=3)
+    found = dataclasses.replace(row.instances, classes=np.array([0, 0, 1], dtype=np.int32))
+    text = Seen(
+        written(tmp_path / "r.html", [dataclasses.replace(row, instances=found)], classes=("leaf", "fish"))
+    ).text
+    assert "Masks 3 3.00 per image" in text
+    assert "leaf 5.94% 1 2 0.900" in text
+    assert "fish 2.97% 1 1 0.900" in text

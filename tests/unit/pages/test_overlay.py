@@ -110,3 +110,20 @@ def test_enlarged_masks_lie_where_they_lay() -> None:
     assert same is GREY
     assert kept.size_hw == (40, 60)
     assert len(overlay.enlarged(GREY, instances(), 180)[1]) == 0
+
+
+def test_tones_name_what_is_coloured() -> None:
+    names = ["background", "cell", "dot"]
+    assert [name for name, _ in overlay.class_tones(names, maps=True, unknown=True)] == ["cell", "dot", "unknown"]
+    assert [name for name, _ in overlay.class_tones(names[1:], maps=False, unknown=False)] == ["cell", "dot"]
+    assert overlay.class_tones(["cell"], maps=False, unknown=False) == []
+
+
+@pytest.mark.parametrize(("background", "classes"), [(True, [1, -1]), (False, [0, 1, -1])])
+def test_of_a_map_the_background_is_not_drawn_and_the_unknown_is(background: bool, classes: list[int]) -> None:
+    halves = instances((0, 0, 30, 40), (30, 0, 50, 40), classes=[0, 1])
+    regions = overlay.map_regions(halves, background=background)
+    assert regions.classes.tolist() == classes
+    assert regions.areas[-1] == 40 * 10
+    whole = instances((0, 0, 30, 40), (30, 0, 60, 40), classes=[0, 1])
+    assert -1 not in overlay.map_regions(whole, background=background).classes

@@ -8,7 +8,7 @@ import numpy as np
 from segray.masks.instances import Instances
 from segray.masks.semantic import from_map
 from segray.train.panels import Panel
-from segray.train.pictures import RIGHT_RGB, WRONG_RGB, card, legend
+from segray.train.pictures import RIGHT_RGB, WRONG_RGB, card
 
 
 def seen(data_uri: str) -> np.ndarray:
@@ -47,8 +47,3 @@ def test_of_a_label_map_the_background_stays_as_it_is_and_errors_are_marked() ->
     assert masks[225, 100].mean() > 96  # grey over 90
     for row, wrong in ((150, False), (225, True), (350, True), (50, False)):
         assert (np.argmax(judged[row, 100]) == np.argmax(WRONG_RGB) and np.ptp(judged[row, 100]) > 40) == wrong
-
-
-def test_the_legend_of_maps_names_no_background() -> None:
-    assert [name for name, _ in legend(["background", "cell", "dot"], maps=True)] == ["cell", "dot", "unknown"]
-    assert [name for name, _ in legend(["cell", "dot"], maps=False)] == ["cell", "dot"]
