@@ -83,7 +83,7 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     yield "clip-nano's map, no masks", maps(hidden, of_cells)
     for title, masks, name in (
         ("sam-nano's masks", "sam-nano", "zero-shot"),
-        ("true masks", "truth", "zero-shot-true"),
+        ("true masks", "perfect", "zero-shot-true"),
     ):
         with connected():
             job = labeling.zero_shot(stores[masks], OUT / "data" / "stores", data["labeled"], output="objects")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
 from segray.config.jobs import LabelJob
 from segray.config.sources import CocoSource
@@ -15,6 +17,7 @@ from segray.demo import labeling, training
 from segray.demo.coco import write_world
 from segray.jobs.cluster import connected
 from segray.jobs.label import label
+from segray.masks.instances import Instances
 
 Table = Mapping[str, Any]
 
@@ -80,10 +83,12 @@ def family_b_zero_shot(folder: Path, seed: int, *, tuning: bool) -> dict[str, An
     data = ground["data"]
     with connected():
         found = _labeled(labeling.masks(_named(data["unlabeled"], "b-train"), stores))
+        perfect = true_masks(stores, data["unlabeled"], rest=True)
         own = {
             "sam-nano": found,
+            "perfect": perfect,
             "zero-shot": _labeled(labeling.zero_shot(found, stores, data["labeled"])),
-            "zero-shot-true": _labeled(labeling.zero_shot(ground["stores"]["truth"], stores, data["labeled"])),
+            "zero-shot-true": _labeled(labeling.zero_shot(perfect, stores, data["labeled"])),
         }
     return {"data": data, "stores": ground["stores"] | own}
 
@@ -118,15 +123,22 @@ def coco_free(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
 
 
 def _of_tags(stores: Path, source: Table, ground: Table, seed: int) -> dict[str, str]:
-    """Stores of class activations, and of SEPL's votes on them."""
+    """Stores of class activations, and of SEPL's votes on them; each threshold is the best for what is learned from."""
+    labeled = ground["data"]["labeled"]
+
+    def voted(masks: str, rule: Table) -> str:
+        voting = {"masks": masks, "rule": rule}
+        maps = _labeled(labeling.cam(source, stores, {"labeled": labeled, "voting": voting}, seed=seed))
+        return _labeled(labeling.vote(masks, maps, stores, rule))
+
     with connected():
         found = _labeled(labeling.masks(source, stores))
-        maps = _labeled(labeling.cam(source, stores, {"labeled": ground["data"]["labeled"]}, seed=seed))
+        perfect = true_masks(stores, ground["data"]["unlabeled"], rest=True)
         return {
-            "cam": maps,
-            "sepl-compat": _labeled(labeling.vote(found, maps, stores, compat=True)),
-            "sepl": _labeled(labeling.vote(found, maps, stores)),
-            "sepl-true": _labeled(labeling.vote(ground["stores"]["truth"], maps, stores)),
+            "cam": _labeled(labeling.cam(source, stores, {"labeled": labeled}, seed=seed)),
+            "sepl-compat": voted(found, {"compat": True}),
+            "sepl": voted(found, labeling.RULE),
+            "sepl-true": voted(perfect, labeling.RULE),
         }
 
 
@@ -140,17 +152,23 @@ def _labeled(config: LabelJob) -> str:
     return label(config).store
 
 
-def true_masks(folder: Path, unlabeled: Mapping[str, str]) -> str:
-    """A store of the true masks of these images, as a perfect SAM's automatic ones would be; returns where it lies."""
+def true_masks(folder: Path, unlabeled: Mapping[str, str], *, rest: bool = False) -> str:
+    """A store of the true masks of these images, as a perfect SAM's automatic ones would be; returns where it lies.
+
+    `rest`: with what none of them covers as one more mask; a SAM that finds everything finds the background too.
+    """
     source = open_source(CocoSource(uri=unlabeled["uri"], annotations=unlabeled["annotations"]))
-    store = Store.create(str(folder), "truth", {"source": unlabeled["annotations"]})
-    rows = [
-        LabeledRow(image=row, instances=source.instances(row.image_id), seconds=0.0)
-        for row in store.missing(source.rows())
-    ]
+    content = {"source": unlabeled["annotations"]} | ({"rest": True} if rest else {})
+    store = Store.create(str(folder), "truth", content)
+    found = ((row, source.instances(row.image_id)) for row in store.missing(source.rows()))
+    rows = [LabeledRow(image=row, instances=_whole(one) if rest and one else one, seconds=0.0) for row, one in found]
     if rows:
         store.write_part(rows)
     return store.uri
+
+
+def _whole(masks: Instances) -> Instances:
+    return Instances.from_masks(np.concatenate([masks.masks(), ~masks.masks().any(0)[None]]), provenance="gt")
 
 
 _INSTANCES: Table = {

@@ -76,6 +76,24 @@ class ClassifyConfig(StageJob):
 
 
 @config
+class Voting:
+    """A vote that comes after: which masks, by what rule."""
+
+    masks: Uri
+    """A label job's store; it holds the labeled images too."""
+    rule: VoteRule = VoteRule()
+    """How they vote."""
+
+
+@config
+class ChosenToVote(Chosen):
+    """A threshold for maps that are to be voted on: masks take away what is too much, so that lower ones are better."""
+
+    voting: Voting | None = None
+    """Choose what is best after this vote; none: what is best as it is."""
+
+
+@config
 class CamMaps:
     """How class activations become a class map (methods.md 8.3)."""
 
@@ -85,7 +103,7 @@ class CamMaps:
         2.0,
     )
     """Sizes at which the classifier looks, as multiples of the tagger's side; each also mirrored."""
-    threshold: Threshold = 0.4
+    threshold: Unit | ChosenToVote = 0.4
     """The background's score, to compare with activations of which each class's greatest is 1."""
 
 

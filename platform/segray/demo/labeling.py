@@ -24,6 +24,8 @@ MASKS: Final[Table] = {
 """Thresholds that suit sam-nano, which is surer of nothing than 0.88."""
 TAGGER: Final[Table] = {"steps": 600, "learning_rate": 1e-3}
 SCALES: Final = (1.0, 1.5, 2.0)
+RULE: Final[Table] = {"max_image_share": 0.25}
+"""sam-nano finds whole scenes too; without a cap one of them takes all of an image whose activations are few."""
 
 
 def masks(source: Table, stores: Path, *, actors: int = 1, torch_threads: int = 1) -> LabelConfig:
@@ -48,7 +50,10 @@ def zero_shot(found: str, stores: Path, labeled: Table | None, *, output: str = 
 
 
 def cam(source: Table, stores: Path, threshold: Table | float, *, seed: int = 0, steps: int | None = None) -> CamConfig:
-    """Class maps of the tags that a COCO source's annotations imply; its masks are not looked at."""
+    """Class maps of the tags that a COCO source's annotations imply; its masks are not looked at.
+
+    `threshold` is a number or a `maps.threshold` table.
+    """
     tables = {
         "job": "cam",
         "source": source,
@@ -62,7 +67,7 @@ def cam(source: Table, stores: Path, threshold: Table | float, *, seed: int = 0,
     return build(CamConfig, tables, "class maps of the procedural world")
 
 
-def vote(found: str, maps: str, stores: Path, **rule: Any) -> VoteConfig:
+def vote(found: str, maps: str, stores: Path, rule: Table = RULE) -> VoteConfig:
     """SEPL: those maps put right by those masks."""
     tables = {
         "job": "vote",

@@ -1,13 +1,19 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segray.config.base import build
+from segray.config.sources import VocSource
 from segray.config.stages import CamConfig
+from segray.data.rows import LabeledRow
+from segray.data.sources import open_source
+from segray.data.store import Store
+from segray.errors import LabelError
 from segray.jobs.stages import images_of, stage_of
-from segray.masks.semantic import paint
+from segray.masks.semantic import from_map, paint
 
 SIDE = 64
 
@@ -77,21 +83,45 @@ def test_a_classifier_is_trained_once(config, world):
     assert json.dumps(before.content) != json.dumps(after.content)
 
 
-def test_the_backgrounds_score_is_chosen_on_labeled_images(config, world):
-    labeled = {
+@pytest.fixture
+def labeled(world):
+    few = world[0] / "few"
+    few.mkdir()
+    for name in ("01.png", "02.png", "03.png"):
+        (few / name).write_bytes((world[0] / name).read_bytes())
+    yield {
         "kind": "voc",
-        "uri": str(world[0] / "few"),
+        "uri": str(few),
         "masks": str(world[0] / "truth"),
         "classes": ["background", "blue", "red"],
     }
-    (world[0] / "few").mkdir(exist_ok=True)
-    for name in ("01.png", "02.png", "03.png"):
-        (world[0] / "few" / name).write_bytes((world[0] / name).read_bytes())
+    shutil.rmtree(few)
+
+
+def test_the_backgrounds_score_is_chosen_on_labeled_images(config, labeled):
     stage = stage_of(config(maps={"scales": [1.0], "threshold": {"labeled": labeled, "candidates": [0.0, 0.4, 1.0]}}))
     assert stage.threshold == 0.4
-    for path in (world[0] / "few").iterdir():
-        path.unlink()
-    (world[0] / "few").rmdir()
+
+
+def test_the_backgrounds_score_is_chosen_for_what_a_vote_leaves(config, world, labeled, tmp_path):
+    store = Store.create(str(tmp_path / "masks"), "masks", {})
+    store.write_part(
+        [
+            LabeledRow(image=image, instances=from_map(world[1][image.image_id], provenance="gt"))
+            for image in open_source(build(VocSource, labeled, "test")).rows()
+        ]
+    )
+    threshold = {"labeled": labeled, "candidates": [0.3, 0.7]}
+    voting = {"masks": store.uri, "rule": {"max_image_share": 0.5}}
+    of_maps = stage_of(config(maps={"scales": [1.0], "threshold": threshold}))
+    of_votes = stage_of(config(maps={"scales": [1.0], "threshold": {**threshold, "voting": voting}}))
+    assert (of_maps.threshold, of_votes.threshold) == (0.7, 0.3), "masks take away what is too much"
+
+
+def test_a_labeled_image_without_masks_to_vote_is_an_error(config, labeled, tmp_path):
+    voting = {"masks": Store.create(str(tmp_path / "masks"), "masks", {}).uri}
+    with pytest.raises(LabelError, match=r"'01.png' has no masks"):
+        stage_of(config(maps={"scales": [1.0], "threshold": {"labeled": labeled, "voting": voting}}))
 
 
 def test_images_without_tags_are_refused(run, config, world, tmp_path):
