@@ -161,7 +161,10 @@ def true_masks(folder: Path, unlabeled: Mapping[str, str], *, rest: bool = False
     content = {"source": unlabeled["annotations"]} | ({"rest": True} if rest else {})
     store = Store.create(str(folder), "truth", content)
     found = ((row, source.instances(row.image_id)) for row in store.missing(source.rows()))
-    rows = [LabeledRow(image=row, instances=_whole(one) if rest and one else one, seconds=0.0) for row, one in found]
+    rows = [
+        LabeledRow(image=row, instances=_whole(one) if rest and one is not None else one, seconds=0.0)
+        for row, one in found
+    ]
     if rows:
         store.write_part(rows)
     return store.uri
