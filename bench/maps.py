@@ -1,6 +1,6 @@
 """What labels made by machines are worth, before any student learns from them.
 
-    PYTHONPATH=platform:. python -m bench.maps zero-shot|tags [--seeds 0 1 2]
+    PYTHONPATH=platform:. python -m bench.maps zero-shot|knobs|tags [--seeds 0 1 2]
 
 On procedural family B's training scenes whose truth nobody saw: thresholds are chosen on a seed's 40 labeled ones,
 figures are of the other 360. Stores are those of the tables `family-b-semantic` and `family-b-tags`, made here where
@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.table import OUT, SEEDS, Cell, prepared
-from segray.config.sources import CocoSource
+from segray.config.evidence import Overlaps, Verdict
+from segray.config.sources import CocoSource, VocSource
 from segray.config.stages import Chosen, ClassifyConfig
 from segray.data import images
 from segray.data.rows import ImageRow
@@ -49,11 +50,10 @@ Figures = dict[str, float]
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("zero-shot", "tags"))
+    parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     given = parser.parse_args()
-    measure = zero_shot_rows if given.table == "zero-shot" else tag_rows
-    found = [dict(measure(seed)) for seed in given.seeds]
+    found = [dict(TABLES[given.table](seed)) for seed in given.seeds]
     names = list(dict.fromkeys(name for one in found for name in one))
     figures = list(dict.fromkeys(figure for one in found for row in one.values() for figure in row))
     print(f"| labels | {' | '.join(figures)} |\n|" + "---|" * (1 + len(figures)))
@@ -91,6 +91,50 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
         yield title, maps(hidden, stored(stores[name])) | objects(hidden, Previous(found).masks)
 
 
+def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
+    """What of the reconstruction of methods.md 7.4 could be otherwise: each knob at a time, thresholds chosen anew."""
+    ground = prepared(Cell("family-b-semantic", "v1", seed, 0.0))
+    hidden = CocoSource(**_plain(ground["data"]["hidden"]))
+    config = labeling.zero_shot(ground["stores"]["sam-nano"], OUT / "data" / "stores", ground["data"]["labeled"])
+    assert isinstance(config.threshold, Chosen)
+    evidence, previous = build(config.words, gpu=False), Previous(config.masks)
+    concepts = zero_shot.embed(config.vocabulary, evidence.texts)
+
+    def compared(source: CocoSource | VocSource) -> list[tuple[ClassMap, Instances, zero_shot.Nearness]]:
+        found = []
+        for row, true in class_maps(source, MAP_CLASSES):
+            masks = previous.masks(row)
+            found.append((true, masks, zero_shot.compare(evidence.dense([_pixels(row)])[0], masks, concepts)))
+        return found
+
+    labeled, others = compared(config.threshold.labeled), compared(hidden)
+    for title, own in KNOBS.items():
+        verdict, overlaps = replace(config.verdict, **own.get("verdict", {})), own.get("overlaps", config.overlaps)
+        guess = partial(_decided, verdict=verdict, overlaps=overlaps)
+        examples = [thresholds.Example(truth=true, guess=partial(guess, *one)) for true, *one in labeled]
+        least = thresholds.choose(examples, config.threshold.candidates, len(MAP_CLASSES)).threshold
+        gathered = MeanIou(MAP_CLASSES)
+        for true, *one in others:
+            gathered.add(guess(*one, least), true)
+        yield title, _figures(gathered)
+
+
+KNOBS: Mapping[str, Mapping[str, Any]] = {
+    "as configured: softmax, no margin, smallest mask seen": {},
+    "cosine": {"verdict": {"measure": "cosine"}},
+    "margin 0.1": {"verdict": {"margin": 0.1}},
+    "margin 0.3": {"verdict": {"margin": 0.3}},
+    "masks of 4 cells and more": {"verdict": {"min_tokens": 4.0}},
+    "SAM's best mask seen": {"overlaps": "best"},
+}
+
+
+def _decided(
+    masks: Instances, nearness: zero_shot.Nearness, threshold: float, *, verdict: Verdict, overlaps: Overlaps
+) -> ClassMap:
+    return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
+
+
 def tag_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     """Maps of image-level tags, and what SEPL's vote makes of them."""
     ground = prepared(Cell("family-b-tags", "cam", seed, 0.0))
@@ -110,6 +154,10 @@ def maps(truth: CocoSource, guess: Guess) -> Figures:
     gathered = MeanIou(MAP_CLASSES)
     for row, true in class_maps(truth, MAP_CLASSES):
         gathered.add(guess(row, true), true)
+    return _figures(gathered)
+
+
+def _figures(gathered: MeanIou) -> Figures:
     found = gathered.result()
     return {
         "mIoU": found.miou,
@@ -186,6 +234,8 @@ def _spread(values: Sequence[float | None]) -> str:
         return "-"
     return f"{mean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"
 
+
+TABLES = {"zero-shot": zero_shot_rows, "knobs": knob_rows, "tags": tag_rows}
 
 if __name__ == "__main__":
     main()
