@@ -8,7 +8,7 @@ EXPORTS := PYTHONPATH=platform:.
 .PHONY: demo test check bench table manifests image-check format clean
 
 demo: $(SET_UP)
-	$(EXPORTS) $(BIN)/segray demo $(if $(QUICK),--quick)
+	$(EXPORTS) $(BIN)/segray demo $(if $(METHOD),--method $(METHOD)) $(if $(QUICK),--quick)
 
 # Two at once where tests are alone with their files; those that start clusters, one after the other.
 test: $(SET_UP)

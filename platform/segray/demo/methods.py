@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segray.config.jobs import LabelJob
+from segray.config.stages import CamConfig
 from segray.demo import labeling, training
 
 Table = Mapping[str, Any]
@@ -94,11 +95,14 @@ def unimatch(world: World, label: Label) -> Mapping[str, Training]:
 
 
 def sepl(world: World, label: Label) -> Mapping[str, Training]:
-    """Label maps from image-level tags: a student of a classifier's activations, and one of them put right by SAM."""
-    masks = _masks(world, label)
-    threshold = {"labeled": world.data["labeled"]}
-    maps = label("cam", labeling.cam(world.scenes, world.stores, threshold, steps=world.size.tagger_steps))
-    voted = label("vote", labeling.vote(masks, maps, world.stores))
+    """Label maps from image-level tags: a student of a classifier's activations, and one of them put right by SAM.
+
+    Each has the threshold of activations that is best for what it learns from.
+    """
+    masks, chosen = _masks(world, label), {"labeled": world.data["labeled"]}
+    maps = label("cam", _cam(world, chosen))
+    unsettled = label("cam-to-vote", _cam(world, {**chosen, "voting": {"masks": masks, "rule": labeling.RULE}}))
+    voted = label("vote", labeling.vote(masks, unsettled, world.stores))
     return {
         "Student of CAM": _supervised(world, {"kind": "store", "uri": maps}),
         "Student of CAM + SEPL": _supervised(world, {"kind": "store", "uri": voted}),
@@ -110,6 +114,10 @@ METHODS: Final[Mapping[str, Method]] = {"s4m": s4m, "unimatch": unimatch, "sepl"
 
 def _masks(world: World, label: Label) -> str:
     return label("masks", labeling.masks(world.scenes, world.stores, torch_threads=2))
+
+
+def _cam(world: World, threshold: Table) -> CamConfig:
+    return labeling.cam(world.scenes, world.stores, threshold, steps=world.size.tagger_steps)
 
 
 def _supervised(world: World, labeled: Table) -> Training:

@@ -37,7 +37,7 @@ def asked(world):
     [
         ("s4m", ["masks"], ["Supervised", "S4M"]),
         ("unimatch", ["masks", "classes"], ["Supervised", "UniMatch", "UniMatch + zero-shot labels"]),
-        ("sepl", ["masks", "cam", "vote"], ["Student of CAM", "Student of CAM + SEPL"]),
+        ("sepl", ["masks", "cam", "cam-to-vote", "vote"], ["Student of CAM", "Student of CAM + SEPL"]),
     ],
 )
 def test_jobs_and_trainings_in_their_order(asked, world, method, jobs, trainings):
@@ -61,7 +61,9 @@ def test_what_sam_and_clip_say_is_of_the_masks_and_guides_the_last_student(asked
 
 def test_tags_alone_teach_the_students_of_maps(asked, world):
     jobs, trainings = asked("sepl")
-    assert (jobs["vote"].masks, jobs["vote"].maps.uri) == ("masks", "cam")
+    assert (jobs["vote"].masks, jobs["vote"].maps.uri) == ("masks", "cam-to-vote")
+    assert jobs["cam-to-vote"].maps.threshold.voting.masks == "masks"
+    assert jobs["cam"].maps.threshold.voting is None
     assert jobs["cam"].tagger.steps == SIZE.tagger_steps
     configs = [train_config(world, one) for one in trainings.values()]
     assert [one.data.labeled.uri for one in configs] == ["cam", "vote"]
