@@ -25,6 +25,10 @@ def _parts(run: str) -> tuple[str, str]:
     return files.parent(whole), files.name(whole)
 
 
+def _told(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
 @runs_app.command("ls")
 def runs_ls(runs: Runs) -> None:
     """List runs with what they reached."""
@@ -61,7 +65,7 @@ def runs_compare(
     if folder != other_folder:
         raise ConfigError(f"{first} and {second} are not in one folder of runs")
     found = compare_runs(folder, one, other)
-    rows = [(each.path, str(each.first), str(each.second)) for each in (*found.content, *found.figures)]
+    rows = [(each.path, _told(each.first), _told(each.second)) for each in (*found.content, *found.figures)]
     console.folders({"first": f"{folder}/{one}", "second": f"{folder}/{other}"})
     console.table(("", "first", "second"), rows)
     if out is not None:

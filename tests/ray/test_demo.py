@@ -1,0 +1,57 @@
+"""The demo's label jobs on a cluster: each method's in their order, and what its trainings would learn from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO = """
+import json, sys
+from pathlib import Path
+from segray.demo.methods import METHODS, Size
+from segray.jobs.cluster import connected
+from segray.jobs.demo import draw_world, label_world, train_config
+from segray.jobs.train import prepare_rows
+
+size = Size(train_images=10, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
+world = draw_world(Path(sys.argv[1]), size, lambda _: None)
+with connected():
+    for method in ("sepl", "unimatch"):
+        labeled, trainings = label_world(world, METHODS[method], lambda _: None, lambda _: None)
+        rows = {name: prepare_rows(train_config(world, one)) for name, one in trainings.items()}
+        print(json.dumps({
+            "jobs": [[one.name, one.summary.images, one.summary.known] for one in labeled],
+            "figures": [sorted(one.quality.figures())[-1] for one in labeled],
+            "reports": [one.report.read_text().count("<figure class=\\"card") for one in labeled],
+            "learned from": {name: len(found["labeled"].rows) for name, found in rows.items()},
+            "classes": sorted({found["labeled"].rows.classes[0] for found in rows.values()}),
+        }))
+"""
+
+
+@pytest.mark.slow
+def test_label_jobs_of_each_method_leave_what_its_students_learn_from(ray_address, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DEMO, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"RAY_ADDRESS": ray_address, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    sepl, unimatch = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert sepl == {
+        "jobs": [["masks", 10, 0], ["cam", 10, 0], ["cam-to-vote", 10, 0], ["vote", 10, 0]],
+        "figures": ["recall", "pixel_accuracy", "pixel_accuracy", "pixel_accuracy"],
+        "reports": [10, 10, 10, 10],
+        "learned from": {"Student of CAM": 10, "Student of CAM + SEPL": 10},
+        "classes": ["background"],
+    }
+    assert unimatch["jobs"] == [["masks", 0, 10], ["classes", 10, 0]]
+    assert unimatch["learned from"] == {"Supervised": 1, "UniMatch": 1, "UniMatch + zero-shot labels": 1}
