@@ -185,7 +185,7 @@ _MAPS: Table = {
     "metric": "miou",
     "student": training.FPN,
     "view": training.VIEW,
-    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 200, "amp": "bfloat16-everywhere"},
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 600, "amp": "bfloat16-everywhere"},
     "rates": (1e-3, 5e-4, 2e-3),
 }
 DATA: Mapping[str, Task] = {
@@ -226,6 +226,6 @@ DATA: Mapping[str, Task] = {
         prepare=coco_free,
         rows=PHOTOGRAPHS,
         tuned_on="family-b-semantic",
-        **{**_MAPS, "schedule": {**_MAPS["schedule"], "steps": 100}},
+        **{**_MAPS, "schedule": {**_MAPS["schedule"], "steps": 200}},
     ),
 }

@@ -24,7 +24,9 @@ with connected():
         labeled, trainings = label_world(world, METHODS[method], lambda _: None, lambda _: None)
         rows = {name: prepare_rows(train_config(world, one)) for name, one in trainings.items()}
         print(json.dumps({
-            "jobs": [[one.name, one.summary.images, one.summary.known] for one in labeled],
+            "jobs": [one.name for one in labeled],
+            "images": [one.summary.images + one.summary.known for one in labeled],
+            "known": labeled[0].summary.known,
             "figures": [sorted(one.quality.figures())[-1] for one in labeled],
             "reports": [one.report.read_text().count("<figure class=\\"card") for one in labeled],
             "learned from": {name: len(found["labeled"].rows) for name, found in rows.items()},
@@ -47,11 +49,13 @@ def test_label_jobs_of_each_method_leave_what_its_students_learn_from(ray_addres
     assert done.returncode == 0, done.stderr
     sepl, unimatch = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert sepl == {
-        "jobs": [["masks", 10, 0], ["cam", 10, 0], ["cam-to-vote", 10, 0], ["vote", 10, 0]],
+        "jobs": ["masks", "cam", "cam-to-vote", "vote"],
+        "images": [10, 10, 10, 10],
+        "known": 0,
         "figures": ["recall", "pixel_accuracy", "pixel_accuracy", "pixel_accuracy"],
         "reports": [10, 10, 10, 10],
         "learned from": {"Student of CAM": 10, "Student of CAM + SEPL": 10},
         "classes": ["background"],
     }
-    assert unimatch["jobs"] == [["masks", 0, 10], ["classes", 10, 0]]
+    assert (unimatch["jobs"], unimatch["images"], unimatch["known"]) == (["masks", "classes"], [10, 10], 10)
     assert unimatch["learned from"] == {"Supervised": 1, "UniMatch": 1, "UniMatch + zero-shot labels": 1}

@@ -57,7 +57,7 @@ class World:
     @property
     def scenes(self) -> Table:
         """The source of all scenes to train on."""
-        return self.data["unlabeled"]
+        return {**self.data["unlabeled"], "name": "procedural world, family B"}
 
 
 @dataclass(frozen=True, kw_only=True)
