@@ -185,7 +185,7 @@ _MAPS: Table = {
     "metric": "miou",
     "student": training.FPN,
     "view": training.VIEW,
-    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 600, "amp": "bfloat16-everywhere"},
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 400, "amp": "bfloat16-everywhere"},
     "rates": (1e-3, 5e-4, 2e-3),
 }
 DATA: Mapping[str, Task] = {

@@ -1,7 +1,7 @@
 """Draws docs/images/masks.jpg from the demo's store: `python docs/images/draw.py out/demo/stores/masks-*`."""
 
 import sys
-from itertools import islice
+from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ OUT = Path(__file__).with_name("masks.jpg")
 def main(store_uri: str) -> None:
     """Two rows: scenes above, the masks found in them below."""
     rows = (row for batch in Store.open(store_uri).rows() for row in labeled_rows(batch) if row.instances is not None)
-    best = sorted(islice(rows, 100), key=lambda row: row.image.image_id)[:COLUMNS]
+    best = nsmallest(COLUMNS, rows, key=lambda row: row.image.image_id)
     plain = [images.load(row.image.uri, max_pixels=10**8)[0] for row in best]
     drawn = [overlay.draw(pixels, row.instances) for pixels, row in zip(plain, best, strict=True) if row.instances]
     picture = np.concatenate([np.concatenate(plain, axis=1), np.concatenate(drawn, axis=1)])
