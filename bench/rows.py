@@ -61,6 +61,7 @@ INSTANCES: Mapping[str, Row] = {
     "gd": _s4m("GuidedDistillation", "supervised"),
     "gd-papers": _s4m("GuidedDistillation, papers' constants", "supervised", **PAPERS),
     "gd-pr": _s4m("GuidedDistillation + PR", "gd", refinement=POINTS),
+    "gd-arp": _s4m("GuidedDistillation + ARP", "gd", arp=ARP),
     "s4m": _s4m("S4M (SD + PR + ARP)", "gd", distillation=SD, refinement=POINTS, arp=ARP),
     "s4m-true": _s4m("S4M, true masks", "gd", distillation=SD, refinement=TRUE, arp=ARP),
     "gd-pr-gated": _s4m("GuidedDistillation + gated PR", "gd", refinement=GATED),
