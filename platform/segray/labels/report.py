@@ -98,7 +98,7 @@ def write_report(
         unknown=unknown,
         legend=overlay.class_tones(classes, maps=maps, unknown=unknown > 0),
         classes=_class_rows(found, classes),
-        charts=_charts(found, maps=maps, classified=bool(classes)),
+        charts=_charts(found, classified=bool(classes)),
         costs=cost_table(found.images, found.seconds, summary, per_hour),
         settings=list(flattened(settings)),
         examples_per_reason=EXAMPLES_PER_REASON,
@@ -144,17 +144,16 @@ def _card(
         return dataclasses.replace(card, problem=f"the image has changed since it was labeled: {error}")
 
 
-def _charts(found: Findings, *, maps: bool, classified: bool) -> list[Chart]:
-    """What was measured of the masks; of label maps each is all of a class in an image."""
+def _charts(found: Findings, *, classified: bool) -> list[Chart]:
+    """What was measured of the masks."""
     score = Axis(label="score" if classified else "predicted IoU", tell=plain)
     stability = Axis(label="stability score", tell=plain)
     share = Axis(label="share of the image", tell=lambda power: f"{plain(100 * 10**power)}%", decades=True)
-    what = "classes" if maps else "masks"
-    number = Axis(label=f"{what} in an image", tell=lambda value: f"{value:,.0f}", whole=True)
+    number = Axis(label="masks in an image", tell=lambda value: f"{value:,.0f}", whole=True)
     charts = [
         chart(found.scores, title="Score", axis=score, of="masks"),
         chart(found.stabilities, title="Stability", axis=stability, of="masks"),
         chart(found.log_shares, title="Area", axis=share, of="masks"),
-        chart(found.per_image, title=f"{what.capitalize()} per image", axis=number, of="images"),
+        chart(found.per_image, title="Masks per image", axis=number, of="images"),
     ]
     return [one for one in charts if one.bars or not one.unmeasured]

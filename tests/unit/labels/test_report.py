@@ -267,19 +267,18 @@ CLASSES = ("background", "leaf", "fish")
 @pytest.mark.parametrize(
     ("unknown_rows", "told"),
     [
-        (0, ["Every pixel has a class.", "Labeled pixels 100%", "background 75.0% 2 0.500", "leaf 25.0% 2 0.500"]),
-        (150, ["50.0% of the pixels have no class", "Labeled pixels 50.0%", "leaf 12.5% 2 0.500"]),
+        (0, ["Every pixel has a class.", "Labeled pixels 100%", "background 75.0% 2 2 0.500", "leaf 25.0% 2 2 0.500"]),
+        (150, ["50.0% of the pixels have no class", "Labeled pixels 50.0%", "leaf 12.5% 2 2 0.500"]),
     ],
 )
 def test_label_maps_are_told_by_class_and_pixels(tmp_path: Path, unknown_rows: int, told: list[str]) -> None:
     rows = [mapped("a", unknown_rows), mapped("b", unknown_rows)]
     seen = Seen(written(tmp_path / "r.html", rows, classes=CLASSES))
-    for wanted in (*told, "fish 0% 0 –", "2.00 classes per image", "Classes per image", "Colours are classes."):
+    for wanted in (*told, "fish 0% 0 0 –", "2.00 masks per image", "Colours are classes."):
         assert wanted in seen.text
-    assert "masks per image" not in seen.text.lower()
     assert "Stability" not in seen.text
     assert ("unknown" in seen.text.partition("Distributions")[0]) == bool(unknown_rows)
-    assert {image["alt"] for image in seen.all("img") if image["alt"]} == {"2 classes on a", "2 classes on b"}
+    assert {image["alt"] for image in seen.all("img") if image["alt"]} == {"2 masks on a", "2 masks on b"}
 
 
 def test_the_background_of_a_map_is_not_coloured(tmp_path: Path) -> None:
