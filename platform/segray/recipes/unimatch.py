@@ -103,6 +103,8 @@ class Inputs:
 
     labeled: Batch
     streams: Sequence[Stream]
+    weight: float
+    """Of the unlabeled streams together, now."""
     trust: float
     """In zero-shot labels, now."""
 
@@ -110,9 +112,9 @@ class Inputs:
 class UniMatchStep(nn.Module):
     """All views in one forward, each stream's loss divided by its own known pixels (5.3)."""
 
-    def __init__(self, student: Student, criterion: SemanticCriterion, unlabeled_weight: float) -> None:
+    def __init__(self, student: Student, criterion: SemanticCriterion) -> None:
         super().__init__()
-        self.student, self.criterion, self.unlabeled_weight = student, criterion, unlabeled_weight
+        self.student, self.criterion = student, criterion
 
     @override
     def forward(self, inputs: Inputs, count: Tensor) -> dict[str, Tensor]:
@@ -128,7 +130,7 @@ class UniMatchStep(nn.Module):
         losses = {name: value / 2 for name, value in on_labels.items()}
         for stream, seen, own in zip(streams, theirs, count[1:, None], strict=True):
             loss = partial(self.criterion, seen, keys=(), count=own)
-            weight = self.unlabeled_weight * stream.weight / 2
+            weight = inputs.weight * stream.weight / 2
             losses[f"unlabeled/{stream.name}"] = weight * loss(stream.targets)["ce"]
             if stream.guides:
                 losses[f"zero_shot/{stream.name}"] = inputs.trust * stream.weight * loss(stream.guides)["ce"]
@@ -152,13 +154,13 @@ class UniMatchObjective(Objective[Inputs]):
         """`labeler`: a trained model that labels all pixels, in the place of the student or its average."""
         self.student, self.settings, self.zero_shot, self.labeler = student, settings, zero_shot, labeler
         self.criterion = SemanticCriterion(settings=CrossEntropy(label_smoothing=settings.label_smoothing))
-        self.module = UniMatchStep(student, self.criterion, settings.unlabeled_weight)
+        self.module = UniMatchStep(student, self.criterion)
         self.teacher: Student | None = None
         if settings.ema_half_life is not None and labeler is None:
             self.teacher = deepcopy(student)
             freeze(self.teacher)
         self.streams = STREAMS[settings.streams]
-        self.trust = 0.0
+        self.weight, self.trust = settings.unlabeled_weight, 0.0
         self._figures = Figures()
 
     @classmethod
@@ -184,6 +186,8 @@ class UniMatchObjective(Objective[Inputs]):
         if self.teacher is not None and half_life is not None:
             # V2's ratio (6.2): a plain mean while there are few updates.
             blend(self.teacher, self.student, keep=min(1 - 1 / max(at.step, 1), decay(half_life)))
+        if self.settings.ramp:
+            self.weight = self.settings.unlabeled_weight * min(1.0, at.step / (self.settings.ramp * at.steps))
         if zero_shot is not None:
             self.trust = zero_shot.trust + (zero_shot.last_trust - zero_shot.trust) * at.step / at.steps
 
@@ -197,7 +201,7 @@ class UniMatchObjective(Objective[Inputs]):
         if self.streams.features:
             factors = [dropped(key, self.settings.feature_dropout) for key in unlabeled.keys]
             streams.append(lesson.stream("features", self.streams.features, unlabeled.images, factors))
-        return Inputs(labeled=labeled, streams=streams, trust=self.trust)
+        return Inputs(labeled=labeled, streams=streams, weight=self.weight, trust=self.trust)
 
     @override
     def count(self, prepared: Inputs) -> Tensor:

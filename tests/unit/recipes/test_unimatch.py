@@ -271,6 +271,17 @@ def test_zero_shot_labels_lie_on_the_canvas_and_are_used_as_asked(with_labels, u
     assert (labels_of(stream)[..., :28][within[..., :28]] == 1).all()
 
 
+def test_unlabeled_images_count_more_and_more_while_the_weight_ramps_up(tiny):
+    objective, _, inputs = prepared(tiny("unimatch", "student", "recipe.ramp=0.5", "recipe.threshold=0"))
+    count, found = objective.count(inputs), []
+    for step in (0, 20, 40, 80):
+        objective.before_step(At(step=step, steps=80))
+        losses = objective.module(replace(inputs, weight=objective.weight), count)
+        found.append(float(losses["unlabeled/strong1"].detach()))
+    assert found[-1] > 0
+    assert found == pytest.approx([0.0, 0.5 * found[-1], found[-1], found[-1]])
+
+
 def test_trust_falls_in_a_line(with_labels):
     made = with_labels("guide", "recipe.zero_shot.trust=0.2")
     objective, _, inputs = prepared(made)
