@@ -35,8 +35,8 @@ class Size:
     """Updates of a classifier of tags."""
 
 
-FULL: Final = Size(train_images=240, validation_images=60, steps=300, map_steps=400, tagger_steps=600)
-QUICK: Final = Size(train_images=120, validation_images=30, steps=80, map_steps=150, tagger_steps=200)
+FULL: Final = Size(train_images=240, validation_images=60, steps=300, map_steps=300, tagger_steps=600)
+QUICK: Final = Size(train_images=120, validation_images=30, steps=80, map_steps=120, tagger_steps=200)
 
 
 @dataclass(frozen=True, kw_only=True)
