@@ -120,10 +120,10 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
 
 
 KNOBS: Mapping[str, Mapping[str, Any]] = {
-    "as configured: softmax, no margin, smallest mask seen": {},
-    "cosine": {"verdict": {"measure": "cosine"}},
+    "as configured: cosine, no margin, smallest mask seen": {},
+    "softmax over classes": {"verdict": {"measure": "softmax"}},
+    "margin 0.05": {"verdict": {"margin": 0.05}},
     "margin 0.1": {"verdict": {"margin": 0.1}},
-    "margin 0.3": {"verdict": {"margin": 0.3}},
     "masks of 4 cells and more": {"verdict": {"min_tokens": 4.0}},
     "SAM's best mask seen": {"overlaps": "best"},
 }

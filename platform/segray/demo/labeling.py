@@ -22,6 +22,9 @@ MASKS: Final[Table] = {
     "stability_score_thresh": 0.5,
 }
 """Thresholds that suit sam-nano, which is surer of nothing than 0.88."""
+VERDICT: Final[Table] = {"measure": "cosine"}
+"""clip-nano learned what is near a phrase and what is not, one phrase at a time, and knows no word for the background:
+a softmax over classes would find the nearest one there too."""
 TAGGER: Final[Table] = {"steps": 600, "learning_rate": 1e-3}
 SCALES: Final = (1.0, 1.5, 2.0)
 RULE: Final[Table] = {"max_image_share": 0.25}
@@ -42,7 +45,8 @@ def zero_shot(found: str, stores: Path, labeled: Table | None, *, output: str = 
         "masks": found,
         "stores": str(stores),
         "vocabulary": {"classes": FAMILY_CLASSES["b"], "templates": ["{}"]},
-        "threshold": {"labeled": labeled} if labeled else 0.5,
+        "verdict": VERDICT,
+        "threshold": {"labeled": labeled} if labeled else 0.45,
         "output": output,
         "workers": {"actors": 1, "torch_threads": 1},
     }

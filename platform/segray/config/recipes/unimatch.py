@@ -74,7 +74,7 @@ class UniMatch:
     """Of the unlabeled streams together, against the labeled images' 1 (5.3, 6.4)."""
     ramp: Unit = 0.0
     """Share of the run in which that weight rises to its value in a line. The papers' is there from the start; theirs
-    are long runs of pretrained encoders, in short ones the first pseudo-labels are wrong and the student learns them."""
+    are long runs of pretrained encoders, in short ones the first pseudo-labels are wrong, and are learned."""
     label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
     """Share of a pseudo-label that is spread over all classes; 0.1 with zero-shot labels (7.4 G)."""
     feature_dropout: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.5
