@@ -57,8 +57,8 @@ teachers, of which half are wrong. ema: a half-life of 1,732 steps is a fiftieth
 ones still averages; half-way through so short a run the student is surer than it is right, and following it then makes
 labels worse.
 """
-FPN: Final[dict[str, Any]] = {"kind": "fpn"}
-"""The semantic student, over the same backbone."""
+FPN: Final[dict[str, Any]] = {"kind": "fpn", "predict": {"side": 128}}
+"""The semantic student, over the same backbone; sees images at the size that it was trained at."""
 SEMANTIC_SCHEDULE: Final[dict[str, Any]] = {**SCHEDULE, "learning_rate": 1e-3}
 UNIMATCH: Final[dict[str, Any]] = {
     "kind": "unimatch",
