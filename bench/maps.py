@@ -190,7 +190,7 @@ def _cells(config: ClassifyConfig) -> Guess:
 
     def scores(row: ImageRow, size_hw: tuple[int, ...]) -> Tensor:
         pixels = _pixels(row)
-        return nearness(evidence.dense([pixels])[0], concepts, size_hw)
+        return nearness(evidence.dense([pixels])[0], concepts, size_hw, config.verdict)
 
     assert isinstance(config.threshold, Chosen)
     examples = (
@@ -201,14 +201,14 @@ def _cells(config: ClassifyConfig) -> Guess:
     return lambda row, true: _map(scores(row, true.shape), chosen)
 
 
-def nearness(features: Tensor, concepts: Concepts, size_hw: Sequence[int]) -> Tensor:
-    """(K, H, W): softmax over classes at each pixel, from a map (h, w, D)."""
+def nearness(features: Tensor, concepts: Concepts, size_hw: Sequence[int], verdict: Verdict) -> Tensor:
+    """(K, H, W): how near each pixel is to each class, from a map (h, w, D)."""
     cosines = features @ concepts.vectors.T
     best = torch.stack(
         [cosines[..., concepts.owners == owner].amax(-1) for owner in range(1, 1 + concepts.num_classes)]
     )
     large = F.interpolate(best[None], size=tuple(size_hw), mode="bilinear", align_corners=False)[0]
-    return (LOGIT_SCALE * large).softmax(0)
+    return large if verdict.measure == "cosine" else (LOGIT_SCALE * large).softmax(0)
 
 
 def _map(scores: Tensor, threshold: float) -> ClassMap:
