@@ -11,7 +11,7 @@ from segray.config import sources
 from segray.config.evaluate import EvaluateConfig
 from segray.config.jobs import Job
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
-from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig
+from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig, Voting
 from segray.config.tags import CsvTags
 from segray.data import files
 from segray.data.sources import open_source
@@ -52,8 +52,8 @@ def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(config, _TABLES):
         yield key, config
         return
-    if isinstance(config, ClassifyConfig | VoteConfig):
-        yield "masks", StoreMaps(uri=config.masks)
+    if isinstance(config, ClassifyConfig | VoteConfig | Voting):
+        yield f"{key}.masks".lstrip("."), StoreMaps(uri=config.masks)
     if isinstance(config, EvaluateConfig) and config.store is not None:
         yield "store", StoreMaps(uri=config.store)
     for field in dataclasses.fields(config):
