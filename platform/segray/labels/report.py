@@ -82,8 +82,9 @@ def write_report(
     for row in rows:
         found.add(row)
     maps = classes[:1] == (BACKGROUND,)
-    cards = [_card(row, images, maps=maps, by="class" if classes else "mask") for row in found.chosen()]
     unknown = max(0.0, 1 - sum(one.pixels for one in found.classes.values()) / max(1, found.pixels)) if maps else 0.0
+    legend = overlay.class_tones(classes, maps=maps, unknown=unknown > 0)
+    cards = [_card(row, images, maps=maps, by="class" if legend else "mask") for row in found.chosen()]
     page = render(
         _TEMPLATES,
         "report.html.j2",
@@ -96,7 +97,7 @@ def write_report(
         mean_shape=sum(card.shape for card in cards) / max(1, len(cards)),
         maps=maps,
         unknown=unknown,
-        legend=overlay.class_tones(classes, maps=maps, unknown=unknown > 0),
+        legend=legend,
         classes=_class_rows(found, classes),
         charts=_charts(found, classified=bool(classes)),
         costs=cost_table(found.images, found.seconds, summary, per_hour),

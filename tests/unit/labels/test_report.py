@@ -297,5 +297,18 @@ def test_objects_with_classes_are_counted_by_class(tmp_path: Path) -> None:
         written(tmp_path / "r.html", [dataclasses.replace(row, instances=found)], classes=("leaf", "fish"))
     ).text
     assert "Masks 3 3.00 per image" in text
+    assert "Colours are classes." in text
     assert "leaf 5.94% 1 2 0.900" in text
     assert "fish 2.97% 1 1 0.900" in text
+
+
+def test_where_there_is_one_class_colours_tell_masks_apart(tmp_path: Path) -> None:
+    row = labeled("a", masks=3)
+    found = dataclasses.replace(row.instances, classes=np.zeros(3, dtype=np.int32))
+    one = dataclasses.replace(row, instances=found)
+    drawn = [
+        next(image["src"] for image in Seen(written(tmp_path / "r.html", [each], classes=classes)).all("img"))
+        for each, classes in ((row, ()), (one, ("leaf",)))
+    ]
+    assert "Colours only tell masks apart." in Seen((tmp_path / "r.html").read_text()).text
+    assert drawn[0] == drawn[1]
