@@ -31,32 +31,32 @@ RULE: Final[Table] = {"max_image_share": 0.25}
 """sam-nano finds whole scenes too; without a cap one of them takes all of an image whose activations are few."""
 
 
-def masks(source: Table, stores: Path, *, actors: int = 1, torch_threads: int = 1) -> LabelConfig:
+def masks(source: Table, stores: Path, *, torch_threads: int = 1) -> LabelConfig:
     """Everything that sam-nano finds."""
-    workers = {"actors": actors, "torch_threads": torch_threads, "images_per_part": 8}
+    workers = {"actors": 1, "torch_threads": torch_threads, "images_per_part": 8}
     tables = {"job": "label", "source": source, "stores": str(stores), "masks": MASKS, "workers": workers}
     return build(LabelConfig, tables, "masks of the procedural world")
 
 
-def zero_shot(found: str, stores: Path, labeled: Table | None, *, output: str = "map") -> ClassifyConfig:
-    """Classes of those masks by clip-nano; the threshold chosen on what is `labeled`, else one half."""
+def zero_shot(found: str, stores: Path, labeled: Table, *, output: str = "map") -> ClassifyConfig:
+    """Classes of those masks by clip-nano; the threshold chosen on what is `labeled`."""
     tables = {
         "job": "classify",
         "masks": found,
         "stores": str(stores),
         "vocabulary": {"classes": FAMILY_CLASSES["b"], "templates": ["{}"]},
         "verdict": VERDICT,
-        "threshold": {"labeled": labeled} if labeled else 0.45,
+        "threshold": {"labeled": labeled},
         "output": output,
         "workers": {"actors": 1, "torch_threads": 1},
     }
     return build(ClassifyConfig, tables, "zero-shot labels of the procedural world")
 
 
-def cam(source: Table, stores: Path, threshold: Table | float, *, seed: int = 0, steps: int | None = None) -> CamConfig:
+def cam(source: Table, stores: Path, threshold: Table, *, seed: int = 0, steps: int | None = None) -> CamConfig:
     """Class maps of the tags that a COCO source's annotations imply; its masks are not looked at.
 
-    `threshold` is a number or a `maps.threshold` table.
+    `threshold` is a `maps.threshold` table.
     """
     tables = {
         "job": "cam",

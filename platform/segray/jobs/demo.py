@@ -48,7 +48,7 @@ class Labeled:
     name: str
     summary: Summary
     quality: Result
-    """Against the true masks, which labeling did not see."""
+    """Against the true masks of all scenes, of which labeling saw the labeled tenth at most, to choose a threshold."""
     report: Path
 
 

@@ -1,5 +1,7 @@
 """What the demo asks for: label jobs, each after what it builds on, and trainings that can be had."""
 
+import re
+
 import pytest
 
 from segray.config.base import plain
@@ -47,6 +49,13 @@ def test_jobs_and_trainings_in_their_order(asked, world, method, jobs, trainings
     assert {config.stores for config in labeled.values()} == {str(world.stores)}
     configs = [train_config(world, one) for one in trained.values()]
     assert len({str(plain(config.recipe)) + str(plain(config.data)) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_label_job_is_told_of_what_students_are_measured_on(asked, method):
+    jobs, _ = asked(method)
+    for config in jobs.values():
+        assert not {"hidden.json", "validation.json"} & set(re.findall(r"\w+\.json", str(plain(config))))
 
 
 def test_what_sam_and_clip_say_is_of_the_masks_and_guides_the_last_student(asked, world):
