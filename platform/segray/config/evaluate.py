@@ -19,8 +19,8 @@ class EvaluateConfig:
     """A student's folder, as a run leaves it (`best`, `last`), or the `promoted/NAME.json` of a folder of runs: what
     `segray promote` made of that name."""
     store: Uri | None = None
-    """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall. What is
-    below and about students plays no part."""
+    """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall; on all
+    images that are in the store and in `data`. `predict`, `max_images`, `images_per_batch`, `device` play no part."""
     data: Source
     """Images with masks; their classes are matched by name to the student's, or the store's."""
     predict: dict[str, Any] | None = None

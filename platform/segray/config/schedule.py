@@ -48,8 +48,8 @@ class Schedule:
     decay: Literal["poly", "step", "constant"] = "poly"
     """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
     amp: Literal["bfloat16", "bfloat16-everywhere", "off"] = "bfloat16"
-    """Where the student computes in bfloat16: on CUDA, where CPUs compute in float32; on CPUs too, which is faster on
-    those that have instructions for it (AMX) and slower on others; nowhere."""
+    """Where the student computes in bfloat16, in place of float32. bfloat16: on CUDA. bfloat16-everywhere: on CPUs too,
+    which is faster on those that have instructions for it (AMX) and slower on others. off: nowhere."""
 
 
 @config

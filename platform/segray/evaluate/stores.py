@@ -19,13 +19,13 @@ from segray.evaluate.recall import RecallResult, average_recall
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.semantic import BACKGROUND, paint
 
-Measured = Callable[[], None]
+Tick = Callable[[], None]
 """Called after each image."""
 Pairs = Iterator[tuple[str, Instances, Instances]]
 """Image id, what was found, what is true."""
 
 
-def measure_store(store: Store, truth: Source, seen: Measured = lambda: None) -> ApResult | IouResult | RecallResult:
+def measure_store(store: Store, truth: Source, seen: Tick = lambda: None) -> ApResult | IouResult | RecallResult:
     """How right a store's labels are; classes are matched by name.
 
     A store whose first class is the background holds label maps; one without classes holds masks, of which it is
@@ -48,21 +48,21 @@ def _recall(pairs: Pairs) -> RecallResult:
     return RecallResult(recall=average_recall(images), num_images=len(images))
 
 
-def _maps(classes: Sequence[str], truth: LabelMaps, store: Store, seen: Measured) -> IouResult:
+def _maps(classes: Sequence[str], truth: LabelMaps, store: Store, seen: Tick) -> IouResult:
     gathered, table = MeanIou(classes), _table(truth.classes, classes)
     for _, found, true in _pairs(store, truth, seen):
         gathered.add(paint(found), paint(replace(true, classes=table[true.classes])))
     return gathered.result()
 
 
-def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Measured) -> ApResult:
+def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Tick) -> ApResult:
     gathered, table = AveragePrecision(classes), _table(truth.classes, classes)
     for image_id, found, true in _pairs(store, truth, seen):
         gathered.add(image_id, found, replace(true, classes=table[true.classes]))
     return gathered.result()
 
 
-def _pairs(store: Store, truth: Source, seen: Measured) -> Pairs:
+def _pairs(store: Store, truth: Source, seen: Tick) -> Pairs:
     """Every image that both know."""
     number = 0
     for batch in store.rows():
