@@ -190,7 +190,7 @@ def _cells(config: ClassifyConfig) -> Guess:
 
     def scores(row: ImageRow, size_hw: tuple[int, ...]) -> Tensor:
         pixels = _pixels(row)
-        return nearness(evidence.dense([pixels])[0], concepts, size_hw, config.verdict)
+        return _pixel_scores(evidence.dense([pixels])[0], concepts, size_hw, config.verdict)
 
     assert isinstance(config.threshold, Chosen)
     examples = (
@@ -201,8 +201,8 @@ def _cells(config: ClassifyConfig) -> Guess:
     return lambda row, true: _map(scores(row, true.shape), chosen)
 
 
-def nearness(features: Tensor, concepts: Concepts, size_hw: Sequence[int], verdict: Verdict) -> Tensor:
-    """(K, H, W): how near each pixel is to each class, from a map (h, w, D)."""
+def _pixel_scores(features: Tensor, concepts: Concepts, size_hw: Sequence[int], verdict: Verdict) -> Tensor:
+    """(K, H, W): how near each pixel is to each class, from a map (h, w, D); the background is no class."""
     cosines = features @ concepts.vectors.T
     best = torch.stack(
         [cosines[..., concepts.owners == owner].amax(-1) for owner in range(1, 1 + concepts.num_classes)]

@@ -5,8 +5,8 @@ What has a line is not run again, so a table can be computed in several sittings
 from its checkpoint. Rows differ only in the method: equal student updates, data, views and starting weights; class
 heads, which are drawn, differ between stages.
 
-The learning rate of each row is its own: the best of RATES on tuning images (seed 100), once those cells are there; the
-first one until then, and cells of another rate than the tuned one count no more.
+The learning rate of each row is its own: the best of its table's on tuning images (seed 100), once those cells are
+there; the first one until then, and cells of another rate than the tuned one count no more.
 """
 
 import argparse

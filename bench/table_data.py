@@ -96,7 +96,7 @@ def family_b_zero_shot(folder: Path, seed: int, *, tuning: bool) -> dict[str, An
 def family_b_tags(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     """Family B, its classes per image known and no mask: class activations, and SEPL's votes on them.
 
-    The background's threshold is chosen on the seed's labeled scenes; the students learn from voted labels alone.
+    The background's threshold is chosen on the seed's labeled scenes; the students learn from class maps alone.
     """
     ground = family_b(folder, seed, tuning=tuning)
     own = _of_tags(folder / "stores", _named(ground["data"]["unlabeled"], "b-train"), ground, seed)
@@ -215,7 +215,7 @@ DATA: Mapping[str, Task] = {
         **_MAPS,
     ),
     "family-b-tags": Task(
-        title="Procedural family B, 400 scenes with image-level tags, no mask, 128 px",
+        title="Procedural family B, 400 scenes with image-level tags, masks of 40 for thresholds only, 128 px",
         prepare=family_b_tags,
         rows=TAGS,
         tuned_on="family-b-tags",
