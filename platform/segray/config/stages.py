@@ -87,7 +87,7 @@ class Voting:
 
 @config
 class ChosenToVote(Chosen):
-    """A threshold for maps that may be voted on: masks take away what is too much, so that lower ones are better then."""
+    """A threshold for maps that a vote may follow: masks take away what is too much, so that lower ones are better."""
 
     voting: Voting | None = None
     """Choose what is best after this vote; none: what is best as it is."""
