@@ -20,11 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.table_data import DATA
 from bench.table_text import ACTIONS, text
-from segray.config.base import build
+from segray.config.base import build, overridden
+from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
+from segray.data.sources import open_source
+from segray.evaluate.mean_iou import MeanIou
 from segray.jobs.train import train
+from segray.labels.truth import class_maps
+from segray.masks.semantic import BACKGROUND
 from segray.train.metrics import read_metrics
 
 LINES = Path("docs/tables")
@@ -64,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--tune", action="store_true", help="run the tuning cells first")
     parser.add_argument("--cell", nargs=3, metavar=("ROW", "SEED", "RATE"), help="run one cell in this process")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="try it with these; leaves no line")
     given = parser.parse_args()
     strange = set(given.rows or ()) - set(DATA[given.table].rows)
     if strange:
@@ -71,14 +79,33 @@ def main() -> None:
     if given.show:
         print(shown(given.table))
     elif given.cell:
-        run(Cell(given.table, given.cell[0], int(given.cell[1]), float(given.cell[2])))
+        cell = Cell(given.table, given.cell[0], int(given.cell[1]), float(given.cell[2]))
+        line = json.dumps(run(cell, given.set))
+        if given.set:
+            print(line)
+            return
+        LINES.mkdir(parents=True, exist_ok=True)
+        with (LINES / f"{given.table}.jsonl").open("a") as file:
+            file.write(line + "\n")
     else:
         run_missing(given)
 
 
 def shown(table: str) -> str:
     """The table so far, as Markdown."""
-    return text(DATA[table], read(table), {name: chosen_rate(table, name) for name in DATA[table].rows})
+    task, rates = DATA[table], {name: chosen_rate(table, name) for name in DATA[table].rows}
+    return text(task, read(table), rates, chance=background_alone(table) if task.metric == "miou" else None)
+
+
+def background_alone(table: str) -> float:
+    """mIoU on the validation images of a map that is all background: what is to be had by chance."""
+    validation = prepared(Cell(table, "", SEEDS[0], 0.0))["data"]["validation"]
+    source = CocoSource(uri=validation["uri"], annotations=validation["annotations"])
+    classes = (BACKGROUND, *open_source(source).classes)
+    gathered = MeanIou(classes)
+    for _, true in class_maps(source, classes):
+        gathered.add(np.zeros_like(true), true)
+    return gathered.result().miou
 
 
 def read(table: str) -> list[dict[str, Any]]:
@@ -140,7 +167,7 @@ def prepared(cell: Cell) -> dict[str, Any]:
     return found
 
 
-def config_of(cell: Cell) -> TrainConfig:
+def config_of(cell: Cell, overrides: Sequence[str] = ()) -> TrainConfig:
     """The cell's training."""
     task, ground = DATA[cell.table], prepared(cell)
     row, data, stores = task.rows[cell.row], ground["data"], ground["stores"]
@@ -159,20 +186,20 @@ def config_of(cell: Cell) -> TrainConfig:
         "rhythm": {"log_every": 50, "checkpoint_every": 100},
         "tracking": {"wandb": "off"},
     }
-    return build(TrainConfig, tables, f"cell {cell.key}")
+    return build(TrainConfig, overridden(tables, overrides), f"cell {cell.key}")
 
 
-def run(cell: Cell) -> None:
-    """Train, and append the line."""
+def run(cell: Cell, overrides: Sequence[str]) -> dict[str, Any]:
+    """Train; returns the line."""
     task = DATA[cell.table]
-    result = train(config_of(cell), until=task.rows[cell.row].until)[-1]
+    result = train(config_of(cell, overrides), until=task.rows[cell.row].until)[-1]
     acted: dict[str, list[float]] = {}
     for line in read_metrics(result.folder.uri):
         for name in ACTIONS:
             if line["kind"] == "train" and line.get(name) is not None:
                 acted.setdefault(name, []).append(line[name])
     figures = {name: round(value, 5) for name, value in result.end["last"].items()}
-    line = {
+    return {
         "row": cell.row,
         "seed": cell.seed,
         "rate": cell.rate,
@@ -184,9 +211,6 @@ def run(cell: Cell) -> None:
         "run": result.folder.name,
         "machine": f"{platform.machine()}, 1 thread",
     }
-    LINES.mkdir(parents=True, exist_ok=True)
-    with (LINES / f"{cell.table}.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

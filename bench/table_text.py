@@ -29,8 +29,8 @@ LEAST_ACTED = 0.05
 """A component that acted on a smaller share does not count as tried."""
 
 
-def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float]) -> str:
-    """The table; seeds below 100 only, each row at its own rate."""
+def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chance: float | None = None) -> str:
+    """The table; seeds below 100 only, each row at its own rate; `chance` (in [0, 1]) is a row without a training."""
     rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in task.rows}
     columns = COLUMNS[task.metric]
     heads = ["row", "seeds", "rate", *(head for head, _ in columns[:2]), "against", "difference", "same sign"]
@@ -42,6 +42,8 @@ def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float]) -> str:
         f"| {' | '.join(heads)} |",
         "|" + "---|" * len(heads),
     ]
+    if chance is not None:
+        out.append(f"| all background | - | - | {100 * chance:.1f} |" + " |" * (len(heads) - 4))
     return "\n".join(out + [_row(task, name, rows, rates[name]) for name, found in rows.items() if found])
 
 
@@ -117,7 +119,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("matched IoU before → after", _change("labels_before/matched_iou", "labels_after/matched_iou")),
         ("images refined", _share("images_refined")),
         ("images pasted into", _share("images_pasted_into")),
-        ("teacher moved", _amount("teacher_distance")),
+        ("teacher's distance", _amount("teacher_distance")),
     ),
     "miou": (
         ("mIoU", _spread("miou")),
@@ -127,7 +129,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("label coverage", _figure("labels/coverage")),
         ("pixels with zero-shot labels", _share("pixels_by_zero_shot")),
         ("views mixed", _share("views_mixed")),
-        ("teacher moved", _amount("teacher_distance")),
+        ("teacher's distance", _amount("teacher_distance")),
     ),
 }
 """By metric; the first two stand before the differences."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -28,9 +29,7 @@ def config(cls: type[T]) -> type[T]:
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The file's tables with `key.path=value` overrides applied, values parsed as TOML (a bare word is a string).
-
-    The value "none", for which TOML has no word of its own, becomes None.
+    """The file's tables with overrides applied.
 
     Raises:
         ConfigError: no such file, not TOML, or an override that is not `key.path=value`.
@@ -41,9 +40,21 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    return overridden(tables, overrides)
+
+
+def overridden(tables: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Tables with `key.path=value` overrides applied, values parsed as TOML (a bare word is a string).
+
+    The value "none", for which TOML has no word of its own, becomes None.
+
+    Raises:
+        ConfigError: an override that is not `key.path=value`.
+    """
+    changed = deepcopy(dict(tables))
     for override in overrides:
-        _apply(tables, override)
-    return _with_nones(tables)
+        _apply(changed, override)
+    return _with_nones(changed)
 
 
 def build(cls: type[T], tables: Mapping[str, Any], where: str) -> T:
