@@ -86,10 +86,10 @@ def compare(features: torch.Tensor, masks: Instances, concepts: Concepts) -> Nea
 def decide(masks: Instances, nearness: Nearness, verdict: Verdict, threshold: float) -> Instances:
     """The masks with a class and a score: 0 the background, from 1 the vocabulary's; UNLABELED where it is unknown.
 
-    The score is the class's probability under CLIP's softmax; of what is too far from all classes, what is left of it.
+    The score in [0, 1] is what was compared with the threshold: the cosine with the class, or its probability under
+    CLIP's softmax; of what is too far from all classes, what that lacks of 1.
     """
-    probabilities = _softmax(nearness.cosines * LOGIT_SCALE)
-    values = nearness.cosines if verdict.measure == "cosine" else probabilities
+    values = nearness.cosines if verdict.measure == "cosine" else _softmax(nearness.cosines * LOGIT_SCALE)
     best = values[:, 1:].argmax(axis=1) + 1
     rows = np.arange(len(masks))
     far = values[rows, best] < threshold
@@ -97,8 +97,9 @@ def decide(masks: Instances, nearness: Nearness, verdict: Verdict, threshold: fl
     ordered = np.sort(values, axis=1)
     unsure = (ordered[:, -1] - ordered[:, -2] < verdict.margin) & ~far
     unknown = unsure | (nearness.tokens < verdict.min_tokens) | (masks.areas == 0)
-    chosen = probabilities[rows, best]
-    scores = np.where(background, probabilities[:, 0], np.where(far, 1 - chosen, chosen))
+    sure = values.clip(0, 1)
+    chosen = sure[rows, best]
+    scores = np.where(background, sure[:, 0], np.where(far, 1 - chosen, chosen))
     classes = np.where(unknown, UNLABELED, np.where(far | background, BACKGROUND, best))
     makers = np.full(len(masks), "zero-shot", dtype=object)
     return replace(masks, classes=classes.astype(np.int32), scores=scores.astype(np.float32), provenance=makers)

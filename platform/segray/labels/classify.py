@@ -21,7 +21,7 @@ from segray.labels.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.semantic import BACKGROUND, paint
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise when the same settings begin to give other labels."""
 
 

@@ -48,13 +48,13 @@ def test_planted_features_give_the_label_map_back(words, measure):
     assert np.array_equal(paint(label_map(masks, decided, "smallest")), truth)
 
 
-@pytest.mark.parametrize("measure", ["cosine", "softmax"])
-def test_below_the_threshold_is_background(measure):
+@pytest.mark.parametrize(("measure", "threshold", "sure"), [("cosine", 0.25, 1 - 0.212), ("softmax", 0.5, 1 - 0.402)])
+def test_below_the_threshold_is_background(measure, threshold, sure):
     masks = rectangles((64, 64), (0, 0, 64, 32), (0, 32, 64, 64))
     nearness = Nearness(cosines=np.array([[-np.inf, 0.3, 0.1, 0.1], [-np.inf, 0.212, 0.21, 0.208]]), tokens=np.ones(2))
-    decided = decide(masks, nearness, Verdict(measure=measure), {"cosine": 0.25, "softmax": 0.5}[measure])
+    decided = decide(masks, nearness, Verdict(measure=measure), threshold)
     assert decided.classes.tolist() == [1, 0]
-    assert decided.scores[1] == pytest.approx(1 - 0.4, abs=0.1)
+    assert decided.scores[1] == pytest.approx(sure, abs=1e-3)
     assert objects(decided).classes.tolist() == [0]
 
 
