@@ -24,10 +24,11 @@ import numpy as np
 
 from bench.table_data import DATA
 from bench.table_text import ACTIONS, text
-from segray.config.base import build, overridden
+from segray.config.base import build, fingerprint, overridden
 from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
 from segray.data.sources import open_source
+from segray.demo import labeling
 from segray.evaluate.mean_iou import MeanIou
 from segray.jobs.train import train
 from segray.labels.truth import class_maps
@@ -158,7 +159,7 @@ def _startable(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell | None:
 
 def prepared(cell: Cell) -> dict[str, Any]:
     """The ground that a cell stands on, made by the first that asks."""
-    path = OUT / "data" / f"ground-{cell.table}-{cell.seed}.json"
+    path = OUT / "data" / f"ground-{cell.table}-{cell.seed}-{fingerprint(labeling.SETTINGS)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = DATA[cell.table].prepare(OUT / "data", cell.seed, tuning=cell.seed == TUNING_SEED)

@@ -29,6 +29,8 @@ TAGGER: Final[Table] = {"steps": 600, "learning_rate": 1e-3}
 SCALES: Final = (1.0, 1.5, 2.0)
 RULE: Final[Table] = {"max_image_share": 0.25}
 """sam-nano finds whole scenes too; without a cap one of them takes all of an image whose activations are few."""
+SETTINGS: Final = (MASKS, VERDICT, TAGGER, SCALES, RULE)
+"""All of these: what is kept of such jobs is of these settings."""
 
 
 def masks(source: Table, stores: Path, *, torch_threads: int = 1) -> LabelConfig:
