@@ -46,6 +46,24 @@ def ray_address(cluster):
     return cluster.address
 
 
+@pytest.fixture(scope="session")
+def python(ray_address):
+    """Python on the cluster, or on another address, in a process of its own, to its end."""
+
+    def run(*arguments, address=ray_address):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env=os.environ | {"RAY_ADDRESS": address, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    return run
+
+
 @dataclass
 class Driver:
     """A label run over a sleeping stage in a process of its own, and what it has printed."""

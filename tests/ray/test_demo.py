@@ -1,14 +1,9 @@
 """The demo's label jobs on a cluster: each method's in their order, and what its trainings would learn from."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 DEMO = """
 import json, sys
 from pathlib import Path
@@ -36,16 +31,8 @@ with connected():
 
 
 @pytest.mark.slow
-def test_label_jobs_of_each_method_leave_what_its_students_learn_from(ray_address, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", DEMO, str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"RAY_ADDRESS": ray_address, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+def test_label_jobs_of_each_method_leave_what_its_students_learn_from(python, tmp_path):
+    done = python("-c", DEMO, tmp_path)
     assert done.returncode == 0, done.stderr
     sepl, unimatch = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert sepl == {

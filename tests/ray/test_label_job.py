@@ -1,9 +1,6 @@
 """`python -m jobs.label` and what follows it, in processes of their own, as a Ray Job and a shell run them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,6 @@ from segray.data.rows import labeled_rows
 from segray.data.store import Store, catalog
 from segray.demo.coco import write_world
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 6
 CONFIG = """
 job = "label"
@@ -46,33 +42,21 @@ def config(tmp_path_factory):
     return path
 
 
-def run(ray_address, *command):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, command)],
-        cwd=ROOT,
-        env=os.environ | {"RAY_ADDRESS": ray_address},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 def last_summary(store_uri):
     return json.loads(max((Path(store_uri) / "runs").iterdir()).read_text())
 
 
 @pytest.fixture(scope="module")
-def labeled(ray_address, config):
+def labeled(python, config):
     """The store after three of six images were labeled as a sample, then stopped by a budget, then completed."""
-    sample = run(ray_address, "jobs.label", config, "sample=3", "seed=5")
+    sample = python("-m", "jobs.label", config, "sample=3", "seed=5")
     assert sample.returncode == 0, sample.stderr
     (info,) = catalog(str(config.parent / "stores"))
     summaries = [last_summary(info.uri)]
-    budget = run(ray_address, "jobs.label", config, "cost.budget=1e-9")
+    budget = python("-m", "jobs.label", config, "cost.budget=1e-9")
     assert budget.returncode == 4, budget.stderr
     summaries.append(last_summary(info.uri))
-    rest = run(ray_address, "jobs.label", config)
+    rest = python("-m", "jobs.label", config)
     assert rest.returncode == 0, rest.stderr
     summaries.append(last_summary(info.uri))
     return info.uri, summaries, rest.stdout
@@ -104,32 +88,32 @@ def test_people_are_told(labeled):
         assert word in told
 
 
-def test_the_same_command_again_does_nothing(ray_address, config, labeled):
+def test_the_same_command_again_does_nothing(python, config, labeled):
     uri, *_ = labeled
-    again = run(ray_address, "jobs.label", config)
+    again = python("-m", "jobs.label", config)
     assert again.returncode == 0
     assert last_summary(uri)["images"] == 0
     assert last_summary(uri)["known"] == IMAGES
 
 
 @pytest.mark.usefixtures("labeled")
-def test_other_thresholds_are_another_store(ray_address, config):
-    other = run(ray_address, "jobs.label", config, "masks.pred_iou_thresh=0.2", "sample=1")
+def test_other_thresholds_are_another_store(python, config):
+    other = python("-m", "jobs.label", config, "masks.pred_iou_thresh=0.2", "sample=1")
     assert other.returncode == 0, other.stderr
     assert len(catalog(str(config.parent / "stores"))) == 2
 
 
-def test_too_many_refused_images_show_in_the_exit_status(ray_address, config, tmp_path):
+def test_too_many_refused_images_show_in_the_exit_status(python, config, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
     for name, content in (("a.jpg", b""), ("b.jpg", b"no image")):
         (images / name).write_bytes(content)
-    done = run(ray_address, "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
+    done = python("-m", "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
     assert done.returncode == 3, done.stderr
     assert "above limits.max_refused" in done.stderr
     assert "a.jpg: empty" in done.stderr
     assert "b.jpg: not-an-image" in done.stderr
-    again = run(ray_address, "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
+    again = python("-m", "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
     assert again.returncode == 3
     assert "0, 100.0% of all in the store" in again.stdout
     assert "b.jpg: not-an-image" in again.stderr
@@ -145,16 +129,16 @@ def test_too_many_refused_images_show_in_the_exit_status(ray_address, config, tm
         (["sam.model=vit_b", "sam.weights=/nowhere/vit_b.pth"], 1, "/nowhere/vit_b.pth"),
     ],
 )
-def test_what_cannot_work_is_said_before_a_cluster_is_asked(config, overrides, status, message):
-    done = run("192.0.2.1:1", "jobs.label", config, *overrides)
+def test_what_cannot_work_is_said_before_a_cluster_is_asked(python, config, overrides, status, message):
+    done = python("-m", "jobs.label", config, *overrides, address="192.0.2.1:1")
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_is_exported_and_reported(labeled, tmp_path):
+def test_a_store_is_exported_and_reported(python, labeled, tmp_path):
     uri, *_ = labeled
-    done = run("", "segray.cli", "export", uri, "--format", "coco", "--out", tmp_path / "masks.json")
+    done = python("-m", "segray.cli", "export", uri, "--format", "coco", "--out", tmp_path / "masks.json", address="")
     assert done.returncode == 0, done.stderr
     coco = COCO(str(tmp_path / "masks.json"))
     assert len(coco.imgs) == IMAGES
@@ -163,12 +147,12 @@ def test_a_store_is_exported_and_reported(labeled, tmp_path):
     keep = fixed["images"][0]
     fixed["images"], fixed["annotations"] = [keep], []
     (tmp_path / "fixed.json").write_text(json.dumps(fixed))
-    corrected = run(
-        "", "segray.cli", "export", uri, "--format", "coco", "--out", tmp_path / "b.json",
-        "--corrections", tmp_path / "fixed.json",
+    corrected = python(
+        "-m", "segray.cli", "export", uri, "--format", "coco", "--out", tmp_path / "b.json",
+        "--corrections", tmp_path / "fixed.json", address="",
     )  # fmt: skip
     assert corrected.returncode == 0, corrected.stderr
     assert COCO(str(tmp_path / "b.json")).getAnnIds(imgIds=[keep["id"]]) == []
-    page = run("", "segray.cli", "report", uri, "--out", tmp_path / "report.html")
+    page = python("-m", "segray.cli", "report", uri, "--out", tmp_path / "report.html", address="")
     assert page.returncode == 0, page.stderr
     assert "://" not in (tmp_path / "report.html").read_text().replace("http://www.w3.org", "")

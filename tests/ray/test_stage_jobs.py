@@ -1,10 +1,6 @@
 """A label job after a label job, and its export, in processes of their own: SEPL's vote over masks on a cluster."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +11,6 @@ from segray.data.sources import open_source
 from segray.data.store import Store, catalog
 from segray.testing import write_coco
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 6
 CONFIG = """
 job = "vote"
@@ -52,23 +47,12 @@ def config(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_vote_job_leaves_a_store_that_exports_with_its_class_names(ray_address, config, tmp_path):
-    def segray(*command):
-        return subprocess.run(
-            [sys.executable, "-m", "segray.cli", *map(str, command)],
-            cwd=ROOT,
-            env=os.environ | {"RAY_ADDRESS": ray_address, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    done = segray("label", config)
+def test_a_vote_job_leaves_a_store_that_exports_with_its_class_names(python, config, tmp_path):
+    done = python("-m", "segray.cli", "label", config)
     assert done.returncode == 0, done.stderr
     (info,) = catalog(str(tmp_path / "stores"))
     assert (info.stage, info.images) == ("vote", IMAGES)
-    exported = segray("export", config, "--format", "coco", "--out", tmp_path / "voted.json")
+    exported = python("-m", "segray.cli", "export", config, "--format", "coco", "--out", tmp_path / "voted.json")
     assert exported.returncode == 0, exported.stderr
     document = json.loads((tmp_path / "voted.json").read_text())
     assert [one["name"] for one in document["categories"]] == ["background", "disc", "square"]
