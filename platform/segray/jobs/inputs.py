@@ -10,6 +10,7 @@ from typing import Any, Final
 from segray.config import sources
 from segray.config.evaluate import EvaluateConfig
 from segray.config.jobs import Job
+from segray.config.recipes import CachedRefinement, ZeroShot
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig, Voting
 from segray.config.tags import CsvTags
@@ -30,6 +31,15 @@ _TABLES: Final = (
     CsvTags,
 )
 """The tables of a config that say where data is."""
+_STORES: Final = {
+    ClassifyConfig: "masks",
+    VoteConfig: "masks",
+    Voting: "masks",
+    EvaluateConfig: "store",
+    CachedRefinement: "store",
+    ZeroShot: "store",
+}
+"""Tables that name a store in one of their fields."""
 
 
 def problems(config: Job) -> tuple[str, ...]:
@@ -48,14 +58,13 @@ def look(config: Job) -> None:
 
 
 def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The tables that name data, by their path; a store that only its folder names as if it had a table."""
+    """The tables that name data, by their path; a store that a field names as if it had a table."""
     if isinstance(config, _TABLES):
         yield key, config
         return
-    if isinstance(config, ClassifyConfig | VoteConfig | Voting):
-        yield f"{key}.masks".lstrip("."), StoreMaps(uri=config.masks)
-    if isinstance(config, EvaluateConfig) and config.store is not None:
-        yield "store", StoreMaps(uri=config.store)
+    field_name = _STORES.get(type(config))
+    if field_name is not None and (store := getattr(config, field_name)) is not None:
+        yield f"{key}.{field_name}".lstrip("."), StoreMaps(uri=store)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

@@ -4,6 +4,7 @@ import pytest
 
 from segray.config.base import build
 from segray.config.stages import CamConfig
+from segray.config.train import TrainConfig
 from segray.jobs import inputs
 from segray.testing import write_coco
 
@@ -28,4 +29,29 @@ def test_what_a_threshold_is_chosen_on_is_there(tmp_path, given, key):
         "maps": {"threshold": {**given, "labeled": source | given["labeled"]}},
     }
     found = inputs.problems(build(CamConfig, tables, "test"))
+    assert [one.partition(": ")[0] for one in found] == ([] if key is None else [key])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ({"kind": "unimatch", "zero_shot": {"store": "nowhere"}}, "recipe.zero_shot.store"),
+        (
+            {"kind": "s4m", "student": {"refinement": {"kind": "cached", "store": "nowhere"}}},
+            "recipe.student.refinement.store",
+        ),
+        ({"kind": "unimatch"}, None),
+    ],
+)
+def test_what_a_recipe_learns_from_is_there(tmp_path, recipe, key):
+    world = write_coco(tmp_path / "world", 2)
+    source = {"kind": "coco", "uri": world.uri, "annotations": world.annotations}
+    tables = {
+        "job": "train",
+        "recipe": recipe,
+        "data": {"labeled": source, "unlabeled": source},
+        "student": {"kind": "fpn"} if recipe["kind"] == "unimatch" else {"kind": "mask2former"},
+        "runs": str(tmp_path / "runs"),
+    }
+    found = inputs.problems(build(TrainConfig, tables, "test"))
     assert [one.partition(": ")[0] for one in found] == ([] if key is None else [key])
