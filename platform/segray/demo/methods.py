@@ -36,7 +36,7 @@ class Size:
 
 
 FULL: Final = Size(train_images=240, validation_images=60, steps=300, map_steps=300, tagger_steps=600)
-QUICK: Final = Size(train_images=80, validation_images=24, steps=60, map_steps=100, tagger_steps=150)
+QUICK: Final = Size(train_images=64, validation_images=24, steps=60, map_steps=80, tagger_steps=150)
 
 
 @dataclass(frozen=True, kw_only=True)
