@@ -29,20 +29,20 @@ from segray.data.sources import open_source
 from segray.demo import labeling
 from segray.demo.world import FAMILY_CLASSES
 from segray.evaluate.average_precision import AveragePrecision
-from segray.evaluate.mean_iou import MeanIou
 from segray.evidence import thresholds, zero_shot
 from segray.evidence.build import build
 from segray.evidence.zero_shot import LOGIT_SCALE, Concepts
 from segray.jobs.cluster import connected
 from segray.jobs.label import label
 from segray.labels.previous import Previous
-from segray.labels.truth import ClassMap, class_maps
+from segray.labels.truth import class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.masks.mean_iou import MeanIou
 
 CLASSES = FAMILY_CLASSES["b"]
 MAP_CLASSES = (semantic.BACKGROUND, *CLASSES)
-Guess = Callable[[ImageRow, ClassMap], ClassMap]
+Guess = Callable[[ImageRow, semantic.Map], semantic.Map]
 """A class map of an image; the true one is there for its size, and for oracles."""
 Figures = dict[str, float]
 
@@ -71,7 +71,7 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     config = labeling.zero_shot(stores["truth"], OUT / "data" / "stores", data["labeled"])
     rng = np.random.default_rng(seed)
 
-    def by_chance(row: ImageRow, _: ClassMap) -> ClassMap:
+    def by_chance(row: ImageRow, _: semantic.Map) -> semantic.Map:
         return semantic.paint(_renamed(truth.masks(row), rng, first=1), fill=0)
 
     of_cells = _cells(config)
@@ -100,7 +100,7 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     evidence, previous = build(config.words, gpu=False), Previous(config.masks)
     concepts = zero_shot.embed(config.vocabulary, evidence.texts)
 
-    def compared(source: CocoSource | VocSource) -> list[tuple[ClassMap, Instances, zero_shot.Nearness]]:
+    def compared(source: CocoSource | VocSource) -> list[tuple[semantic.Map, Instances, zero_shot.Nearness]]:
         found = []
         for row, true in class_maps(source, MAP_CLASSES):
             masks = previous.masks(row)
@@ -112,7 +112,7 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
         verdict, overlaps = replace(config.verdict, **own.get("verdict", {})), own.get("overlaps", config.overlaps)
         guess = partial(_decided, verdict=verdict, overlaps=overlaps)
         examples = [thresholds.Example(truth=true, guess=partial(guess, *one)) for true, *one in labeled]
-        least = thresholds.choose(examples, config.threshold.candidates, len(MAP_CLASSES)).threshold
+        least = thresholds.choose(examples, config.threshold.candidates, MAP_CLASSES).threshold
         gathered = MeanIou(MAP_CLASSES)
         for true, *one in others:
             gathered.add(guess(*one, least), true)
@@ -131,7 +131,7 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
 
 def _decided(
     masks: Instances, nearness: zero_shot.Nearness, threshold: float, *, verdict: Verdict, overlaps: Overlaps
-) -> ClassMap:
+) -> semantic.Map:
     return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
 
 
@@ -197,7 +197,7 @@ def _cells(config: ClassifyConfig) -> Guess:
         thresholds.Example(truth=true, guess=partial(_map, scores(row, true.shape)))
         for row, true in class_maps(config.threshold.labeled, MAP_CLASSES)
     )
-    chosen = thresholds.choose(examples, config.threshold.candidates, len(MAP_CLASSES)).threshold
+    chosen = thresholds.choose(examples, config.threshold.candidates, MAP_CLASSES).threshold
     return lambda row, true: _map(scores(row, true.shape), chosen)
 
 
@@ -211,7 +211,7 @@ def _pixel_scores(features: Tensor, concepts: Concepts, size_hw: Sequence[int], 
     return large if verdict.measure == "cosine" else (LOGIT_SCALE * large).softmax(0)
 
 
-def _map(scores: Tensor, threshold: float) -> ClassMap:
+def _map(scores: Tensor, threshold: float) -> semantic.Map:
     sure, labels = scores.max(0)
     return np.asarray((labels + 1).masked_fill(sure < threshold, 0).to(torch.uint8).numpy())
 

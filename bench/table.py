@@ -29,9 +29,9 @@ from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
 from segray.data.sources import open_source
 from segray.demo import labeling
-from segray.evaluate.mean_iou import MeanIou
 from segray.jobs.train import train
 from segray.labels.truth import class_maps
+from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import BACKGROUND
 from segray.train.metrics import read_metrics
 

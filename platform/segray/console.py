@@ -14,12 +14,12 @@ from rich.table import Table
 from segray.data.exports.tally import ExportSummary
 from segray.data.store import StoreInfo
 from segray.evaluate.average_precision import WHOLE, ApResult
-from segray.evaluate.mean_iou import IouResult
 from segray.evaluate.recall import RecallResult
 from segray.jobs.label import Progress as LabelProgress
 from segray.jobs.label import Show
 from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
+from segray.masks.mean_iou import IouResult
 from segray.train.lineage import Run
 from segray.train.measures import measure_of
 from segray.train.watch import Progress as TrainProgress

@@ -2,10 +2,10 @@ import pytest
 
 from segray import console
 from segray.config.label import Cost, Workers
-from segray.evaluate.mean_iou import IouResult
 from segray.evaluate.recall import RecallResult
 from segray.jobs.train import RunResult
 from segray.labels.summary import Part, Tally, summarize
+from segray.masks.mean_iou import IouResult
 from segray.train.folder import RunFolder
 
 

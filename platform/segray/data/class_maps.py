@@ -14,15 +14,12 @@ import numpy.typing as npt
 from segray.config.stages import FolderMaps
 from segray.data import files, images
 from segray.errors import ImageError, SourceError
-from segray.masks.semantic import UNKNOWN
-
-ClassMap = npt.NDArray[np.uint8]
-"""(H, W)."""
+from segray.masks.semantic import UNKNOWN, Map
 
 _MAKERS: Final = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
 
 
-def read_map(config: FolderMaps, image_id: str, num_classes: int) -> ClassMap:
+def read_map(config: FolderMaps, image_id: str, num_classes: int) -> Map:
     """An image's class map.
 
     Raises:
@@ -40,7 +37,7 @@ def read_map(config: FolderMaps, image_id: str, num_classes: int) -> ClassMap:
     return found
 
 
-def _of_npy(data: bytes, background: float, uri: str) -> ClassMap:
+def _of_npy(data: bytes, background: float, uri: str) -> Map:
     try:
         found = _load(data)
     except (ValueError, TypeError, EOFError, pickle.UnpicklingError, AttributeError, IndexError) as error:
@@ -54,7 +51,7 @@ def _of_npy(data: bytes, background: float, uri: str) -> ClassMap:
     return np.asarray(found, dtype=np.uint8)
 
 
-def _of_scores(scores: dict[int, npt.NDArray[np.floating]], background: float, uri: str) -> ClassMap:
+def _of_scores(scores: dict[int, npt.NDArray[np.floating]], background: float, uri: str) -> Map:
     """The class of the greatest score at each pixel, or the background; keys count from 0 without it."""
     if not scores:
         raise ImageError("bad-map", f"{uri}: an empty dict says no size; images without a class need an array of zeros")

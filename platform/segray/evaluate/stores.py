@@ -14,9 +14,9 @@ from segray.data.sources import CocoImages, LabelMaps, Source, stored_classes
 from segray.data.store import Store
 from segray.errors import LabelError
 from segray.evaluate.average_precision import ApResult, AveragePrecision
-from segray.evaluate.mean_iou import IouResult, MeanIou
 from segray.evaluate.recall import RecallResult, average_recall
 from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.masks.mean_iou import IouResult, MeanIou
 from segray.masks.semantic import BACKGROUND, paint
 
 Tick = Callable[[], None]

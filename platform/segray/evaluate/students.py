@@ -14,6 +14,8 @@ import numpy.typing as npt
 from segray.data.ahead import in_order
 from segray.evaluate.average_precision import AveragePrecision
 from segray.masks.instances import Instances
+from segray.masks.mean_iou import MeanIou
+from segray.masks.semantic import paint
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -71,6 +73,29 @@ def gather(
     gathered = AveragePrecision(classes, max_dets)
     for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
         gathered.add(example.image_id, found, example.true)
+        if seen is not None:
+            seen(example, found)
+    return gathered
+
+
+def gather_maps(
+    predict: Predict,
+    examples: Examples,
+    *,
+    classes: Sequence[str],
+    limit: int | None = None,
+    rank: int = 0,
+    world: int = 1,
+    batch: int = 4,
+    seen: Seen | None = None,
+) -> MeanIou:
+    """The student's maps of this worker's share of the images; arguments as of `gather`.
+
+    The truth is a label map too: what no mask of it covers is unknown.
+    """
+    gathered = MeanIou(classes)
+    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
+        gathered.add(paint(found), paint(example.true))
         if seen is not None:
             seen(example, found)
     return gathered

@@ -13,14 +13,12 @@ from segray.config.evidence import VoteRule
 from segray.errors import LabelError
 from segray.masks.instances import Instances
 from segray.masks.segments import Regions, Segments
+from segray.masks.semantic import UNKNOWN, Map
 
-ClassMap = npt.NDArray[np.uint8]
-"""(H, W)."""
-
-BACKGROUND, UNKNOWN = 0, 255
+BACKGROUND = 0
 
 
-def vote(masks: Instances, classes: ClassMap, rule: VoteRule) -> ClassMap:
+def vote(masks: Instances, classes: Map, rule: VoteRule) -> Map:
     """The class map after the vote.
 
     Raises:
@@ -44,7 +42,7 @@ def covers_region(overlap: npt.NDArray[np.int64], region_area: npt.NDArray[np.in
     return (overlap > 0) & (20 * overlap >= 17 * region_area)
 
 
-def _by_assignment(masks: Instances, classes: ClassMap, max_image_share: float) -> ClassMap:
+def _by_assignment(masks: Instances, classes: Map, max_image_share: float) -> Map:
     """Each mask stands for the class it overlaps most (the lowest of equals), so that no class comes first."""
     flat = classes.T.reshape(-1)
     regions = Regions.of(flat, without=(BACKGROUND, UNKNOWN))
@@ -61,7 +59,7 @@ def _by_assignment(masks: Instances, classes: ClassMap, max_image_share: float) 
     return np.ascontiguousarray(voted.reshape(classes.shape[::-1]).T)
 
 
-def _sequential(masks: Instances, classes: ClassMap) -> ClassMap:
+def _sequential(masks: Instances, classes: Map) -> Map:
     """The published code's rule, word for word (8.1): classes by rising id, a mask goes to the first that takes it."""
     dense = masks.masks()
     free = np.ones(len(masks), dtype=np.bool_)

@@ -15,11 +15,11 @@ from segray.data.sources import open_for, open_source
 from segray.data.store import Store
 from segray.data.training_rows import TrainingRows
 from segray.evaluate.average_precision import ApResult
-from segray.evaluate.mean_iou import IouResult, gather_maps
 from segray.evaluate.recall import RecallResult
 from segray.evaluate.stores import measure_store
-from segray.evaluate.students import Example, Examples, Seen, gather
+from segray.evaluate.students import Example, Examples, Seen, gather, gather_maps
 from segray.masks.instances import Instances
+from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student
 from segray.models.student import Student
 from segray.recipes.instances import RowExamples

@@ -22,7 +22,7 @@ from segray.evidence.thresholds import Example, choose
 from segray.evidence.vote import vote
 from segray.labels.labeler import Labeler, Pixels
 from segray.labels.previous import Previous
-from segray.labels.truth import ClassMap, class_maps
+from segray.labels.truth import class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
 
@@ -116,8 +116,8 @@ def stage_of(config: CamConfig) -> Cam:
     weights = _trained(config, rows, tags)
     threshold = config.maps.threshold
     if isinstance(threshold, ChosenToVote):
-        found = choose(_examples(config, threshold, tags, weights), threshold.candidates, len(tags.classes) + 1)
-        threshold = found.threshold
+        classes = (semantic.BACKGROUND, *tags.classes)
+        threshold = choose(_examples(config, threshold, tags, weights), threshold.candidates, classes).threshold
     return Cam(config=config, tags=tags, weights=weights, threshold=threshold)
 
 
@@ -174,9 +174,9 @@ def _examples(config: CamConfig, chosen: ChosenToVote, tags: ImageTags, weights:
         yield Example(truth=truth, guess=guess)
 
 
-def _guess(scores: tagger.Scores, present: tuple[int, ...], size_hw: tuple[int, int], threshold: float) -> ClassMap:
+def _guess(scores: tagger.Scores, present: tuple[int, ...], size_hw: tuple[int, int], threshold: float) -> semantic.Map:
     return tagger.label_map(scores, present, threshold, size_hw)[0]
 
 
-def _voted(guess: Callable[[float], ClassMap], masks: Instances, rule: VoteRule, threshold: float) -> ClassMap:
+def _voted(guess: Callable[[float], semantic.Map], masks: Instances, rule: VoteRule, threshold: float) -> semantic.Map:
     return vote(masks, guess(threshold), rule)

@@ -14,12 +14,12 @@ from segray.errors import BackendError, ImageError
 from segray.evidence import zero_shot
 from segray.evidence.build import build
 from segray.evidence.protocol import Evidence
-from segray.evidence.thresholds import ClassMap, Example, choose
+from segray.evidence.thresholds import Example, choose
 from segray.labels.labeler import Labeler, Pixels
 from segray.labels.previous import Previous
 from segray.labels.truth import class_maps
 from segray.masks.instances import Instances
-from segray.masks.semantic import BACKGROUND, paint
+from segray.masks.semantic import BACKGROUND, Map, paint
 
 CODE_VERSION = 2
 """Raise when the same settings begin to give other labels."""
@@ -122,7 +122,7 @@ def stage_of(config: ClassifyConfig, masks_fingerprint: str) -> Classify:
     threshold = config.threshold
     if isinstance(threshold, Chosen):
         classes = (BACKGROUND, *config.vocabulary.classes)
-        threshold = choose(_examples(config, threshold, evidence), threshold.candidates, len(classes)).threshold
+        threshold = choose(_examples(config, threshold, evidence), threshold.candidates, classes).threshold
     return Classify(
         config=config,
         weights_hash=evidence.weights_hash,
@@ -146,5 +146,5 @@ def _examples(config: ClassifyConfig, chosen: Chosen, evidence: Evidence) -> Ite
 
 def _guess(
     masks: Instances, nearness: zero_shot.Nearness, verdict: Verdict, overlaps: Overlaps, threshold: float
-) -> ClassMap:
+) -> Map:
     return paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from segray.config.sources import CocoSource, VocSource
 from segray.data.rows import ImageRow
@@ -12,10 +11,8 @@ from segray.data.sources import open_source
 from segray.errors import LabelError
 from segray.masks import semantic
 
-ClassMap = npt.NDArray[np.uint8]
 
-
-def class_maps(labeled: CocoSource | VocSource, classes: Sequence[str]) -> Iterator[tuple[ImageRow, ClassMap]]:
+def class_maps(labeled: CocoSource | VocSource, classes: Sequence[str]) -> Iterator[tuple[ImageRow, semantic.Map]]:
     """Each labeled image and its classes as indices into `classes`, background first, which are matched by name.
 
     What no mask of a COCO file covers is background; what a VOC map does not know stays unknown.

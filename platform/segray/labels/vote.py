@@ -10,7 +10,7 @@ from segray.config.base import plain
 from segray.config.evidence import VoteRule
 from segray.config.stages import FolderMaps, StoreMaps, VoteConfig
 from segray.data import files
-from segray.data.class_maps import ClassMap, read_map
+from segray.data.class_maps import read_map
 from segray.data.rows import ImageRow
 from segray.data.store import Store
 from segray.errors import ImageError, LabelError
@@ -67,11 +67,11 @@ class Voter:
     def __init__(self, rule: VoteRule) -> None:
         self._rule = rule
 
-    def generate(self, images: Sequence[tuple[Instances, ClassMap]]) -> list[Instances]:
+    def generate(self, images: Sequence[tuple[Instances, semantic.Map]]) -> list[Instances]:
         """One mask per class, background among them; its score is the share of it that the map said too."""
         return [self._voted(masks, classes) for masks, classes in images]
 
-    def _voted(self, masks: Instances, classes: ClassMap) -> Instances:
+    def _voted(self, masks: Instances, classes: semantic.Map) -> Instances:
         voted = vote(masks, classes, self._rule)
         agreed = (voted == classes).astype(np.float32)
         return semantic.from_map(voted, provenance="vote", scores=agreed)
@@ -86,7 +86,7 @@ class _Load:
         self._store = Previous(config.maps.uri) if isinstance(config.maps, StoreMaps) else None
         self._num_classes = num_classes
 
-    def __call__(self, image: ImageRow) -> tuple[tuple[Instances, ClassMap], str | None]:
+    def __call__(self, image: ImageRow) -> tuple[tuple[Instances, semantic.Map], str | None]:
         row, masks = self._masks.row(image), self._masks.masks(image)
         if isinstance(self._maps, FolderMaps):
             classes = read_map(self._maps, image.image_id, self._num_classes)

@@ -9,9 +9,9 @@ from segray.augment.batch import Batch
 from segray.augment.geometry import sample
 from segray.config.train import TrainConfig
 from segray.data.training_rows import TrainingRows
-from segray.evaluate.mean_iou import MeanIou, gather_maps
-from segray.evaluate.students import chosen
+from segray.evaluate.students import chosen, gather_maps
 from segray.masks import semantic
+from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import Map
 from segray.models.student import Student
 from segray.recipes.instances import RowExamples

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from segray.evaluate.average_precision import AveragePrecision
-from segray.evaluate.students import Example, chosen, gather
+from segray.evaluate.students import Example, chosen, gather, gather_maps
 from segray.masks.instances import Instances
+from segray.masks.mean_iou import MeanIou
+from segray.masks.semantic import from_map
 
 
 def bright(images: Sequence[np.ndarray]) -> list[Instances]:
@@ -41,6 +43,34 @@ def test_every_image_once_on_any_number_of_workers(world: int) -> None:
     # 6 of 9 right, all equally sure: ranked by image, every third is wrong.
     assert result.ap == result.ap50
     assert 0.4 < result.ap < 0.7
+
+
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_maps_are_added_up_over_any_number_of_workers(world: int) -> None:
+    classes, shown = ("background", "thing"), []
+    made, whole = [], MeanIou(classes)
+    for index, (true, found) in enumerate(np.random.default_rng(0).integers(0, 2, (7, 2, 5, 6), dtype=np.uint8)):
+        whole.add(found, true)
+        pixels = found[..., None].repeat(3, axis=2)
+        made.append(Example(image_id=str(index), pixels=pixels, true=from_map(true, provenance="gt")))
+
+    def predict(images: Sequence[np.ndarray]) -> list[Instances]:
+        return [from_map(image[..., 0], provenance="student") for image in images]
+
+    merged = MeanIou(classes)
+    for rank in range(world):
+        own = gather_maps(
+            predict,
+            made,
+            classes=classes,
+            rank=rank,
+            world=world,
+            batch=2,
+            seen=lambda example, _: shown.append(example.image_id),
+        )
+        merged.merge(own)
+    assert sorted(shown) == [str(index) for index in range(7)]
+    assert merged.result() == whole.result()
 
 
 def test_images_are_shown_in_order() -> None:

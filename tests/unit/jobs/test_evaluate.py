@@ -11,10 +11,10 @@ from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
 from segray.errors import ConfigError
-from segray.evaluate.mean_iou import IouResult
 from segray.evaluate.recall import RecallResult
 from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
+from segray.masks.mean_iou import IouResult
 from segray.models.build import build_student
 from segray.models.package import save_student
 from segray.testing import write_coco

@@ -1,7 +1,6 @@
 """mIoU of label maps (methods.md 9.3): over the whole data set, without the pixels whose truth is unknown.
 
-Knows maps and `Instances` that are maps; no models, no files. Adds up over images and workers, as sums of one confusion
-matrix.
+Knows maps, no models and no files. Adds up over images and workers, as sums of one confusion matrix.
 """
 
 from collections.abc import Sequence
@@ -10,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segray.evaluate.students import Examples, Predict, Seen, found_in
-from segray.masks.semantic import UNKNOWN, Map, paint
+from segray.masks.semantic import UNKNOWN, Map
 
 _SMALLEST = 1e-10
 
@@ -90,26 +88,3 @@ class MeanIou:
             per_class=dict(zip(self.classes, ious.tolist(), strict=True)),
             num_images=self._images,
         )
-
-
-def gather_maps(
-    predict: Predict,
-    examples: Examples,
-    *,
-    classes: Sequence[str],
-    limit: int | None = None,
-    rank: int = 0,
-    world: int = 1,
-    batch: int = 4,
-    seen: Seen | None = None,
-) -> MeanIou:
-    """The student's maps of this worker's share of the images; arguments as of `segray.evaluate.students.gather`.
-
-    The truth is a label map too: what no mask of it covers is unknown.
-    """
-    gathered = MeanIou(classes)
-    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
-        gathered.add(paint(found), paint(example.true))
-        if seen is not None:
-            seen(example, found)
-    return gathered

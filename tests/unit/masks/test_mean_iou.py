@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from segray.evaluate.mean_iou import MeanIou, gather_maps
-from segray.evaluate.students import Example
-from segray.masks.semantic import from_map
+from segray.masks.mean_iou import MeanIou
 
 CLASSES = ("background", "disc", "square", "star")
 
@@ -86,31 +84,3 @@ def test_a_class_that_is_nowhere_counts_as_nought():
 def test_what_cannot_be_counted_is_refused(found, true, problem):
     with pytest.raises(ValueError, match=problem):
         MeanIou(CLASSES).add(found, true)
-
-
-@pytest.mark.parametrize("world", [1, 2, 5])
-def test_every_image_once_on_any_number_of_workers(world):
-    pairs = maps(7)
-    examples = [
-        Example(image_id=str(n), pixels=found[..., None].repeat(3, 2), true=from_map(true, provenance="gt"))
-        for n, (found, true) in enumerate(pairs)
-    ]
-
-    def predict(images):
-        return [from_map(image[..., 0], provenance="student") for image in images]
-
-    whole, shown = MeanIou(CLASSES), []
-    for rank in range(world):
-        whole.merge(
-            gather_maps(
-                predict,
-                examples,
-                classes=CLASSES,
-                rank=rank,
-                world=world,
-                batch=2,
-                seen=lambda example, _: shown.append(example.image_id),
-            )
-        )
-    assert sorted(shown) == [str(n) for n in range(7)]
-    assert list(whole.result().per_class.values()) == pytest.approx(by_hand(pairs)[0])
