@@ -6,7 +6,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Device
-from segray.config.sources import Source, Uri
+from segray.config.sources import Source, StoreUri, Uri
 
 
 @config
@@ -18,7 +18,7 @@ class EvaluateConfig:
     student: Uri | None = None
     """A student's folder, as a run leaves it (`best`, `last`), or the `promoted/NAME.json` of a folder of runs: what
     `segray promote` made of that name."""
-    store: Uri | None = None
+    store: StoreUri | None = None
     """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall; on all
     images that are in the store and in `data`. `predict`, `max_images`, `images_per_batch`, `device` play no part."""
     data: Source

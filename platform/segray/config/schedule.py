@@ -1,6 +1,7 @@
 """One run of training: how long, how fast, on how much at once, and how a teacher follows."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -70,3 +71,15 @@ AnySchedule = Annotated[
     pydantic.Discriminator(_optimizer),
 ]
 """With a momentum SGD, else AdamW."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What of one of a recipe's runs must come out even on any number of workers."""
+
+    path: str
+    """Where its schedule stands in the config."""
+    schedule: Schedule
+    """Its batches."""
+    group: int | None = None
+    """Unlabeled images that stay together; none: it learns from labels only."""

@@ -1,12 +1,15 @@
 """Where images come from: one class per kind of source."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import pydantic
 
 from segray.config.base import config
 
 Uri = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+STORE: Final = "a store's folder"
+StoreUri = Annotated[Uri, STORE]
+"""Of a store that must be there before a job starts."""
 """A local path, or a URI that pyarrow.fs or fsspec opens (s3://, gs://, https://, ...)."""
 
 

@@ -11,7 +11,7 @@ from segray.config.base import config
 from segray.config.evidence import NanoClip, Overlaps, Tagger, Verdict, Vocabulary, VoteRule, Words
 from segray.config.label import Cost, Limits, Workers
 from segray.config.sam import Unit
-from segray.config.sources import CocoSource, Source, Uri, VocSource
+from segray.config.sources import CocoSource, Source, StoreUri, Uri, VocSource
 from segray.config.tags import Tags
 
 Grid = Annotated[tuple[Unit, ...], pydantic.Field(min_length=1)]
@@ -58,7 +58,7 @@ class ClassifyConfig(StageJob):
 
     job: Literal["classify"]
     """What kind of job this file describes."""
-    masks: Uri
+    masks: StoreUri
     """A label job's store; its images are gone through."""
     words: Words = NanoClip()
     """What compares regions with words."""
@@ -79,7 +79,7 @@ class ClassifyConfig(StageJob):
 class Voting:
     """A vote that comes after: which masks, by what rule."""
 
-    masks: Uri
+    masks: StoreUri
     """A label job's store; it holds the labeled images too."""
     rule: VoteRule = VoteRule()
     """How they vote."""
@@ -109,7 +109,10 @@ class CamMaps:
 
 @config
 class CamConfig(StageJob):
-    """Class maps from image-level tags: a classifier is trained on them, its activations are the maps."""
+    """Class maps from image-level tags: a classifier is trained on them, its activations are the maps.
+
+    The job's own process trains the classifier, where `workers.gpus` is above 0 on its GPU; then actors make the maps.
+    """
 
     job: Literal["cam"]
     """What kind of job this file describes."""
@@ -130,7 +133,7 @@ class StoreMaps:
     """Class maps from a store, such as a cam job's."""
 
     kind: Literal["store"] = "store"
-    uri: Uri
+    uri: StoreUri
     """The store."""
 
 
@@ -159,7 +162,7 @@ class VoteConfig(StageJob):
 
     job: Literal["vote"]
     """What kind of job this file describes."""
-    masks: Uri
+    masks: StoreUri
     """A label job's store; its images are gone through."""
     maps: Annotated[StoreMaps | FolderMaps, pydantic.Field(discriminator="kind")]
     """The class maps."""

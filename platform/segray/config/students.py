@@ -1,7 +1,7 @@
 """Which student is trained, and how it predicts."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pydantic
 
@@ -221,6 +221,7 @@ class SegFormer(Semantic):
 
 
 SemanticKind = Fpn | DeepLab | Dpt | SegFormer
+STUDENTS: Final = (Mask2Former, Fpn, DeepLab, Dpt, SegFormer)
 
 
 def _kind(given: Any) -> str:

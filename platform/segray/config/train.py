@@ -1,16 +1,15 @@
 """The train job: which method, on which data, with which student, on what machines."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pydantic
 
 from segray.config.base import config
-from segray.config.recipes import S4M, Recipe, Supervised, UniMatch
+from segray.config.recipes import Recipe
 from segray.config.sam import Device
-from segray.config.schedule import Schedule
+from segray.config.schedule import Share
 from segray.config.sources import Source, Uri
-from segray.config.students import Mask2Former, Semantic, Student
+from segray.config.students import STUDENTS, Mask2Former, Student
 from segray.config.views import WeakView
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -131,49 +130,25 @@ class TrainConfig:
 
     @pydantic.model_validator(mode="after")
     def _student_fits(self) -> "TrainConfig":
-        multiple, canvas_hw, semantic = self.student.multiple, self.view.canvas_hw, isinstance(self.student, Semantic)
+        multiple, canvas_hw = self.student.multiple, self.view.canvas_hw
         if any(side % multiple for side in canvas_hw):
             raise ValueError(f"view.canvas_hw {list(canvas_hw)}: a {self.student.kind} needs multiples of {multiple}")
-        if (isinstance(self.recipe, S4M) and semantic) or (isinstance(self.recipe, UniMatch) and not semantic):
+        fitting = [kind.kind for kind in STUDENTS if issubclass(kind, self.recipe.trains)]
+        if self.student.kind not in fitting:
             raise ValueError(
-                f"recipe {self.recipe.kind} with student {self.student.kind}: s4m trains mask2former, unimatch trains"
-                " fpn, deeplab, dpt or segformer, supervised trains any"
+                f"recipe {self.recipe.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"
             )
         return self
 
     @pydantic.model_validator(mode="after")
     def _images_can_be_shared(self) -> "TrainConfig":
-        problems = [problem for run in _runs(self.recipe) for problem in _unshared(run, self)]
+        problems = [problem for run in self.recipe.shares() for problem in _unshared(run, self)]
         if problems:
             raise ValueError("\n  ".join(problems))
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """What of a recipe's run must come out even."""
-
-    path: str
-    schedule: Schedule
-    group: int | None = None
-    """Unlabeled images that stay together; none: it learns from labels only."""
-
-
-def _runs(recipe: Recipe) -> list[_Run]:
-    match recipe:
-        case Supervised():
-            return [_Run(path="recipe", schedule=recipe.schedule)]
-        case S4M():
-            arp = recipe.student.arp
-            return [
-                _Run(path="recipe.teacher", schedule=recipe.teacher.schedule),
-                _Run(path="recipe.student", schedule=recipe.student.schedule, group=arp.group if arp else 1),
-            ]
-        case UniMatch():
-            return [_Run(path="recipe", schedule=recipe.schedule, group=recipe.group)]
-
-
-def _unshared(run: _Run, config: TrainConfig) -> list[str]:
+def _unshared(run: Share, config: TrainConfig) -> list[str]:
     """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]

@@ -84,7 +84,7 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, step: int, path: 
 def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     _log.info("going on from step %d", state["step"])

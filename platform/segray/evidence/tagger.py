@@ -45,11 +45,16 @@ class Tagger(nn.Module):
 
 
 def train(
-    config: TaggerConfig, read: ReadImage, tags: Sequence[tuple[int, ...]], num_classes: int, weights: Path
+    config: TaggerConfig,
+    read: ReadImage,
+    tags: Sequence[tuple[int, ...]],
+    num_classes: int,
+    weights: Path,
+    device: torch.device,
 ) -> None:
     """Train on images of known tags, from where it was stopped, and leave the weights as safetensors."""
     torch.manual_seed(draws.key(config.seed, "tagger"))
-    tagger = Tagger(config, num_classes, load=True)
+    tagger = Tagger(config, num_classes, load=True).to(device)
     truth = torch.zeros(len(tags), num_classes)
     for row, present in zip(truth, tags, strict=True):
         row[list(present)] = 1
@@ -61,8 +66,9 @@ def train(
             seen = threads.map(
                 lambda at: _view(read(at), draws.rng(config.seed, "tagger", step, int(at)), config), chosen
             )
-            logits = tagger(normalised(torch.from_numpy(np.stack(list(seen))))).mean((2, 3))
-            return F.multilabel_soft_margin_loss(logits, truth[chosen])
+            images = torch.from_numpy(np.stack(list(seen))).to(device)
+            logits = tagger(normalised(images)).mean((2, 3))
+            return F.multilabel_soft_margin_loss(logits, truth[chosen].to(device))
 
         plan = Plan(steps=config.steps, learning_rate=config.learning_rate)
         fit(tagger, loss, plan, weights.with_suffix(".checkpoint"))

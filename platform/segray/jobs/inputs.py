@@ -5,14 +5,12 @@ Knows configs and files; imports neither torch nor Ray. Opens no image and reads
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 from segray.config import sources
-from segray.config.evaluate import EvaluateConfig
 from segray.config.jobs import Job
-from segray.config.recipes import CachedRefinement, ZeroShot
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
-from segray.config.stages import ClassifyConfig, FolderMaps, StoreMaps, VoteConfig, Voting
+from segray.config.stages import FolderMaps
 from segray.config.tags import CsvTags
 from segray.data import files
 from segray.data.sources import open_source
@@ -26,20 +24,10 @@ _TABLES: Final = (
     sources.ManifestSource,
     sources.LabelStudioSource,
     sources.StoreSource,
-    StoreMaps,
     FolderMaps,
     CsvTags,
 )
 """The tables of a config that say where data is."""
-_STORES: Final = {
-    ClassifyConfig: "masks",
-    VoteConfig: "masks",
-    Voting: "masks",
-    EvaluateConfig: "store",
-    CachedRefinement: "store",
-    ZeroShot: "store",
-}
-"""Tables that name a store in one of their fields."""
 
 
 def problems(config: Job) -> tuple[str, ...]:
@@ -58,24 +46,28 @@ def look(config: Job) -> None:
 
 
 def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The tables that name data, by their path; a store that a field names as if it had a table."""
+    """The tables that name data and the fields that name stores, as `StoreUri` says, each by its path."""
     if isinstance(config, _TABLES):
         yield key, config
         return
-    field_name = _STORES.get(type(config))
-    if field_name is not None and (store := getattr(config, field_name)) is not None:
-        yield f"{key}.{field_name}".lstrip("."), StoreMaps(uri=store)
+    hints = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+        value, path = getattr(config, field.name), f"{key}.{field.name}".lstrip(".")
         if dataclasses.is_dataclass(value):
-            yield from _named(value, f"{key}.{field.name}".lstrip("."))
+            yield from _named(value, path)
+        elif value is not None and _is_store(hints[field.name]):
+            yield path, value
+
+
+def _is_store(hint: Any) -> bool:
+    return any(part is sources.STORE or _is_store(part) for part in get_args(hint))
 
 
 def _problem(data: Any) -> str | None:
     try:
         match data:
-            case StoreMaps():
-                Store.open(data.uri)
+            case str():
+                Store.open(data)
             case CocoSource() | LabelStudioSource():
                 return _missing(data.annotations) or _missing(data.uri)
             case FolderMaps() | CsvTags():

@@ -17,6 +17,7 @@ from typing import Any
 from segray.config import jobs
 from segray.config.base import fingerprint, plain
 from segray.config.evaluate import EvaluateConfig
+from segray.config.stages import CamConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
 
@@ -99,6 +100,9 @@ class Submission:
             return 1, float(self.loaded.device == "cuda")
         if isinstance(self.loaded, TrainConfig) and self.loaded.workers.count == 0:
             return self.loaded.workers.cpus, float(self.loaded.device == "cuda")
+        if isinstance(self.loaded, CamConfig):
+            # It trains the classifier.
+            return 1, float(self.loaded.workers.gpus > 0)
         return 0, 0
 
     def local_paths(self) -> list[str]:

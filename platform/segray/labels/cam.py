@@ -131,8 +131,13 @@ def _trained(config: CamConfig, rows: Mapping[str, ImageRow], tags: ImageTags) -
         known = [(rows[image_id].uri, present) for image_id, present in sorted(tags.of.items())]
         _log.info("training a classifier on the tags of %d images: %s", len(known), weights)
         read = _reader([uri for uri, _ in known], config.limits.max_pixels)
-        tagger.train(config.tagger, read, [present for _, present in known], len(tags.classes), weights)
+        tagger.train(config.tagger, read, [present for _, present in known], len(tags.classes), weights, _here(config))
     return str(weights)
+
+
+def _here(config: CamConfig) -> torch.device:
+    """Where the classifier is trained and its threshold chosen: a GPU, if actors get some and this process has one."""
+    return torch.device("cuda" if config.workers.gpus and torch.cuda.is_available() else "cpu")
 
 
 def _reader(uris: Sequence[str], max_pixels: int) -> Callable[[int], Pixels]:
@@ -156,7 +161,7 @@ def _load(row: ImageRow, tags: ImageTags, max_pixels: int) -> tuple[tuple[Pixels
 
 def _examples(config: CamConfig, chosen: ChosenToVote, tags: ImageTags, weights: str) -> Iterator[Example]:
     """Labeled images with what their classes activate, computed once, for all thresholds."""
-    mapper, voting = Mapper(config, tags, weights, 0.0, torch.device("cpu")), chosen.voting
+    mapper, voting = Mapper(config, tags, weights, 0.0, _here(config)), chosen.voting
     masks = Previous(voting.masks) if voting else None
     for row, truth in class_maps(chosen.labeled, (semantic.BACKGROUND, *tags.classes)):
         present = tags.of.get(row.image_id)

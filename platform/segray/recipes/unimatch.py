@@ -156,7 +156,7 @@ class UniMatchObjective(Objective[Inputs]):
         self.criterion = SemanticCriterion(settings=CrossEntropy(label_smoothing=settings.label_smoothing))
         self.module = UniMatchStep(student, self.criterion)
         self.teacher: Student | None = None
-        if settings.ema_half_life is not None and labeler is None:
+        if settings.half_life is not None and labeler is None:
             self.teacher = deepcopy(student)
             freeze(self.teacher)
         self.streams = STREAMS[settings.streams]
@@ -182,7 +182,7 @@ class UniMatchObjective(Objective[Inputs]):
 
     @override
     def before_step(self, at: At) -> None:
-        half_life, zero_shot = self.settings.ema_half_life, self.settings.zero_shot
+        half_life, zero_shot = self.settings.half_life, self.settings.zero_shot
         if self.teacher is not None and half_life is not None:
             # V2's ratio (6.2): a plain mean while there are few updates.
             blend(self.teacher, self.student, keep=min(1 - 1 / max(at.step, 1), decay(half_life)))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from segray.config import base, jobs
+from segray.config.recipes import UniMatch
 from segray.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +73,7 @@ uri = "images"
         (["workers.count=8"], "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4"),
         (["workers.count=4", "workers.min_count=2"], "shared by 3 workers"),
         (["recipe.student.schedule.accumulate=5"], "recipe.student.schedule.labeled_batch: 16 images cannot"),
-        (["student.kind=fpn"], "recipe s4m with student fpn: s4m trains mask2former"),
+        (["student.kind=fpn"], "recipe s4m with student fpn: it trains mask2former"),
         (["view.canvas_hw=[64, 100]"], "view.canvas_hw [64, 100]: a mask2former needs multiples of 32"),
         (["recipe={kind='unimatch'}"], "recipe unimatch with student mask2former"),
         (["recipe={kind='unimatch'}", "student.kind=dpt"], "a dpt needs multiples of 14"),
@@ -87,6 +88,21 @@ def test_what_workers_cannot_do_is_said_while_loading(tmp_path, overrides, probl
     with pytest.raises(ConfigError) as caught:
         jobs.load(write(tmp_path, TRAINING), overrides)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "half_life"),
+    [
+        ({}, None),
+        ({"streams": "v2"}, 172.9),
+        ({"streams": "v2", "ema_half_life": 10.0}, 10.0),
+        ({"streams": "v2", "ema_half_life": None}, None),
+        ({"streams": "v1", "ema_half_life": 5.0}, 5.0),
+        ({"streams": "v2", "zero_shot": {"store": "labels", "use": "only"}}, None),
+    ],
+)
+def test_v2_has_a_teacher_of_its_own_unless_told_otherwise(given, half_life):
+    assert base.build(UniMatch, given, "test").half_life == half_life
 
 
 def test_all_mistakes_are_listed_and_counted(tmp_path):

@@ -19,6 +19,14 @@ data = { kind = "coco", uri = "s3://bucket/images", annotations = "file:///data/
 out = "s3://bucket/out"
 """
 
+CAM = """
+job = "cam"
+stores = "s3://bucket/stores"
+taggers = "/shared/taggers"
+source = { kind = "folder", uri = "s3://bucket/images" }
+tags = { kind = "folders" }
+"""
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -76,11 +84,20 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "overrides", "driver"),
-    [("label", [], (0, 0)), ("evaluate", [], (1, 0)), ("evaluate", ["device=cuda"], (1, 1))],
+    [
+        ("label", [], (0, 0)),
+        ("evaluate", [], (1, 0)),
+        ("evaluate", ["device=cuda"], (1, 1)),
+        ("cam", [], (1, 0)),
+        ("cam", ["workers.gpus=0.5"], (1, 1)),
+    ],
 )
 def test_a_command_that_computes_itself_reserves_for_it(tmp_path, kind, overrides, driver):
-    (tmp_path / "job.toml").write_text(LABEL if kind == "label" else EVALUATE)
-    assert Submission.load(kind, tmp_path / "job.toml", overrides).driver == driver
+    (tmp_path / "job.toml").write_text({"label": LABEL, "evaluate": EVALUATE, "cam": CAM}[kind])
+    assert (
+        Submission.load("evaluate" if kind == "evaluate" else "label", tmp_path / "job.toml", overrides).driver
+        == driver
+    )
 
 
 def test_code_and_config_travel_and_what_git_ignores_does_not(config, tmp_path, monkeypatch):

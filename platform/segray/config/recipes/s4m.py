@@ -4,14 +4,16 @@ The defaults are the papers' values, made scale-free: areas are shares of the ca
 in steps, burn-in a share of the run.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import OriginalSam, Sam, Unit
-from segray.config.schedule import Ema, Schedule
-from segray.config.sources import Uri
+from segray.config.schedule import Ema, Schedule, Share
+from segray.config.sources import StoreUri
+from segray.config.students import Mask2Former
 from segray.config.views import StrongView
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -64,7 +66,7 @@ class CachedRefinement:
     """Masks from a label job's store: the automatic mask that overlaps the teacher's most. No SAM in training."""
 
     kind: Literal["cached"] = "cached"
-    store: Uri
+    store: StoreUri
     """The store, of the same unlabeled images."""
     min_iou: Unit = 0.5
     """Keep the teacher's mask where no automatic mask overlaps it this much."""
@@ -127,6 +129,8 @@ class StudentRun:
 class S4M:
     """S4M (arXiv 2504.05301); without distillation, refinement and ARP it is GuidedDistillation (arXiv 2308.02668)."""
 
+    trains: ClassVar[tuple[type, ...]] = (Mask2Former,)
+    """Kinds of students."""
     kind: Literal["s4m"] = "s4m"
     sam: Sam = OriginalSam()
     """The model that refines and distills; frozen, in no checkpoint. The paper's is SAM 2 Hiera-Large."""
@@ -134,3 +138,11 @@ class S4M:
     """Stage 1."""
     student: StudentRun = StudentRun()
     """Stage 2."""
+
+    def shares(self) -> Sequence[Share]:
+        """Both runs."""
+        arp = self.student.arp
+        return [
+            Share(path="recipe.teacher", schedule=self.teacher.schedule),
+            Share(path="recipe.student", schedule=self.student.schedule, group=arp.group if arp else 1),
+        ]

@@ -1,13 +1,15 @@
 """UniMatch's own settings (methods.md 5 and 6), and what zero-shot labels add to it (7.4, 7.5)."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Unit
-from segray.config.schedule import AnySchedule, Schedule
-from segray.config.sources import Uri
+from segray.config.schedule import AnySchedule, Schedule, Share
+from segray.config.sources import StoreUri
+from segray.config.students import Semantic
 from segray.config.views import StrongView
 
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -40,7 +42,7 @@ class CutMix:
 class ZeroShot:
     """Labels that a label job made of the unlabeled images, by SAM and CLIP (7.4)."""
 
-    store: Uri
+    store: StoreUri
     """The store, of the same unlabeled images; its classes are matched to the student's by name."""
     use: Literal["guide", "fill", "only", "relabel"] = "guide"
     """guide: an extra loss on them, less and less (SemiVL's schedule, 7.5). fill: their class where the model is unsure
@@ -61,6 +63,8 @@ class UniMatch:
     Where there are no labeled images at all, `data.labeled` may be the store of zero-shot labels itself.
     """
 
+    trains: ClassVar[tuple[type, ...]] = (Semantic,)
+    """Kinds of students."""
     kind: Literal["unimatch"] = "unimatch"
     schedule: AnySchedule = Schedule()
     """Of its run; with relabeling of each of the two."""
@@ -79,9 +83,9 @@ class UniMatch:
     """Share of a pseudo-label that is spread over all classes; 0.1 with zero-shot labels (7.4 G)."""
     feature_dropout: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.5
     """Share of the channels that v1 drops; v2's complementary masks are always halves."""
-    ema_half_life: Positive | None = None
-    """Steps after which half of the teacher's weights are new: 172.9 is V2's ratio of 0.996 (6.2). None: the student is
-    its own teacher (V1)."""
+    ema_half_life: Positive | Literal["paper"] | None = "paper"
+    """Steps after which half of the teacher's weights are new; none: the student is its own teacher. paper: 172.9 with
+    the streams v2, a ratio of 0.996 (6.2), which is long for short runs; none with the others."""
     group: Annotated[int, pydantic.Field(ge=2)] = 4
     """Consecutive unlabeled images among which CutMix partners, and the half of them without complementary dropout, are
     drawn. The papers' groups are one GPU's batch; a number of its own keeps the method independent of the number of
@@ -95,6 +99,21 @@ class UniMatch:
 
     @pydantic.model_validator(mode="after")
     def _fresh_labels(self) -> "UniMatch":
-        if self.zero_shot is not None and self.zero_shot.use == "only" and self.ema_half_life is not None:
+        if self._asks_nobody and isinstance(self.ema_half_life, float):
             raise ValueError('zero_shot.use "only" asks no teacher: leave out ema_half_life')
         return self
+
+    def shares(self) -> Sequence[Share]:
+        """Its run; with relabeling both."""
+        return [Share(path="recipe", schedule=self.schedule, group=self.group)]
+
+    @property
+    def half_life(self) -> float | None:
+        """Of the teacher's weights, in steps; none: there is no teacher."""
+        if self.ema_half_life != "paper":
+            return self.ema_half_life
+        return 172.9 if self.streams == "v2" and not self._asks_nobody else None
+
+    @property
+    def _asks_nobody(self) -> bool:
+        return self.zero_shot is not None and self.zero_shot.use == "only"
