@@ -34,7 +34,7 @@ MOST_BYTES = 100_000_000
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCAL = re.compile(r"file://|(?![A-Za-z][A-Za-z0-9+.-]*://)")
-_URI_KEYS = frozenset({"uri", "annotations", "stores", "runs", "out", "store"})
+_URI_KEYS = frozenset({"uri", "annotations", "stores", "runs", "out", "store", "masks", "taggers"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,11 @@ class Submission:
             ConfigError: the config has problems or is another job's; a name that a cluster would not take; a variable
                 that has no value here.
         """
-        loaded = jobs.load_as(jobs.JOBS[kind], config, overrides)
+        loaded: jobs.Job
+        if kind == "label":
+            loaded = jobs.load_label_job(config, overrides)
+        else:
+            loaded = jobs.load_as(jobs.JOBS[kind], config, overrides)
         name = name or f"{kind}-{fingerprint(loaded)}"
         if not _NAME.fullmatch(name):
             raise ConfigError(

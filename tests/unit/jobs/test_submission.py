@@ -67,9 +67,12 @@ def test_variables_that_are_none(config, variable):
         Submission.load("label", config, variables=[variable])
 
 
-def test_another_jobs_config_is_refused(config):
+def test_another_jobs_config_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="describes a label job"):
         Submission.load("train", config)
+    (tmp_path / "evaluate.toml").write_text(EVALUATE)
+    with pytest.raises(ConfigError, match="needs one of label, classify, cam, vote"):
+        Submission.load("label", tmp_path / "evaluate.toml")
 
 
 def test_paths_that_mean_one_machine_are_found(config, tmp_path):
@@ -78,6 +81,8 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
     assert Submission.load("label", config).local_paths() == ["stores = out/stores"]
     moved = Submission.load("label", config, ["stores=s3://bucket/stores", f"sam.weights={tmp_path / 'w.pth'}"])
     assert moved.local_paths() == [f"sam.weights = {tmp_path / 'w.pth'}"]
+    (tmp_path / "cam.toml").write_text(CAM)
+    assert Submission.load("label", tmp_path / "cam.toml").local_paths() == ["taggers = /shared/taggers"]
     found = Submission.load("evaluate", tmp_path / "evaluate.toml").local_paths()
     assert found == ["student = runs/one/best", "data.annotations = file:///data/instances.json"]
 
