@@ -28,6 +28,7 @@ bench: $(SET_UP)
 table: $(SET_UP)
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei
+	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei-10
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-semantic --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-tags --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table coco-free

@@ -1,10 +1,10 @@
 """What labels made by machines are worth, before any student learns from them.
 
-    PYTHONPATH=platform:. python -m bench.maps zero-shot|knobs|tags [--seeds 0 1 2]
+    PYTHONPATH=platform:. python -m bench.maps zero-shot|knobs|tags|photographs [--seeds 0 1 2]
 
 On procedural family B's training scenes whose truth nobody saw: thresholds are chosen on a seed's 40 labeled ones,
-figures are of the other 360. Stores are those of the tables `family-b-semantic` and `family-b-tags`, made here where
-they are not there yet.
+figures are of the other 360. `photographs`: `tags` of coco-free. Stores are those of the tables `family-b-semantic`,
+`family-b-tags` and `coco-free`, made here where they are not there yet.
 """
 
 import argparse
@@ -135,9 +135,9 @@ def _decided(
     return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
 
 
-def tag_rows(seed: int) -> Iterator[tuple[str, Figures]]:
+def tag_rows(seed: int, *, table: str) -> Iterator[tuple[str, Figures]]:
     """Maps of image-level tags, and what SEPL's vote makes of them."""
-    ground = prepared(Cell("family-b-tags", "cam", seed, 0.0))
+    ground = prepared(Cell(table, "cam", seed, 0.0))
     hidden = CocoSource(**_plain(ground["data"]["hidden"]))
     yield "all background", maps(hidden, lambda _, true: np.zeros_like(true))
     for title, name in (
@@ -151,8 +151,9 @@ def tag_rows(seed: int) -> Iterator[tuple[str, Figures]]:
 
 def maps(truth: CocoSource, guess: Guess) -> Figures:
     """mIoU, share of the pixels with a label, share of those that is right."""
-    gathered = MeanIou(MAP_CLASSES)
-    for row, true in class_maps(truth, MAP_CLASSES):
+    classes = (semantic.BACKGROUND, *open_source(truth).classes)
+    gathered = MeanIou(classes)
+    for row, true in class_maps(truth, classes):
         gathered.add(guess(row, true), true)
     return _figures(gathered)
 
@@ -235,7 +236,12 @@ def _spread(values: Sequence[float | None]) -> str:
     return f"{mean(known):.1f} ± {stdev(known):.1f}" if len(known) > 1 else f"{known[0]:.1f}"
 
 
-TABLES = {"zero-shot": zero_shot_rows, "knobs": knob_rows, "tags": tag_rows}
+TABLES = {
+    "zero-shot": zero_shot_rows,
+    "knobs": knob_rows,
+    "tags": partial(tag_rows, table="family-b-tags"),
+    "photographs": partial(tag_rows, table="coco-free"),
+}
 
 if __name__ == "__main__":
     main()

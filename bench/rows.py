@@ -33,7 +33,7 @@ GATED: Table = {**POINTS, "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
 TRUE: Table = {"kind": "cached"}
 """What a perfect SAM would make of the teacher's masks: the true one, where they overlap by half."""
 PAPERS: Table = {"target_stride": 4, "unlabeled_weight": 2.0, "ema": {"half_life": 30, "burn_in": 0.5}}
-"""Constants that do not suit nano runs; the other rows have those of `training`."""
+"""Three constants as the papers have them, the teacher's average scaled to the run; the others stay `training`'s."""
 ARP: Table = training.ARP
 SD: Table = training.DISTILLATION
 
@@ -59,7 +59,7 @@ INSTANCES: Mapping[str, Row] = {
     "supervised": _teacher("supervised"),
     "teacher-sd": _teacher("teacher: supervised + SD", "supervised", distillation=SD),
     "gd": _s4m("GuidedDistillation", "supervised"),
-    "gd-papers": _s4m("GuidedDistillation, papers' constants", "supervised", **PAPERS),
+    "gd-papers": _s4m("GuidedDistillation, three constants of the papers", "supervised", **PAPERS),
     "gd-pr": _s4m("GuidedDistillation + PR", "gd", refinement=POINTS),
     "gd-arp": _s4m("GuidedDistillation + ARP", "gd", arp=ARP),
     "s4m": _s4m("S4M (SD + PR + ARP)", "gd", distillation=SD, refinement=POINTS, arp=ARP),
@@ -78,9 +78,11 @@ def _supervised(title: str, base: str | None = None, *, labels: str | None = Non
     )
 
 
-def _unimatch(title: str, base: str, streams: str, *, zero_shot: str | None = None, **own: Any) -> Row:
+def _unimatch(
+    title: str, base: str, streams: str, *, zero_shot: str | None = None, use: str = "guide", **own: Any
+) -> Row:
     def recipe(schedule: Table, stores: Stores) -> Table:
-        guide = {"zero_shot": {"store": stores[zero_shot]}, "label_smoothing": 0.1} if zero_shot else {}
+        guide = {"zero_shot": {"store": stores[zero_shot], "use": use}, "label_smoothing": 0.1} if zero_shot else {}
         return {**training.UNIMATCH, "streams": streams, "schedule": schedule, **guide, **own}
 
     return Row(title=title, base=base, recipe=recipe)
@@ -92,6 +94,11 @@ SEMANTIC: Mapping[str, Row] = {
     "v1": _unimatch("UniMatch V1", "fixmatch", "v1"),
     "v2": _unimatch("UniMatch V2", "v1", "v2", ema_half_life=10),
     "v1-zero-shot": _unimatch("V1 + zero-shot labels", "v1", "v1", zero_shot="zero-shot"),
+    "v1-fill": _unimatch("V1, zero-shot labels where it is unsure", "v1", "v1", zero_shot="zero-shot", use="fill"),
+    "v1-only": _unimatch("V1's views, zero-shot labels alone", "v1", "v1", zero_shot="zero-shot", use="only"),
+    "v1-relabel": _unimatch(
+        "V1 + zero-shot labels, then a student of its labels", "v1", "v1", zero_shot="zero-shot", use="relabel"
+    ),
     "v1-zero-shot-true": _unimatch("V1 + zero-shot labels of true masks", "v1", "v1", zero_shot="zero-shot-true"),
 }
 """The papers' order: each step stands on the one before."""

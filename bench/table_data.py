@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,8 +45,8 @@ class Task:
     schedule: Table
     rates: tuple[float, ...]
     """Learning rates to choose from; the first counts until a row's tuning cells are there."""
-    tuned_on: str
-    """Which table's tuning cells say the rates."""
+    tuned_on: tuple[str, ...]
+    """Whose tuning cells say the rates of rows of the same name."""
 
 
 def family_b(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
@@ -61,12 +62,14 @@ def family_b(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
     }
 
 
-def nuclei(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
-    """A twentieth of train.json labeled by the seed's split; val.json to measure on."""
+def nuclei(folder: Path, seed: int, *, tuning: bool, share: float) -> dict[str, Any]:
+    """A share of train.json labeled by the seed's split; val.json to measure on."""
     source = Path("../shared/data/nuclei")
     if tuning:
         raise SystemExit("nuclei takes the rates that family B was tuned to")
-    data = training.shares(folder / f"nuclei-splits-{seed}", source / "images", source / "train.json", 0.05, seed)
+    data = training.shares(
+        folder / f"nuclei-{share:g}-splits-{seed}", source / "images", source / "train.json", share, seed
+    )
     validation = training.coco(source / "images", source / "val.json")
     return {
         "data": {**data, "validation": validation},
@@ -179,7 +182,17 @@ _INSTANCES: Table = {
     "metric": "ap",
     "schedule": {**training.SCHEDULE, "steps": 400},
     "rates": (5e-4, 2.5e-4, 1e-3),
-    "tuned_on": "family-b",
+    "tuned_on": ("family-b",),
+}
+_NUCLEI: Table = {
+    **_INSTANCES,
+    "schedule": {**training.SCHEDULE, "steps": 200},
+    "student": {
+        **training.STUDENT,
+        "num_queries": 60,
+        "predict": {"top_k": 400, "side": 128, "tiles": {"size": 128, "overlap": 32}, "score_threshold": 0.05},
+    },
+    "view": {"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
 }
 _MAPS: Table = {
     "metric": "miou",
@@ -197,35 +210,30 @@ DATA: Mapping[str, Task] = {
         **_INSTANCES,
     ),
     "nuclei": Task(
-        title="nuclei, 21 of 424 images labeled, crops of 128 px",
-        prepare=nuclei,
-        student={
-            **training.STUDENT,
-            "num_queries": 60,
-            "predict": {"top_k": 400, "side": 128, "tiles": {"size": 128, "overlap": 32}, "score_threshold": 0.05},
-        },
-        view={"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
-        **{**_INSTANCES, "schedule": {**training.SCHEDULE, "steps": 200}},
+        title="nuclei, 21 of 424 images labeled, crops of 128 px", prepare=partial(nuclei, share=0.05), **_NUCLEI
+    ),
+    "nuclei-10": Task(
+        title="nuclei, 42 of 424 images labeled, crops of 128 px", prepare=partial(nuclei, share=0.1), **_NUCLEI
     ),
     "family-b-semantic": Task(
         title="Procedural family B, label maps, 40 of 400 scenes labeled, 128 px",
         prepare=family_b_zero_shot,
         rows=SEMANTIC,
-        tuned_on="family-b-semantic",
+        tuned_on=("family-b-semantic",),
         **_MAPS,
     ),
     "family-b-tags": Task(
         title="Procedural family B, 400 scenes with image-level tags, masks of 40 for thresholds only, 128 px",
         prepare=family_b_tags,
         rows=TAGS,
-        tuned_on="family-b-tags",
+        tuned_on=("family-b-tags",),
         **_MAPS,
     ),
     "coco-free": Task(
         title="coco-free, 26 of 130 photographs labeled or all tagged, 12 super-classes, 128 px",
         prepare=coco_free,
         rows=PHOTOGRAPHS,
-        tuned_on="family-b-semantic",
+        tuned_on=("family-b-semantic", "family-b-tags"),
         **{**_MAPS, "schedule": {**_MAPS["schedule"], "steps": 200}},
     ),
 }

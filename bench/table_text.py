@@ -29,8 +29,8 @@ LEAST_ACTED = 0.05
 """A component that acted on a smaller share does not count as tried."""
 
 
-def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chance: float | None = None) -> str:
-    """The table; seeds below 100 only, each row at its own rate; `chance` (in [0, 1]) is a row without a training."""
+def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chance: tuple[str, float]) -> str:
+    """The table; seeds below 100 only, each row at its own rate; `chance` is a row without a training."""
     rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in task.rows}
     columns = COLUMNS[task.metric]
     heads = ["row", "seeds", "rate", *(head for head, _ in columns[:2]), "against", "difference", "same sign"]
@@ -42,8 +42,7 @@ def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chanc
         f"| {' | '.join(heads)} |",
         "|" + "---|" * len(heads),
     ]
-    if chance is not None:
-        out.append(f"| all background | - | - | {100 * chance:.1f} |" + " |" * (len(heads) - 4))
+    out.append(f"| {chance[0]} | - | - | {100 * chance[1]:.1f} |" + " |" * (len(heads) - 4))
     return "\n".join(out + [_row(task, name, rows, rates[name]) for name, found in rows.items() if found])
 
 
