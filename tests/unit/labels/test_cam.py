@@ -1,13 +1,15 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segray.config.base import build
-from segray.config.sources import VocSource
+from segray.config.sources import FolderSource, VocSource
 from segray.config.stages import CamConfig
+from segray.data import files
 from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
@@ -37,8 +39,8 @@ def world(tmp_path_factory):
     (folder / "tags.csv").write_text("\n".join(lines))
     labeled = folder / "truth"
     labeled.mkdir()
-    for name in ("01.png", "02.png", "03.png"):
-        Image.fromarray(truth[name]).save(labeled / name)
+    for name, labels in truth.items():
+        Image.fromarray(labels).save(labeled / name)
     return folder, truth
 
 
@@ -98,21 +100,39 @@ def labeled(world):
     shutil.rmtree(few)
 
 
+@pytest.fixture
+def masks(world, labeled, tmp_path):
+    """A store of the true masks of all images."""
+    sources = build(FolderSource, {"uri": str(world[0])}, "test"), build(VocSource, labeled, "test")
+    rows = {row.image_id: row for source in sources for row in open_source(source).rows()}
+    store = Store.create(str(tmp_path / "masks"), "masks", {})
+    store.write_part(
+        [
+            LabeledRow(image=rows[image_id], instances=from_map(truth, provenance="gt"))
+            for image_id, truth in world[1].items()
+        ]
+    )
+    return store.uri
+
+
 def test_the_backgrounds_score_is_chosen_on_labeled_images(config, labeled):
     stage = stage_of(config(maps={"scales": [1.0], "threshold": {"labeled": labeled, "candidates": [0.0, 0.4, 1.0]}}))
     assert stage.threshold == 0.4
 
 
-def test_the_backgrounds_score_is_chosen_for_what_a_vote_leaves(config, world, labeled, tmp_path):
-    store = Store.create(str(tmp_path / "masks"), "masks", {})
-    store.write_part(
-        [
-            LabeledRow(image=image, instances=from_map(world[1][image.image_id], provenance="gt"))
-            for image in open_source(build(VocSource, labeled, "test")).rows()
-        ]
-    )
+@pytest.mark.parametrize("votes", [False, True])
+def test_no_image_and_no_truth_but_the_labeled_ones_is_opened_for_it(config, world, labeled, masks, monkeypatch, votes):
+    stage_of(config())  # The classifier may see every image; from here on it is trained.
+    opened, read = [], files.read_bytes
+    monkeypatch.setattr(files, "read_bytes", lambda uri, *limit: opened.append(uri) or read(uri, *limit))
+    stage_of(config(maps={"threshold": {"labeled": labeled, "voting": {"masks": masks} if votes else None}}))
+    names = {f"{folder}/{name}.png" for folder in ("few", "truth") for name in ("01", "02", "03")}
+    assert {str(Path(uri).relative_to(world[0])) for uri in opened if uri.endswith(".png")} == names
+
+
+def test_the_backgrounds_score_is_chosen_for_what_a_vote_leaves(config, labeled, masks):
     threshold = {"labeled": labeled, "candidates": [0.3, 0.7]}
-    voting = {"masks": store.uri, "rule": {"max_image_share": 0.5}}
+    voting = {"masks": masks, "rule": {"max_image_share": 0.5}}
     of_maps = stage_of(config(maps={"scales": [1.0], "threshold": threshold}))
     of_votes = stage_of(config(maps={"scales": [1.0], "threshold": {**threshold, "voting": voting}}))
     assert (of_maps.threshold, of_votes.threshold) == (0.7, 0.3), "masks take away what is too much"

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from PIL import Image
 from segray.config.base import build
 from segray.config.stages import ClassifyConfig
 from segray.data import images as image_files
-from segray.data.sources import open_source
 from segray.errors import LabelError
 from segray.evidence.nano_clip import NanoClip, save
 from segray.jobs.outputs import export
@@ -89,16 +90,24 @@ def test_what_decides_the_classes_names_the_store(config, given, same):
     assert (first == second) is same
 
 
-def test_a_threshold_is_chosen_on_labeled_images_and_no_other_file_is_opened(config, coco, monkeypatch):
+@pytest.fixture
+def few(coco, tmp_path):
+    """Labels of three of the store's eight images, one of which the store refused."""
+    document = json.loads(Path(coco.annotations).read_text())
+    document["images"] = [one for one in document["images"] if one["id"] in (2, 3, 7)]
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] in (2, 3, 7)]
+    (tmp_path / "few.json").write_text(json.dumps(document))
+    return dataclasses.replace(coco, annotations=str(tmp_path / "few.json"))
+
+
+def test_a_threshold_is_chosen_on_labeled_images_and_no_other_file_is_opened(config, few, monkeypatch):
     opened, load = [], image_files.load
     monkeypatch.setattr(image_files, "load", lambda uri, limit: opened.append(uri) or load(uri, limit))
-    labeled = {"kind": "coco", "uri": coco.uri, "annotations": coco.annotations}
+    labeled = {"kind": "coco", "uri": few.uri, "annotations": few.annotations}
     stage = stage_of(config(threshold={"labeled": labeled, "candidates": [0.0, 0.5, 1.0]}))
     assert stage.threshold in (0.0, 0.5, 1.0)
     assert stage.content["threshold"] == stage.threshold
-    own = {row.uri for row in open_source(coco).rows()}
-    assert opened
-    assert set(opened) < own, "only labeled images that the store of masks has"
+    assert {Path(uri).name for uri in opened} == {"00002.png", "00003.png"}, "labeled, and with masks in the store"
 
 
 def test_labels_of_other_classes_are_refused(config, coco):

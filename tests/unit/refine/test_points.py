@@ -36,6 +36,16 @@ def test_points_are_different_cell_centres_inside_the_mask(whole: Whole, num_poi
         assert (logits[cells[:, 0], cells[:, 1]] > threshold).all()
 
 
+@pytest.mark.parametrize("num_points", [3, 5, 16 * 24])
+def test_points_of_a_softmax_are_different_cell_centres_of_the_image(whole: Whole, num_points: int) -> None:
+    points, labels = draw_points(noisy(), whole((64, 96)), num_points=num_points, distribution="softmax", key=0)
+    assert torch.equal(labels, torch.full((20, num_points), FOREGROUND))
+    for cells in cells_of(points):
+        assert len({tuple(cell) for cell in cells.tolist()}) == num_points
+        assert (cells >= 0).all()
+        assert (cells < torch.tensor([16, 24])).all()
+
+
 @pytest.mark.parametrize(("inside", "num_points"), [(0, 3), (1, 3), (2, 3), (3, 3), (2, 70)])
 def test_where_cells_run_out_points_are_padding(whole: Whole, inside: int, num_points: int) -> None:
     logits = torch.full((1, 64), -5.0)
