@@ -54,7 +54,7 @@ def _row(task: Task, name: str, rows: Mapping[str, Mapping[int, Line]], rate: fl
     row, found = task.rows[name], rows[name]
     base = rows[row.base] if row.base else {}
     gains = [100 * (found[seed][task.metric] - base[seed][task.metric]) for seed in sorted(found.keys() & base.keys())]
-    same = "" if not gains else ("yes" if min(gains) > 0 or max(gains) < 0 else "no")
+    same = "" if len(gains) < 2 else ("yes" if min(gains) > 0 or max(gains) < 0 else "no")
     first, second, *others = (tell(list(found.values())) for _, tell in COLUMNS[task.metric])
     cells = [row.title, str(len(found)), f"{rate:g}", first, second]
     return "| " + " | ".join([*cells, row.base or "", _error(gains), same, *others]) + " |"

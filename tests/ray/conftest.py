@@ -48,13 +48,13 @@ def ray_address(cluster):
 
 @pytest.fixture(scope="session")
 def python(ray_address):
-    """Python on the cluster, or on another address, in a process of its own, to its end."""
+    """Python in a process of its own, to its end: on the cluster, another address, or (None) where no Ray is named."""
 
     def run(*arguments, address=ray_address):
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,
-            env=os.environ | {"RAY_ADDRESS": address, "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | ({"RAY_ADDRESS": address} if address else {}),
             capture_output=True,
             text=True,
             timeout=600,

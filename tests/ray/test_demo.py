@@ -1,4 +1,4 @@
-"""The demo's label jobs on a cluster: each method's in their order, and what its trainings would learn from."""
+"""The demo: each method's label jobs in their order and what its trainings learn from; the command from end to end."""
 
 import json
 
@@ -46,3 +46,25 @@ def test_label_jobs_of_each_method_leave_what_its_students_learn_from(python, tm
     }
     assert (unimatch["jobs"], unimatch["images"], unimatch["known"]) == (["masks", "classes"], [10, 10], 10)
     assert unimatch["learned from"] == {"Supervised": 1, "UniMatch": 1, "UniMatch + zero-shot labels": 1}
+
+
+COMMAND = """
+from segray.cli import main
+from segray.demo import methods
+
+methods.QUICK = methods.Size(train_images=10, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
+main(["demo", "--quick"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "students"), [("s4m", ["Supervised", "S4M"])])
+def test_the_command_labels_trains_compares_and_serves(python, tmp_path, method, students):
+    done = python("-c", COMMAND, "--method", method, "--out", tmp_path, address=None)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.index("against the first") :]
+    assert all(student in table for student in students)
+    page = (tmp_path / "reports" / f"{method}-students.html").read_text()
+    assert all(student in page for student in students)
+    assert "/v1/segment" in table
+    assert {one.name for one in tmp_path.glob("picture*")} == {"picture.png", "picture-labels.png"}
