@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from segray.config.jobs import load_as
@@ -31,29 +32,49 @@ from segray.train.loop import Loop
 from segray.train.metrics import read_metrics
 from segray.train.session import run_worker
 
-RECIPES = {"supervised": ["student"], "s4m": ["teacher", "student"]}
+RECIPES = {"supervised": ["student"], "s4m": ["teacher", "student"], "unimatch": ["labeler", "student"]}
+CLASSES = dict.fromkeys(RECIPES, ("disc", "square")) | {"unimatch": ("background", "disc", "square")}
 EVALUATE = ["rhythm.evaluate_every=3"]
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory) -> dict[str, Path]:
-    """A config file of each recipe."""
-    folders = {recipe: tmp_path_factory.mktemp(recipe) for recipe in RECIPES}
-    return {recipe: write_training(folder, recipe) for recipe, folder in folders.items()}
+def worlds(tmp_path_factory) -> dict[str, tuple[Path, list[str]]]:
+    """A config file of each recipe, and what is other than it says: UniMatch V2 has all of its parts."""
+    files_of = {recipe: write_training(tmp_path_factory.mktemp(recipe), recipe) for recipe in RECIPES}
+    return {recipe: (path, all_parts(path) if recipe == "unimatch" else []) for recipe, path in files_of.items()}
+
+
+def all_parts(path: Path) -> list[str]:
+    """A moving average, a weight that ramps up, and zero-shot labels that guide the model that labels."""
+    unlabeled = open_source(load_as(TrainConfig, path, []).data.hidden)
+    store = Store.create(str(path.parent / "stores"), "labels", {"classes": list(unlabeled.classes)})
+    store.write_part([LabeledRow(image=row, instances=unlabeled.instances(row.image_id)) for row in unlabeled.rows()])
+    return [
+        "recipe.streams=v2",
+        "recipe.ema_half_life=8.0",
+        "recipe.ramp=0.75",
+        f"recipe.zero_shot.store={store.uri}",
+        "recipe.zero_shot.use=relabel",
+    ]
 
 
 @pytest.fixture
 def config(worlds, tmp_path) -> Callable[..., TrainConfig]:
     """`config(recipe, *overrides)`, with runs of the test's own."""
-    return lambda recipe, *overrides: load_as(TrainConfig, worlds[recipe], [f"runs={tmp_path / 'runs'}", *overrides])
+
+    def load(recipe, *overrides):
+        path, parts = worlds[recipe]
+        return load_as(TrainConfig, path, [f"runs={tmp_path / 'runs'}", *parts, *overrides])
+
+    return load
 
 
 @pytest.fixture(scope="module")
 def whole(worlds, tmp_path_factory) -> dict[str, list[Any]]:
     """Results of runs that nobody interrupted."""
     return {
-        recipe: train(load_as(TrainConfig, path, [f"runs={tmp_path_factory.mktemp('runs')}", *EVALUATE]))
-        for recipe, path in worlds.items()
+        recipe: train(load_as(TrainConfig, path, [f"runs={tmp_path_factory.mktemp('runs')}", *parts, *EVALUATE]))
+        for recipe, (path, parts) in worlds.items()
     }
 
 
@@ -116,6 +137,8 @@ def assert_same_run(one, other):
         ("s4m", "teacher", 3),
         ("s4m", "student", 2),  # When the teacher is about to become the student.
         ("s4m", "student", 3),
+        ("unimatch", "labeler", 3),  # With a moving average, a weight and a trust that are on their way.
+        ("unimatch", "student", 3),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_end(config, whole, stopped, recipe, run, step):
@@ -203,12 +226,16 @@ def test_a_run_leaves_what_design_says(whole):
             assert {one.name for one in folder.iterdir()} >= {
                 *("run.json", "metrics.jsonl", "checkpoints", "best", "last", "finished.json", "report.html")
             }
-            assert load_student(result.folder.student("last")).classes == ("disc", "square")
+            assert load_student(result.folder.student("last")).classes == CLASSES[recipe]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "train"] == [1, 2, 3, 4]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "evaluate"] == [3, 4]
-    runs = whole["s4m"][0].folder.runs
-    student = show_run(runs, whole["s4m"][1].folder.name)
-    assert [one.name for one in ancestors(runs, student)] == [whole["s4m"][0].folder.name]
+
+
+@pytest.mark.parametrize("recipe", ["s4m", "unimatch"])
+def test_a_student_is_known_to_build_on_the_run_before_it(whole, recipe):
+    first, second = (one.folder for one in whole[recipe])
+    assert [one.name for one in ancestors(first.runs, show_run(first.runs, second.name))] == [first.name]
+    assert first.name in Path(second.uri, "report.html").read_text()
 
 
 def test_pseudo_labels_are_measured_before_and_after_refinement(whole):
@@ -218,12 +245,55 @@ def test_pseudo_labels_are_measured_before_and_after_refinement(whole):
     assert not any(name.startswith("labels_") for name in whole["s4m"][0].end["last"])
 
 
-def test_checkpoints_hold_student_and_teacher_and_no_sam(whole):
-    teacher, student = (sorted(Path(one.folder.uri, "checkpoints").rglob("*.safetensors")) for one in whole["s4m"])
-    assert {one.stem for one in teacher} == {"student"}
-    assert {one.stem for one in student} == {"student", "teacher"}
-    package = weights(whole["s4m"][1].folder.student("last"))
-    assert all(load_file(one).keys() == package.keys() for one in (*teacher, *student))
+@pytest.mark.parametrize(
+    ("recipe", "run", "networks"),
+    [
+        ("s4m", "teacher", {"student"}),
+        ("s4m", "student", {"student", "teacher"}),
+        ("unimatch", "labeler", {"student", "teacher"}),
+        ("unimatch", "student", {"student"}),
+    ],
+)
+def test_checkpoints_hold_student_and_teacher_and_nothing_that_stays(whole, recipe, run, networks):
+    """No SAM, and no model of a run before."""
+    (folder,) = (one.folder for one in whole[recipe] if one.name == run)
+    found = list(Path(folder.uri, "checkpoints").rglob("*.safetensors"))
+    assert {one.stem for one in found} == networks
+    assert all(load_file(one).keys() == weights(folder.student("last")).keys() for one in found)
+
+
+def test_a_labeler_is_guided_and_its_student_learns_all_that_it_says(whole):
+    guided, relabeled = ([one for one in told(run.folder.uri) if one["kind"] == "train"] for run in whole["unimatch"])
+    assert [one["trust"] for one in guided] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert all(one["loss/zero_shot/strong1"] > 0 and one["pixels_taught"] < 1 for one in guided)
+    assert all("loss/zero_shot/strong1" not in one and one["pixels_taught"] == 1 for one in relabeled)
+    for lines in (guided, relabeled):
+        assert [one["loss/unlabeled/strong1"] > 0 for one in lines] == [False, True, True, True]
+    pages = [Path(run.folder.uri, "report.html").read_text() for run in whole["unimatch"]]
+    assert ["Zero shot loss by part" in page for page in pages] == [True, False]
+    assert ["Teacher at the end" in page for page in pages] == [True, False]
+
+
+def test_a_student_learns_what_the_labeler_says_at_its_end(config):
+    settings = config("unimatch")
+    (labeler,) = train(settings, until="labeler")
+    squares = load_student(labeler.folder.student("last"))
+    with torch.no_grad():
+        squares.classifier.weight.zero_()
+        squares.classifier.bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
+    save_student(squares, labeler.folder.student("last"), info={})
+    figures = train(settings)[-1].end["last"]
+    assert (figures["labels/iou/background"], figures["labels/coverage"]) == (0, 1)
+    assert figures["labels/iou/square"] > 0
+
+
+def test_best_of_label_maps_is_the_first_of_the_greatest_miou(config):
+    (found,) = train(config("unimatch", "rhythm.evaluate_every=1"), until="labeler")
+    mious = {line["step"]: line["miou"] for line in told(found.folder.uri) if line["kind"] == "evaluate"}
+    assert len(set(mious.values())) > 1
+    best = max(mious, key=mious.__getitem__)
+    assert (found.end["best"]["step"], found.end["best"]["miou"]) == (best, mious[best])
+    assert read_card(found.folder.student("best"))["info"]["step"] == best
 
 
 def test_a_damaged_checkpoint_is_passed_over(config, whole, stopped, caplog):

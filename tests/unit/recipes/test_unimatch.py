@@ -56,7 +56,7 @@ class Halves(SemanticStudent):
         super().__init__(Fpn(), ("background", "disc", "square"))
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.encoder = torch.nn.Identity()
-        self.modes = []
+        self.modes, self.seen = [], []
 
     @override
     def encode(self, images):
@@ -65,6 +65,7 @@ class Halves(SemanticStudent):
     @override
     def decode(self, features):
         self.modes.append(self.training)
+        self.seen.append(features[0])
         logits = torch.zeros(len(features[0]), 3, 16, 16)
         logits[:, 1, :, :8], logits[:, 2, :, 8:] = 9.0, 0.5
         return logits
@@ -109,12 +110,13 @@ def test_sure_pixels_of_the_weak_view_are_the_labels_and_padding_is_none(tiny):
 
 
 @pytest.mark.parametrize("streams", ["fixmatch", "v1", "v2"])
-def test_views_are_colour_then_mixing_alike_in_image_label_and_what_counts(tiny, streams):
-    made = tiny("unimatch", "student", f"recipe.streams={streams}", "recipe.cutmix.share=1.0", SURE)
+def test_views_are_colour_then_mixing_alike_in_image_label_guide_and_what_counts(with_labels, streams):
+    made = with_labels("guide", f"recipe.streams={streams}", "recipe.cutmix={share=1.0}", SURE)
     _, weak, inputs = prepared(made, teacher=Halves())
     settings, within = made.config.recipe, inside(weak)
     sure = torch.where(torch.arange(64) < 32, 1, 255).to(torch.uint8)
     plain = torch.where(within, sure, 255).to(torch.uint8)
+    guide = torch.where(upper(weak), 2, torch.where(within, 0, 255)).to(torch.uint8)
     found = [one for one in inputs.streams if one.name.startswith("strong")]
     assert len(found) == (1 if streams == "fixmatch" else 2)
     places = []
@@ -124,6 +126,8 @@ def test_views_are_colour_then_mixing_alike_in_image_label_and_what_counts(tiny,
         partner = partners(weak.keys, settings.group)
         assert torch.equal(stream.images, paste(strong_view(weak.images, settings.strong, keys), partner, where))
         assert torch.equal(counted_of(stream), paste(within, partner, where))
+        assert torch.equal(torch.stack([one.labels for one in stream.guides]), paste(guide, partner, where))
+        assert torch.equal(torch.stack([one.counted for one in stream.guides]), counted_of(stream))
         near = torch.zeros(64, dtype=torch.bool)
         near[28:36] = True
         expected = paste(plain, partner, where)
@@ -132,13 +136,19 @@ def test_views_are_colour_then_mixing_alike_in_image_label_and_what_counts(tiny,
     assert streams == "fixmatch" or places[0] != places[1]
 
 
-def test_a_threshold_above_one_teaches_nothing_and_costs_nothing(tiny):
-    made = tiny("unimatch", "student", "recipe.threshold=1.1")
+@pytest.mark.parametrize(
+    ("streams", "guided", "number"), [("fixmatch", False, 1), ("v1", False, 3), ("v2", False, 2), ("v1", True, 3)]
+)
+def test_a_threshold_above_one_teaches_nothing_and_costs_nothing(tiny, with_labels, streams, guided, number):
+    settings = ["recipe.threshold=1.1", f"recipe.streams={streams}"]
+    made = with_labels("guide", *settings) if guided else tiny("unimatch", "student", *settings)
     objective, _, inputs = prepared(made)
-    found = objective.module(inputs, objective.count(inputs))
+    found = objective.module(replace(inputs, trust=0.1), objective.count(inputs))
     unlabeled = [value for name, value in found.items() if name.startswith("unlabeled/")]
-    assert len(unlabeled) == 3
-    assert all(float(value) == 0 for value in unlabeled)
+    others = [value for name, value in found.items() if name.startswith("zero_shot/")]
+    assert (len(unlabeled), len(others)) == (number, number if guided else 0)
+    assert all(value == 0 for value in unlabeled)
+    assert all(value > 0 for value in others)
     assert all(value.isfinite() for value in found.values())
     sum(found.values()).backward()
     assert all(one.grad.isfinite().all() for one in objective.student.parameters() if one.requires_grad)
@@ -184,6 +194,22 @@ def test_v2_drops_complementary_channels_but_not_of_half_of_the_images(tiny):
 
 
 # -------------------------------------------------------------------------------------------------------- who teaches
+
+
+@pytest.mark.parametrize("streams", ["v1", "v2"])
+def test_the_pass_that_makes_labels_loses_no_channels(tiny, streams):
+    teacher = Halves()
+    _, weak, _ = prepared(tiny("unimatch", "student", f"recipe.streams={streams}"), teacher=teacher)
+    (seen,) = teacher.seen
+    assert torch.equal(seen, teacher.normalised(weak.images))
+
+
+def test_a_student_in_training_predicts_by_all_channels():
+    student = Halves().train()
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    student.predict([image])
+    (seen,) = student.seen
+    torch.testing.assert_close(seen, student.normalised(torch.from_numpy(image).permute(2, 0, 1)[None]))
 
 
 def test_v1_is_its_own_teacher_in_eval_mode_and_goes_back_to_training(tiny):
