@@ -91,6 +91,7 @@ def _unimatch(
 SEMANTIC: Mapping[str, Row] = {
     "supervised": _supervised("supervised"),
     "fixmatch": _unimatch("FixMatch, one strong view", "supervised", "fixmatch"),
+    "dual": _unimatch("two strong views", "fixmatch", "dual"),
     "v1": _unimatch("UniMatch V1", "fixmatch", "v1"),
     "v2": _unimatch("UniMatch V2", "v1", "v2", ema_half_life=10),
     "v1-zero-shot": _unimatch("V1 + zero-shot labels", "v1", "v1", zero_shot="zero-shot"),

@@ -5,6 +5,7 @@ V1: Yang et al., CVPR 2023, arXiv 2208.09910; V2: Yang et al., TPAMI 2025, arXiv
 What the model says of the weak view of an unlabeled image is the label of its strong views, where it is sure:
 
   fixmatch   L = 1/2 [L_x + L_s]                                     one strong view (FixMatch, arXiv 2001.07685)
+  dual       L = 1/2 [L_x + 1/2 L_s1 + 1/2 L_s2]                     two
   v1         L = 1/2 [L_x + 1/4 L_s1 + 1/4 L_s2 + 1/2 L_fp]          two, and the weak view with channel dropout
   v2         L = 1/2 [L_x + 1/2 L_s1 + 1/2 L_s2]                     two, with complementary channel dropout
 
@@ -65,6 +66,7 @@ class _Streams:
 
 STREAMS: Final[Mapping[str, _Streams]] = {
     "fixmatch": _Streams(strong=(1.0,)),
+    "dual": _Streams(strong=(0.5, 0.5)),
     "v1": _Streams(strong=(0.25, 0.25), features=0.5),
     "v2": _Streams(strong=(0.5, 0.5), complementary=True),
 }

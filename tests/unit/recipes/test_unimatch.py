@@ -109,7 +109,7 @@ def test_sure_pixels_of_the_weak_view_are_the_labels_and_padding_is_none(tiny):
     assert (float(taught), pixels) == ((labels != 255).sum(), within.sum())
 
 
-@pytest.mark.parametrize("streams", ["fixmatch", "v1", "v2"])
+@pytest.mark.parametrize("streams", ["fixmatch", "dual", "v1", "v2"])
 def test_views_are_colour_then_mixing_alike_in_image_label_guide_and_what_counts(with_labels, streams):
     made = with_labels("guide", f"recipe.streams={streams}", "recipe.cutmix={share=1.0}", SURE)
     _, weak, inputs = prepared(made, teacher=Halves())
@@ -158,6 +158,7 @@ def test_a_threshold_above_one_teaches_nothing_and_costs_nothing(tiny, with_labe
     ("streams", "weights"),
     [
         ("fixmatch", {"strong1": 1.0}),
+        ("dual", {"strong1": 0.5, "strong2": 0.5}),
         ("v1", {"strong1": 0.25, "strong2": 0.25, "features": 0.5}),
         ("v2", {"strong1": 0.5, "strong2": 0.5}),
     ],

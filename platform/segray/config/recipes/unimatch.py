@@ -68,9 +68,9 @@ class UniMatch:
     kind: Literal["unimatch"] = "unimatch"
     schedule: AnySchedule = Schedule()
     """Of its run; with relabeling of each of the two."""
-    streams: Literal["fixmatch", "v1", "v2"] = "v1"
-    """What the student sees of an unlabeled image. fixmatch: one strong view. v1: two, and the weak one with dropout on
-    its features (5.3). v2: two, with complementary dropout on their features (6.2). None of them: `kind =
+    streams: Literal["fixmatch", "dual", "v1", "v2"] = "v1"
+    """What the student sees of an unlabeled image. fixmatch: one strong view. dual: two. v1: two, and the weak one with
+    dropout on its features (5.3). v2: two, with complementary dropout on their features (6.2). None of them: `kind =
     "supervised"`."""
     threshold: Amount = 0.95
     """Confidence from which a pixel's pseudo-label counts (5.4; V1 on Cityscapes 0)."""
