@@ -12,7 +12,7 @@ from segray.jobs.cluster import connected
 from segray.jobs.demo import draw_world, label_world, train_config
 from segray.jobs.train import prepare_rows
 
-size = Size(train_images=10, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
+size = Size(train_images=10, sample=4, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
 world = draw_world(Path(sys.argv[1]), size, lambda _: None)
 with connected():
     for method in ("sepl", "unimatch"):
@@ -52,7 +52,7 @@ COMMAND = """
 from segray.cli import main
 from segray.demo import methods
 
-methods.QUICK = methods.Size(train_images=10, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
+methods.QUICK = methods.Size(train_images=10, sample=4, validation_images=2, steps=1, map_steps=1, tagger_steps=4)
 main(["demo", "--quick"])
 """
 

@@ -25,6 +25,8 @@ class Size:
 
     train_images: int
     """Scenes to label and to train on, a tenth of them labeled."""
+    sample: int
+    """How many of them S4M's label job goes through; S4M itself asks SAM about all, as it trains."""
     validation_images: int
     """Scenes to measure on."""
     steps: int
@@ -35,8 +37,8 @@ class Size:
     """Updates of a classifier of tags."""
 
 
-FULL: Final = Size(train_images=240, validation_images=60, steps=300, map_steps=300, tagger_steps=600)
-QUICK: Final = Size(train_images=64, validation_images=24, steps=60, map_steps=80, tagger_steps=150)
+FULL: Final = Size(train_images=400, sample=120, validation_images=60, steps=340, map_steps=250, tagger_steps=600)
+QUICK: Final = Size(train_images=64, sample=32, validation_images=24, steps=60, map_steps=80, tagger_steps=150)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ Method = Callable[[World, Label], Mapping[str, Training]]
 
 def s4m(world: World, label: Label) -> Mapping[str, Training]:
     """Instances from few labels: labels alone, and S4M, which asks SAM about its teacher's masks as it goes."""
-    _masks(world, label)
+    _masks(world, label, sample=world.size.sample)
     return {
         name: Training(recipe=recipe, student=training.STUDENT, data=world.data)
         for name, recipe in training.recipes(world.size.steps).items()
@@ -112,8 +114,8 @@ def sepl(world: World, label: Label) -> Mapping[str, Training]:
 METHODS: Final[Mapping[str, Method]] = {"s4m": s4m, "unimatch": unimatch, "sepl": sepl}
 
 
-def _masks(world: World, label: Label) -> str:
-    return label("masks", labeling.masks(world.scenes, world.stores, torch_threads=2))
+def _masks(world: World, label: Label, *, sample: int = 0) -> str:
+    return label("masks", labeling.masks(world.scenes, world.stores, torch_threads=2, sample=sample))
 
 
 def _cam(world: World, threshold: Table) -> CamConfig:

@@ -8,7 +8,7 @@ from segray.config.base import plain
 from segray.demo.methods import METHODS, Size, World
 from segray.jobs.demo import train_config
 
-SIZE = Size(train_images=20, validation_images=4, steps=3, map_steps=5, tagger_steps=7)
+SIZE = Size(train_images=20, sample=6, validation_images=4, steps=3, map_steps=5, tagger_steps=7)
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_jobs_and_trainings_in_their_order(asked, world, method, jobs, trainings
     assert list(labeled) == jobs
     assert list(trained) == trainings
     assert {config.stores for config in labeled.values()} == {str(world.stores)}
+    assert labeled["masks"].sample == (SIZE.sample if method == "s4m" else 0)
     configs = [train_config(world, one) for one in trained.values()]
     assert len({str(plain(config.recipe)) + str(plain(config.data)) for config in configs}) == len(configs)
 
