@@ -33,7 +33,7 @@ GATED: Table = {**POINTS, "min_teacher_iou": 0.5, "min_predicted_iou": 0.5}
 TRUE: Table = {"kind": "cached"}
 """What a perfect SAM would make of the teacher's masks: the true one, where they overlap by half."""
 PAPERS: Table = {"target_stride": 4, "unlabeled_weight": 2.0, "ema": {"half_life": 30, "burn_in": 0.5}}
-"""Three constants as the papers have them, the teacher's average scaled to the run; the others stay `training`'s."""
+"""Three constants nearer to the papers'; the others stay `training`'s."""
 ARP: Table = training.ARP
 SD: Table = training.DISTILLATION
 
@@ -59,7 +59,7 @@ INSTANCES: Mapping[str, Row] = {
     "supervised": _teacher("supervised"),
     "teacher-sd": _teacher("teacher: supervised + SD", "supervised", distillation=SD),
     "gd": _s4m("GuidedDistillation", "supervised"),
-    "gd-papers": _s4m("GuidedDistillation, three constants of the papers", "supervised", **PAPERS),
+    "gd-papers": _s4m("GuidedDistillation, three constants nearer the papers'", "supervised", **PAPERS),
     "gd-pr": _s4m("GuidedDistillation + PR", "gd", refinement=POINTS),
     "gd-arp": _s4m("GuidedDistillation + ARP", "gd", arp=ARP),
     "s4m": _s4m("S4M (SD + PR + ARP)", "gd", distillation=SD, refinement=POINTS, arp=ARP),

@@ -51,10 +51,13 @@ def python(ray_address):
     """Python in a process of its own, to its end: on the cluster, another address, or (None) where no Ray is named."""
 
     def run(*arguments, address=ray_address):
+        env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"OMP_NUM_THREADS": "1"}
+        if address is not None:
+            env["RAY_ADDRESS"] = address
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | ({"RAY_ADDRESS": address} if address else {}),
+            env=env,
             capture_output=True,
             text=True,
             timeout=600,

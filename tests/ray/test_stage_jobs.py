@@ -1,4 +1,4 @@
-"""A label job after a label job, and its export, in processes of their own: SEPL's vote over masks on a cluster."""
+"""Label jobs of other kinds than SAM's, on a cluster: SEPL's vote over masks and its export, tags learned on a GPU."""
 
 import json
 
@@ -57,3 +57,38 @@ def test_a_vote_job_leaves_a_store_that_exports_with_its_class_names(python, con
     document = json.loads((tmp_path / "voted.json").read_text())
     assert [one["name"] for one in document["categories"]] == ["background", "disc", "square"]
     assert {one["provenance"] for one in document["annotations"]} == {"vote"}
+
+
+TAUGHT = """
+import sys, time
+import ray
+from segray.config.base import build
+from segray.config.stages import CamConfig
+from segray.evidence import tagger
+from segray.jobs.stages import stage_of
+
+ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False)
+tagger.train = None  # This process cannot: only a task's can.
+source = {"kind": "coco", "uri": f"{sys.argv[1]}/images", "annotations": f"{sys.argv[1]}/instances.json"}
+tables = {
+    "job": "cam",
+    "source": source,
+    "tags": {"kind": "coco", "coco": source},
+    "tagger": {"side": 32, "steps": 1, "batch": 2},
+    "taggers": f"{sys.argv[1]}/taggers",
+    "stores": f"{sys.argv[1]}/stores",
+    "workers": {"gpus": 1},
+}
+print(stage_of(build(CamConfig, tables, "test")).weights)
+while ray.available_resources().get("GPU", 0) < 1:
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+def test_a_classifier_of_tags_is_trained_by_a_task_that_gives_its_gpu_back(python, tmp_path):
+    write_coco(tmp_path, 4)
+    done = python("-c", TAUGHT, tmp_path, address=None)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1].startswith(str(tmp_path / "taggers"))
+    assert len(list((tmp_path / "taggers").glob("*.safetensors"))) == 1

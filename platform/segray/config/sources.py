@@ -7,10 +7,10 @@ import pydantic
 from segray.config.base import config
 
 Uri = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+"""A local path, or a URI that pyarrow.fs or fsspec opens (s3://, gs://, https://, ...)."""
 STORE: Final = "a store's folder"
 StoreUri = Annotated[Uri, STORE]
 """Of a store that must be there before a job starts."""
-"""A local path, or a URI that pyarrow.fs or fsspec opens (s3://, gs://, https://, ...)."""
 
 
 @config

@@ -111,7 +111,7 @@ class CamMaps:
 class CamConfig(StageJob):
     """Class maps from image-level tags: a classifier is trained on them, its activations are the maps.
 
-    The job's own process trains the classifier, where `workers.gpus` is above 0 on its GPU; then actors make the maps.
+    The classifier is trained first, where `workers.gpus` is above 0 by a task with as many GPUs; then actors make maps.
     """
 
     job: Literal["cam"]

@@ -1,7 +1,7 @@
 """Which student is trained, and how it predicts."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 import pydantic
 
@@ -221,7 +221,7 @@ class SegFormer(Semantic):
 
 
 SemanticKind = Fpn | DeepLab | Dpt | SegFormer
-STUDENTS: Final = (Mask2Former, Fpn, DeepLab, Dpt, SegFormer)
+STUDENTS: Final[tuple[Any, ...]] = (Mask2Former, *get_args(SemanticKind))
 
 
 def _kind(given: Any) -> str:

@@ -7,7 +7,7 @@ import pydantic
 from segray.config.base import config
 from segray.config.recipes import Recipe
 from segray.config.sam import Device
-from segray.config.schedule import Share
+from segray.config.schedule import Batches
 from segray.config.sources import Source, Uri
 from segray.config.students import STUDENTS, Mask2Former, Student
 from segray.config.views import WeakView
@@ -142,13 +142,13 @@ class TrainConfig:
 
     @pydantic.model_validator(mode="after")
     def _images_can_be_shared(self) -> "TrainConfig":
-        problems = [problem for run in self.recipe.shares() for problem in _unshared(run, self)]
+        problems = [problem for run in self.recipe.batches() for problem in _unshared(run, self)]
         if problems:
             raise ValueError("\n  ".join(problems))
         return self
 
 
-def _unshared(run: Share, config: TrainConfig) -> list[str]:
+def _unshared(run: Batches, config: TrainConfig) -> list[str]:
     """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]

@@ -33,17 +33,10 @@ SETTINGS: Final = (MASKS, VERDICT, TAGGER, SCALES, RULE)
 """All of these: what is kept of such jobs is of these settings."""
 
 
-def masks(source: Table, stores: Path, *, torch_threads: int = 1, sample: int = 0) -> LabelConfig:
-    """Everything that sam-nano finds, in a sample of the images (0: in all)."""
+def masks(source: Table, stores: Path, *, torch_threads: int = 1) -> LabelConfig:
+    """Everything that sam-nano finds."""
     workers = {"actors": 1, "torch_threads": torch_threads, "images_per_part": 8}
-    tables = {
-        "job": "label",
-        "source": source,
-        "stores": str(stores),
-        "masks": MASKS,
-        "workers": workers,
-        "sample": sample,
-    }
+    tables = {"job": "label", "source": source, "stores": str(stores), "masks": MASKS, "workers": workers}
     return build(LabelConfig, tables, "masks of the procedural world")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segray.config.jobs import LabelJob
+from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig
 from segray.demo import labeling, training
 
@@ -26,7 +27,7 @@ class Size:
     train_images: int
     """Scenes to label and to train on, a tenth of them labeled."""
     sample: int
-    """How many of them S4M's label job goes through; S4M itself asks SAM about all, as it trains."""
+    """How many of them are the first to be labeled. S4M needs no more: it asks SAM about all as it trains."""
     validation_images: int
     """Scenes to measure on."""
     steps: int
@@ -39,6 +40,8 @@ class Size:
 
 FULL: Final = Size(train_images=400, sample=120, validation_images=60, steps=340, map_steps=250, tagger_steps=600)
 QUICK: Final = Size(train_images=64, sample=32, validation_images=24, steps=60, map_steps=80, tagger_steps=150)
+NAME: Final = "procedural world, family B"
+"""Of the source, however many of its scenes a job goes through: all their masks are one store's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,8 @@ class World:
     """For everything that is made of them."""
     data: Mapping[str, Table]
     """Of a training: labeled, unlabeled (all scenes to train on, their masks in the file), hidden, validation."""
+    sample: Table
+    """The source of the first scenes to label."""
     size: Size
 
     @property
@@ -59,7 +64,7 @@ class World:
     @property
     def scenes(self) -> Table:
         """The source of all scenes to train on."""
-        return {**self.data["unlabeled"], "name": "procedural world, family B"}
+        return {**self.data["unlabeled"], "name": NAME}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,7 @@ Method = Callable[[World, Label], Mapping[str, Training]]
 
 def s4m(world: World, label: Label) -> Mapping[str, Training]:
     """Instances from few labels: labels alone, and S4M, which asks SAM about its teacher's masks as it goes."""
-    _masks(world, label, sample=world.size.sample)
+    label("masks", _masks(world, world.sample))
     return {
         name: Training(recipe=recipe, student=training.STUDENT, data=world.data)
         for name, recipe in training.recipes(world.size.steps).items()
@@ -86,7 +91,8 @@ def s4m(world: World, label: Label) -> Mapping[str, Training]:
 
 def unimatch(world: World, label: Label) -> Mapping[str, Training]:
     """Label maps from few labels: labels alone, UniMatch V1, and what SAM and CLIP said of the scenes added to it."""
-    found = label("classes", labeling.zero_shot(_masks(world, label), world.stores, world.data["labeled"]))
+    masks = label("masks", _masks(world, world.scenes))
+    found = label("classes", labeling.zero_shot(masks, world.stores, world.data["labeled"]))
     plain = {**training.UNIMATCH, "streams": "v1", "schedule": _schedule(world)}
     guided = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
     return {
@@ -101,7 +107,7 @@ def sepl(world: World, label: Label) -> Mapping[str, Training]:
 
     Each has the threshold of activations that is best for what it learns from.
     """
-    masks, chosen = _masks(world, label), {"labeled": world.data["labeled"]}
+    masks, chosen = label("masks", _masks(world, world.scenes)), {"labeled": world.data["labeled"]}
     maps = label("cam", _cam(world, chosen))
     unsettled = label("cam-to-vote", _cam(world, {**chosen, "voting": {"masks": masks, "rule": labeling.RULE}}))
     voted = label("vote", labeling.vote(masks, unsettled, world.stores))
@@ -114,8 +120,8 @@ def sepl(world: World, label: Label) -> Mapping[str, Training]:
 METHODS: Final[Mapping[str, Method]] = {"s4m": s4m, "unimatch": unimatch, "sepl": sepl}
 
 
-def _masks(world: World, label: Label, *, sample: int = 0) -> str:
-    return label("masks", labeling.masks(world.scenes, world.stores, torch_threads=2, sample=sample))
+def _masks(world: World, source: Table) -> LabelConfig:
+    return labeling.masks(source, world.stores, torch_threads=2)
 
 
 def _cam(world: World, threshold: Table) -> CamConfig:

@@ -10,7 +10,7 @@ import numpy as np
 
 from segray.errors import LabelError
 from segray.masks.mean_iou import MeanIou
-from segray.masks.semantic import UNKNOWN, Map
+from segray.masks.semantic import Map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,12 @@ def choose(examples: Iterable[Example], candidates: Sequence[float], classes: Se
         LabelError: there is no labeled pixel.
     """
     gathered = [MeanIou(classes) for _ in candidates]
-    labeled = False
     for example in examples:
-        labeled = labeled or bool((example.truth != UNKNOWN).any())
         for own, candidate in zip(gathered, candidates, strict=True):
             own.add(example.guess(candidate), example.truth)
-    if not labeled:
+    results = [own.result() for own in gathered]
+    if not results[0].num_pixels:
         raise LabelError("nothing is labeled to choose a threshold on: give some, or set the threshold to a number")
-    scores = [own.result().miou for own in gathered]
+    scores = [one.miou_seen for one in results]
     best = int(np.argmax(scores))
     return Choice(threshold=float(candidates[best]), miou=scores[best])

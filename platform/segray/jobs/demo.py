@@ -22,7 +22,7 @@ from segray.config.train import TrainConfig
 from segray.data.sources import open_source
 from segray.data.store import Store
 from segray.demo import training
-from segray.demo.methods import Method, Size, Training, World
+from segray.demo.methods import NAME, Method, Size, Training, World
 from segray.demo.world import scene
 from segray.evaluate.stores import measure_store
 from segray.jobs.evaluate import Result
@@ -48,7 +48,7 @@ class Labeled:
     name: str
     summary: Summary
     quality: Result
-    """Against the true masks of all scenes, of which labeling saw the labeled tenth at most, to choose a threshold."""
+    """Against the true masks, of which labeling saw the labeled tenth at most, to choose a threshold."""
     report: Path
 
 
@@ -87,7 +87,9 @@ def draw_world(folder: Path, size: Size, say: Say) -> World:
         f" {size.validation_images} more to measure on"
     )
     data = training.family_b(folder, train=size.train_images, validation=size.validation_images, share=0.1)
-    return World(folder=folder, data=data, size=size)
+    scenes, share = data["unlabeled"], size.sample / size.train_images
+    first = training.shares(folder / "sample", Path(scenes["uri"]), Path(scenes["annotations"]), share, 0)["labeled"]
+    return World(folder=folder, data=data, sample={**first, "name": NAME}, size=size)
 
 
 def label_world(world: World, method: Method, say: Say, show: Show) -> tuple[Sequence[Labeled], Mapping[str, Training]]:

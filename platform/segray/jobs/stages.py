@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import assert_never
 
+import ray
+
 from segray.config.jobs import LabelJob
 from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
@@ -28,11 +30,21 @@ def stage_of(config: LabelJob) -> Stage:
         case ClassifyConfig():
             return classify.stage_of(config, Store.open(config.masks).manifest.fingerprint)
         case CamConfig():
-            return cam.stage_of(config)
+            return _by_a_task(config) if config.workers.gpus and ray.is_initialized() else cam.stage_of(config)
         case VoteConfig():
             return vote.stage_of(config, Store.open(config.masks).manifest.fingerprint)
         case _:
             assert_never(config)
+
+
+def _by_a_task(config: CamConfig) -> Stage:
+    """`cam.stage_of` where there is a GPU, which is free again for the actors when the classifier is trained."""
+    task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(cam.stage_of)
+    try:
+        found: Stage = ray.get(task.remote(config))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    return found
 
 
 def images_of(config: LabelJob) -> tuple[str, Iterator[ImageRow]]:

@@ -105,8 +105,8 @@ class Submission:
         if isinstance(self.loaded, TrainConfig) and self.loaded.workers.count == 0:
             return self.loaded.workers.cpus, float(self.loaded.device == "cuda")
         if isinstance(self.loaded, CamConfig):
-            # It trains the classifier.
-            return 1, float(self.loaded.workers.gpus > 0)
+            # It trains the classifier, unless a task with a GPU does.
+            return float(not self.loaded.workers.gpus), 0
         return 0, 0
 
     def local_paths(self) -> list[str]:

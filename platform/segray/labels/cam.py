@@ -136,7 +136,7 @@ def _trained(config: CamConfig, rows: Mapping[str, ImageRow], tags: ImageTags) -
 
 
 def _here(config: CamConfig) -> torch.device:
-    """Where the classifier is trained and its threshold chosen: a GPU, if actors get some and this process has one."""
+    """Where the classifier is trained and its threshold chosen: on a GPU if actors get one and this process has one."""
     return torch.device("cuda" if config.workers.gpus and torch.cuda.is_available() else "cpu")
 
 

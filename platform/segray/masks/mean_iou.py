@@ -20,6 +20,8 @@ class IouResult:
 
     miou: float
     """Mean over all classes, background included; one that nobody sees and that is not there counts as 0 (9.3)."""
+    miou_seen: float
+    """Mean over the classes that are there or found: finding one that is nowhere costs. Thresholds are chosen by it."""
     accuracy: float
     """Share of the known pixels with the right class."""
     coverage: float
@@ -28,6 +30,8 @@ class IouResult:
     """IoU by class name."""
     num_images: int
     """Images measured on."""
+    num_pixels: int
+    """Of which the truth is known."""
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `iou/<class>`, for a run's metrics."""
@@ -80,11 +84,14 @@ class MeanIou:
         right = self._pixels.diagonal()
         union = self._pixels.sum(1) + self._pixels[:, :-1].sum(0) - right
         ious: npt.NDArray[np.float64] = right / (union + _SMALLEST)
-        whole = max(int(self._pixels.sum()), 1)
+        seen, known = ious[union > 0], int(self._pixels.sum())
+        whole = max(known, 1)
         return IouResult(
             miou=float(ious.mean()),
+            miou_seen=float(seen.mean()) if len(seen) else 0.0,
             accuracy=float(right.sum() / whole),
             coverage=float(self._pixels[:, :-1].sum() / whole),
             per_class=dict(zip(self.classes, ious.tolist(), strict=True)),
             num_images=self._images,
+            num_pixels=known,
         )

@@ -75,6 +75,7 @@ STREAMS: Final[Mapping[str, _Streams]] = {
 def plans(_: TrainConfig, recipe: UniMatch) -> Sequence[RunPlan]:
     """One run; with relabeling the run of the model that labels, then the student's."""
     settings = {name: value for name, value in plain(recipe).items() if name not in ("kind", "schedule")}
+    settings["ema_half_life"] = recipe.half_life
     if recipe.zero_shot is not None:
         # What made the labels, wherever they lie.
         store = Store.open(recipe.zero_shot.store).manifest.fingerprint

@@ -96,7 +96,7 @@ def test_what_workers_cannot_do_is_said_while_loading(tmp_path, overrides, probl
         ({}, None),
         ({"streams": "v2"}, 172.9),
         ({"streams": "v2", "ema_half_life": 10.0}, 10.0),
-        ({"streams": "v2", "ema_half_life": None}, None),
+        ({"streams": "v2", "ema_half_life": 0}, None),
         ({"streams": "v1", "ema_half_life": 5.0}, 5.0),
         ({"streams": "v2", "zero_shot": {"store": "labels", "use": "only"}}, None),
     ],

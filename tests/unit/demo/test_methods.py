@@ -15,7 +15,8 @@ SIZE = Size(train_images=20, sample=6, validation_images=4, steps=3, map_steps=5
 def world(tmp_path):
     roles = ("labeled", "unlabeled", "hidden", "validation")
     data = {role: {"kind": "coco", "uri": "images", "annotations": f"{role}.json"} for role in roles}
-    return World(folder=tmp_path, data=data, size=SIZE)
+    sample = {**data["unlabeled"], "annotations": "sample.json"}
+    return World(folder=tmp_path, data=data, sample=sample, size=SIZE)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_jobs_and_trainings_in_their_order(asked, world, method, jobs, trainings
     assert list(labeled) == jobs
     assert list(trained) == trainings
     assert {config.stores for config in labeled.values()} == {str(world.stores)}
-    assert labeled["masks"].sample == (SIZE.sample if method == "s4m" else 0)
+    assert labeled["masks"].source.annotations == ("sample.json" if method == "s4m" else "unlabeled.json")
     configs = [train_config(world, one) for one in trained.values()]
     assert len({str(plain(config.recipe)) + str(plain(config.data)) for config in configs}) == len(configs)
 

@@ -29,6 +29,12 @@ def test_images_are_added_up_before_the_mean():
     assert choose([first, second], [0.1], CLASSES).miou == pytest.approx((4 / 5 + 1 / 2 + 1) / 3)
 
 
+def test_painting_a_class_that_is_nowhere_costs():
+    truth, painted = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 2, 1, 1]], np.uint8)
+    careful = np.array([[0, 0, 0, 1]], np.uint8)
+    assert choose([example({0.1: painted, 0.5: careful}, truth)], [0.1, 0.5], CLASSES).threshold == 0.5
+
+
 def test_nothing_labeled_is_an_error():
     with pytest.raises(LabelError, match="nothing is labeled"):
         choose([], [0.1], CLASSES)

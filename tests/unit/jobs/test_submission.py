@@ -94,7 +94,7 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
         ("evaluate", [], (1, 0)),
         ("evaluate", ["device=cuda"], (1, 1)),
         ("cam", [], (1, 0)),
-        ("cam", ["workers.gpus=0.5"], (1, 1)),
+        ("cam", ["workers.gpus=0.5"], (0, 0)),
     ],
 )
 def test_a_command_that_computes_itself_reserves_for_it(tmp_path, kind, overrides, driver):

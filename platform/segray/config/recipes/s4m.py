@@ -11,7 +11,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import OriginalSam, Sam, Unit
-from segray.config.schedule import Ema, Schedule, Share
+from segray.config.schedule import Batches, Ema, Schedule
 from segray.config.sources import StoreUri
 from segray.config.students import Mask2Former
 from segray.config.views import StrongView
@@ -139,10 +139,10 @@ class S4M:
     student: StudentRun = StudentRun()
     """Stage 2."""
 
-    def shares(self) -> Sequence[Share]:
+    def batches(self) -> Sequence[Batches]:
         """Both runs."""
         arp = self.student.arp
         return [
-            Share(path="recipe.teacher", schedule=self.teacher.schedule),
-            Share(path="recipe.student", schedule=self.student.schedule, group=arp.group if arp else 1),
+            Batches(path="recipe.teacher", schedule=self.teacher.schedule),
+            Batches(path="recipe.student", schedule=self.student.schedule, group=arp.group if arp else 1),
         ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from segray.config.base import config
-from segray.config.schedule import AnySchedule, Schedule, Share
+from segray.config.schedule import AnySchedule, Batches, Schedule
 from segray.config.students import Mask2Former, Semantic
 
 
@@ -18,6 +18,6 @@ class Supervised:
     schedule: AnySchedule = Schedule()
     """Its only run."""
 
-    def shares(self) -> Sequence[Share]:
+    def batches(self) -> Sequence[Batches]:
         """Its run."""
-        return [Share(path="recipe", schedule=self.schedule)]
+        return [Batches(path="recipe", schedule=self.schedule)]

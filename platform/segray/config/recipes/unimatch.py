@@ -7,7 +7,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Unit
-from segray.config.schedule import AnySchedule, Schedule, Share
+from segray.config.schedule import AnySchedule, Batches, Schedule
 from segray.config.sources import StoreUri
 from segray.config.students import Semantic
 from segray.config.views import StrongView
@@ -83,9 +83,9 @@ class UniMatch:
     """Share of a pseudo-label that is spread over all classes; 0.1 with zero-shot labels (7.4 G)."""
     feature_dropout: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.5
     """Share of the channels that v1 drops; v2's complementary masks are always halves."""
-    ema_half_life: Positive | Literal["paper"] | None = "paper"
-    """Steps after which half of the teacher's weights are new; none: the student is its own teacher. paper: 172.9 with
-    the streams v2, a ratio of 0.996 (6.2), which is long for short runs; none with the others."""
+    ema_half_life: Amount | None = None
+    """Steps after which half of the teacher's weights are new; 0: the student is its own teacher. None: the papers',
+    172.9 with the streams v2, a ratio of 0.996 (6.2), which is long for short runs, and 0 with the others."""
     group: Annotated[int, pydantic.Field(ge=2)] = 4
     """Consecutive unlabeled images among which CutMix partners, and the half of them without complementary dropout, are
     drawn. The papers' groups are one GPU's batch; a number of its own keeps the method independent of the number of
@@ -99,21 +99,21 @@ class UniMatch:
 
     @pydantic.model_validator(mode="after")
     def _fresh_labels(self) -> "UniMatch":
-        if self._asks_nobody and isinstance(self.ema_half_life, float):
+        if self._labels_stay and self.ema_half_life:
             raise ValueError('zero_shot.use "only" asks no teacher: leave out ema_half_life')
         return self
 
-    def shares(self) -> Sequence[Share]:
+    def batches(self) -> Sequence[Batches]:
         """Its run; with relabeling both."""
-        return [Share(path="recipe", schedule=self.schedule, group=self.group)]
+        return [Batches(path="recipe", schedule=self.schedule, group=self.group)]
 
     @property
     def half_life(self) -> float | None:
         """Of the teacher's weights, in steps; none: there is no teacher."""
-        if self.ema_half_life != "paper":
-            return self.ema_half_life
-        return 172.9 if self.streams == "v2" and not self._asks_nobody else None
+        if self.ema_half_life is None and self.streams == "v2" and not self._labels_stay:
+            return 172.9
+        return self.ema_half_life or None
 
     @property
-    def _asks_nobody(self) -> bool:
+    def _labels_stay(self) -> bool:
         return self.zero_shot is not None and self.zero_shot.use == "only"
