@@ -48,10 +48,17 @@ def test_check_lists_every_mistake(tmp_path):
         assert f"  {path}: " in done.stderr
 
 
-def test_check_says_what_a_good_config_is():
-    done = segray("check", "--no-data", ROOT / "configs" / "tiny" / "label.toml", "masks.points_per_side=8")
+@pytest.mark.parametrize(
+    ("config", "override", "job"),
+    [
+        ("tiny/label.toml", "masks.points_per_side=8", "a label job"),
+        ("evaluate/family-b.toml", "out=elsewhere", "an evaluate job"),
+    ],
+)
+def test_check_says_what_a_good_config_is(config, override, job):
+    done = segray("check", "--no-data", ROOT / "configs" / config, override)
     assert done.returncode == 0
-    assert "a label job" in done.stdout
+    assert job in done.stdout
 
 
 def test_check_needs_neither_torch_nor_ray(tmp_path):

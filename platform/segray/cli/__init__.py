@@ -34,7 +34,8 @@ def check(
         if missing := inputs.problems(loaded):
             count = f"{len(missing)} problem{'s' * (len(missing) != 1)}"
             raise ConfigError(f"{config}: {count} with its data (--no-data leaves that out)", missing)
-    typer.echo(f"{config}: job {loaded.job!r}, {base.fingerprint(loaded)}")
+    article = "an" if loaded.job[0] in "aeiou" else "a"
+    typer.echo(f"{config}: {article} {loaded.job} job, {base.fingerprint(loaded)}")
 
 
 def main(arguments: Sequence[str] = ()) -> None:
