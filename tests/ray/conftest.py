@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,8 @@ def head():
         finally:
             # Workers lead groups of their own, in the head's session.
             for pid in of_session(process.pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # It ended by itself.
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
             shutil.rmtree(scratch, ignore_errors=True)
 
