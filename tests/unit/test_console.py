@@ -51,7 +51,15 @@ def test_what_the_store_refused_before_is_said_again(capsys):
     [
         (RecallResult(recall=0.488, num_images=3), ["AR@1000)  48.8"]),
         (
-            IouResult(miou=0.27, accuracy=0.7, coverage=0.9, per_class={"leaf": 0.25}, num_images=3),
+            IouResult(
+                miou=0.27,
+                miou_seen=0.4,
+                accuracy=0.7,
+                coverage=0.9,
+                per_class={"leaf": 0.25},
+                num_images=3,
+                num_pixels=99,
+            ),
             ["miou      27.0", "coverage  90.0", "  leaf    25.0"],
         ),
     ],
