@@ -71,10 +71,8 @@ def gather(
         seen: called with each image and what was found, in order.
     """
     gathered = AveragePrecision(classes, max_dets)
-    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
+    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch, seen=seen):
         gathered.add(example.image_id, found, example.true)
-        if seen is not None:
-            seen(example, found)
     return gathered
 
 
@@ -94,20 +92,28 @@ def gather_maps(
     The truth is a label map too: what no mask of it covers is unknown.
     """
     gathered = MeanIou(classes)
-    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch):
+    for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch, seen=seen):
         gathered.add(paint(found), paint(example.true))
-        if seen is not None:
-            seen(example, found)
     return gathered
 
 
 def found_in(
-    predict: Predict, examples: Examples, *, limit: int | None, rank: int, world: int, batch: int
+    predict: Predict,
+    examples: Examples,
+    *,
+    limit: int | None,
+    rank: int,
+    world: int,
+    batch: int,
+    seen: Seen | None,
 ) -> Iterator[tuple[Example, Instances]]:
     """Each image of this worker's share and what the student finds in it; arguments as of `gather`."""
     opened = in_order(examples.__getitem__, chosen(len(examples), limit)[rank::world])
     while chunk := list(islice(opened, batch)):
-        yield from zip(chunk, predict([one.pixels for one in chunk]), strict=True)
+        for example, found in zip(chunk, predict([one.pixels for one in chunk]), strict=True):
+            yield example, found
+            if seen is not None:
+                seen(example, found)
 
 
 def chosen(number: int, limit: int | None) -> list[int]:

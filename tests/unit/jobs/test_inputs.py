@@ -9,6 +9,11 @@ from segray.jobs import inputs
 from segray.testing import write_coco
 
 
+def missing(kind, tables):
+    """Paths of what is not there."""
+    return [one.partition(": ")[0] for one in inputs.problems(build(kind, tables, "test"))]
+
+
 @pytest.mark.parametrize(
     ("given", "key"),
     [
@@ -28,8 +33,7 @@ def test_what_a_threshold_is_chosen_on_is_there(tmp_path, given, key):
         "taggers": str(tmp_path / "taggers"),
         "maps": {"threshold": {**given, "labeled": source | given["labeled"]}},
     }
-    found = inputs.problems(build(CamConfig, tables, "test"))
-    assert [one.partition(": ")[0] for one in found] == ([] if key is None else [key])
+    assert missing(CamConfig, tables) == ([] if key is None else [key])
 
 
 @pytest.mark.parametrize(
@@ -53,5 +57,4 @@ def test_what_a_recipe_learns_from_is_there(tmp_path, recipe, key):
         "student": {"kind": "fpn"} if recipe["kind"] == "unimatch" else {"kind": "mask2former"},
         "runs": str(tmp_path / "runs"),
     }
-    found = inputs.problems(build(TrainConfig, tables, "test"))
-    assert [one.partition(": ")[0] for one in found] == ([] if key is None else [key])
+    assert missing(TrainConfig, tables) == ([] if key is None else [key])
