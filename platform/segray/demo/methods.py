@@ -94,11 +94,11 @@ def unimatch(world: World, label: Label) -> Mapping[str, Training]:
     masks = label("masks", _masks(world, world.scenes))
     found = label("classes", labeling.zero_shot(masks, world.stores, world.data["labeled"]))
     plain = {**training.UNIMATCH, "streams": "v1", "schedule": _schedule(world)}
-    guided = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
+    enhanced = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
     return {
         "Supervised": _supervised(world, world.data["labeled"]),
         "UniMatch": Training(recipe=plain, student=training.FPN, data=world.data),
-        "UniMatch + zero-shot labels": Training(recipe=guided, student=training.FPN, data=world.data),
+        "UniMatch + zero-shot labels": Training(recipe=enhanced, student=training.FPN, data=world.data),
     }
 
 

@@ -68,4 +68,4 @@ class Group:
         if self.world == 1:
             return module
         # No buffer changes in training (norms are frozen or per group), so none is sent around.
-        return DistributedDataParallel(module, broadcast_buffers=False)
+        return DistributedDataParallel(module, forward_sync_buffers=False)

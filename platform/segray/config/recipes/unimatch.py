@@ -44,10 +44,10 @@ class ZeroShot:
 
     store: StoreUri
     """The store, of the same unlabeled images; its classes are matched to the student's by name."""
-    use: Literal["guide", "fill", "only", "relabel"] = "guide"
-    """guide: an extra loss on them, less and less (SemiVL's schedule, 7.5). fill: their class where the model is unsure
-    (7.4 F, variant 1). only: they are the labels, the model's are not asked (variant 3). relabel: a first run with
-    guidance, then a fresh student that learns its labels (variant 2)."""
+    use: Literal["fill", "guide", "only", "relabel"] = "fill"
+    """fill: their class where the model is unsure (7.4 F, variant 1; the best on every seed, docs/benchmarks.md).
+    guide: an extra loss on them, less and less (SemiVL's schedule, 7.5). only: they are the labels, the model's are not
+    asked (variant 3). relabel: a first run with guidance, then a fresh student that learns its labels (variant 2)."""
     min_confidence: Unit = 0.0
     """Masks of a lower score are unknown (7.4 F, c0; SemiVL keeps from 0.9 of CLIP's softmax on)."""
     trust: Amount = 0.1
