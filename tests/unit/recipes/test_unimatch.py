@@ -377,12 +377,12 @@ def test_no_labeled_images_at_all_the_store_takes_their_place(tiny, with_labels)
         f'data.labeled={{kind="store", uri="{store}"}}',
         "data.hidden=none",
         "data.validation=none",
-        f"recipe.zero_shot.store={store}",
+        f"recipe.zero_shot={{store={store!r}, use=\"guide\"}}",
     )
     assert made.rows["labeled"].classes == ("background", "square")
     _, figures = advanced(made)
     assert figures["loss/ce"] > 0
-    assert figures["pixels_by_zero_shot"] > 0
+    assert figures["loss/zero_shot/strong1"] > 0
 
 
 # --------------------------------------------------------------------------------------------------------- real parts
