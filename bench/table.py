@@ -175,7 +175,9 @@ def run_all(given: argparse.Namespace, wanted: Sequence[Cell], began: float) -> 
     done = {(line["row"], line["seed"], line["rate"]) for line in read(given.table)}
     waiting = [cell for cell in wanted if cell.key not in done]
     running: dict[subprocess.Popen[bytes], Cell] = {}
+    failed: list[str] = []
     while waiting or running:
+        failed += [f"{cell.row} {cell.seed} {cell.rate:g}" for process, cell in running.items() if process.poll()]
         running = {process: cell for process, cell in running.items() if process.poll() is None}
         if time.monotonic() - began > given.minutes * 60:
             waiting = []
@@ -188,6 +190,8 @@ def run_all(given: argparse.Namespace, wanted: Sequence[Cell], began: float) -> 
         print(f"{given.table}: {cell.row}, seed {cell.seed}, rate {cell.rate:g}", flush=True)
         command = [sys.executable, "-m", "bench.table", given.table, "--cell"]
         running[subprocess.Popen([*command, cell.row, str(cell.seed), str(cell.rate)])] = cell
+    if failed:
+        raise SystemExit(f"{given.table}: cells that failed, see above: {', '.join(failed)}")
 
 
 def _startable(waiting: Sequence[Cell], running: Sequence[Cell]) -> Cell | None:

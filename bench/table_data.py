@@ -181,7 +181,7 @@ _INSTANCES: Table = {
     "rows": INSTANCES,
     "metric": "ap",
     "schedule": {**training.SCHEDULE, "steps": 400},
-    "rates": (5e-4, 2.5e-4, 1e-3),
+    "rates": (2e-3, 1e-3, 5e-4),
     "tuned_on": ("family-b",),
 }
 _NUCLEI: Table = {

@@ -84,11 +84,11 @@ def _amount(name: str) -> Callable[[Sequence[Line]], str]:
 
 
 def _share(name: str) -> Callable[[Sequence[Line]], str]:
-    """In %, and a mark where it is too small to say anything of the component."""
+    """In %, and a mark where it is too small to say anything of the component; "-" where the method has no such."""
 
     def tell(lines: Sequence[Line]) -> str:
         known = [line["acted"][name] for line in lines if line["acted"].get(name) is not None]
-        if not known or not max(known):
+        if not known:
             return "-"
         return f"{100 * mean(known):.1f}" + ("" if mean(known) >= LEAST_ACTED else " (not tried)")
 

@@ -54,7 +54,7 @@ class LabelError(SegrayError):
 
 
 class ClusterError(SegrayError):
-    """The cluster that a job is to run on cannot be reached."""
+    """The cluster that a job is to run on cannot be reached, or is too small."""
 
 
 class TrainError(SegrayError):

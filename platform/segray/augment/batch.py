@@ -32,17 +32,6 @@ class Batch:
         targets = tuple(one.to(device) for one in self.targets)
         return replace(self, images=self.images.to(device, non_blocking=True), targets=targets)
 
-    def part(self, start: int, stop: int) -> "Batch":
-        """Images `start` to `stop`."""
-        own = slice(start, stop)
-        return Batch(
-            image_ids=self.image_ids[own],
-            keys=self.keys[own],
-            images=self.images[own],
-            views=self.views[own],
-            targets=self.targets[own],
-        )
-
 
 def collate(samples: Sequence[Batch]) -> Batch:
     """One batch of several, in order."""

@@ -54,33 +54,18 @@ class Predict:
 
 
 @config
-class Mask2Former:
-    """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
+class Queries:
+    """What all students of instances share: queries that answer with a class and a mask, and the loss that pairs them
+    with objects (methods.md section 2).
+    """
 
     multiple: ClassVar[int] = 32
     """Sides of its canvases are multiples of this."""
-    kind: Literal["mask2former"] = "mask2former"
-    backbone: Backbone = NanoBackbone()
-    """What makes features of the image."""
     start: str | None = None
     """Folder of a student of this architecture to start from; only what depends on classes and queries is new then.
     "nano": the one that segray ships, trained on family A of the procedural worlds. None: the backbone's weights."""
     num_queries: Count = 100
     """Most objects in an image that it can tell apart."""
-    hidden_dim: Count = 256
-    """Width of the decoders."""
-    mask_feature_size: Count = 256
-    """Channels of the stride-4 map."""
-    num_heads: Count = 8
-    """Attention heads."""
-    pixel_decoder_layers: Count = 6
-    """Layers of multi-scale deformable attention."""
-    pixel_decoder_feedforward: Count = 1024
-    """Width of their feed-forward nets."""
-    decoder_layers: Count = 9
-    """Layers of masked attention; with the queries' own output, one more outputs are supervised."""
-    decoder_feedforward: Count = 2048
-    """Width of their feed-forward nets."""
     class_weight: Positive = 2.0
     """Of the cross-entropy over classes."""
     mask_weight: Positive = 5.0
@@ -97,6 +82,29 @@ class Mask2Former:
     """Share of points kept for being the most uncertain."""
     predict: Predict = Predict()
     """How its output becomes instances."""
+
+
+@config
+class Mask2Former(Queries):
+    """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
+
+    kind: Literal["mask2former"] = "mask2former"
+    backbone: Backbone = NanoBackbone()
+    """What makes features of the image."""
+    hidden_dim: Count = 256
+    """Width of the decoders."""
+    mask_feature_size: Count = 256
+    """Channels of the stride-4 map."""
+    num_heads: Count = 8
+    """Attention heads."""
+    pixel_decoder_layers: Count = 6
+    """Layers of multi-scale deformable attention."""
+    pixel_decoder_feedforward: Count = 1024
+    """Width of their feed-forward nets."""
+    decoder_layers: Count = 9
+    """Layers of masked attention; with the queries' own output, one more outputs are supervised."""
+    decoder_feedforward: Count = 2048
+    """Width of their feed-forward nets."""
 
     @pydantic.model_validator(mode="after")
     def _widths_divide(self) -> "Mask2Former":
@@ -154,7 +162,7 @@ class Semantic:
     """What all semantic students share."""
 
     multiple: ClassVar[int] = 32
-    """As for Mask2Former."""
+    """As for `Queries`."""
     background: bool = True
     """What no mask of the truth covers is a class of its own, "background", the first; false: unknown, as in data whose
     classes leave no pixel out (Cityscapes). Label maps that name a background class say themselves what is unknown."""
@@ -220,8 +228,9 @@ class SegFormer(Semantic):
     """Commit or tag of a hub model."""
 
 
+QueryKind = Mask2Former
 SemanticKind = Fpn | DeepLab | Dpt | SegFormer
-STUDENTS: Final[tuple[Any, ...]] = (Mask2Former, *get_args(SemanticKind))
+STUDENTS: Final[tuple[Any, ...]] = get_args(QueryKind | SemanticKind)
 
 
 def _kind(given: Any) -> str:

@@ -27,7 +27,7 @@ class TrainingData:
     validation: Source | None = None
     """Images with masks, for the evaluation during and after training."""
     hidden: Source | None = None
-    """The unlabeled images' true masks, only to measure pseudo-labels with; matched by image id."""
+    """The unlabeled images' true masks, only to measure pseudo-labels with; labeled images among them are left out."""
 
 
 @config
@@ -69,7 +69,8 @@ class Rhythm:
     evaluate_every: Annotated[int, pydantic.Field(ge=0)] = 0
     """Steps between evaluations on the validation images; 0: only at the end."""
     evaluate_images: Count | None = None
-    """Images of an evaluation before the last one; none: all."""
+    """Images of an evaluation before the last one, and hidden ones on which a last one measures pseudo-labels, which
+    costs a teacher's and a SAM's work on each; none: all."""
     checkpoint_every: Count = 500
     """Steps between checkpoints, a multiple of log_every; what a kill can cost at most."""
 

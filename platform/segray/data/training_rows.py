@@ -6,10 +6,10 @@ machine. A row is sliced out of the buffers, never through nested Python objects
 
 import hashlib
 import json
+import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Self
@@ -23,6 +23,8 @@ from segray.data.rows import ImageRow
 from segray.data.sources import CocoImages, Source
 from segray.errors import ImageError, SourceError, TrainError
 from segray.masks.instances import CROWD, UNLABELED, Instances
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = pa.schema(
     [
@@ -50,7 +52,7 @@ class TrainingRow:
     image_id: str
     uri: str
     instances: Instances | None
-    """Its masks with classes of the rows' list; None where nothing is known of it, or nothing was to be kept."""
+    """Its masks with classes of the rows' list; None in rows built without masks."""
 
 
 class TrainingRows:
@@ -92,8 +94,12 @@ class TrainingRows:
         classes: Sequence[str] | None = None,
         with_masks: bool = True,
         crowds: bool = False,
+        without: Container[str] = (),
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
+
+        With masks, images of which none are known (a task that nobody has finished) are left out, and a warning counts
+        them: taken for empty ones, they would teach that nothing is there.
 
         Args:
             source: where images and masks come from.
@@ -101,6 +107,7 @@ class TrainingRows:
             classes: names by the class id that masks shall have, matched by name; none: the source's own.
             with_masks: False leaves masks unread: unlabeled images.
             crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
+            without: URIs of images that are not taken.
 
         Raises:
             TrainError: no images, no masks in any, masks without a class or of a class that is not in `classes`.
@@ -110,8 +117,9 @@ class TrainingRows:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            kept = _found(source, names, with_masks=with_masks, crowds=crowds)
-            _write(kept, temporary, names, with_masks)
+            rows = (row for row in source.rows() if row.uri not in without)
+            found = _found(source, rows, names, crowds=crowds) if with_masks else ((row, None) for row in rows)
+            _write(found, temporary, names, with_masks)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -133,16 +141,15 @@ class TrainingRows:
     @property
     def image_ids(self) -> tuple[str, ...]:
         """Of all rows, in their order."""
-        return tuple(self._index)
+        return self._texts("image_id")
 
-    def find(self, image_id: str) -> int | None:
-        """The index of an image; None where there is no such."""
-        return self._index.get(image_id)
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """Of all rows, in their order."""
+        return self._texts("uri")
 
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        ids = [image_id for chunk in self._chunks for image_id in chunk.batch.column("image_id").to_pylist()]
-        return {image_id: index for index, image_id in enumerate(ids)}
+    def _texts(self, column: str) -> tuple[str, ...]:
+        return tuple(one for chunk in self._chunks for one in chunk.batch.column(column).to_pylist())
 
 
 def probe_all(rows: TrainingRows) -> None:
@@ -191,27 +198,32 @@ class _Chunk:
 
 
 def _found(
-    source: Source, names: tuple[str, ...], *, with_masks: bool, crowds: bool
-) -> Iterator[tuple[ImageRow, Instances | None]]:
-    """The source's rows with masks of our classes.
+    source: Source, rows: Iterable[ImageRow], names: tuple[str, ...], *, crowds: bool
+) -> Iterator[tuple[ImageRow, Instances]]:
+    """The rows whose masks the source knows, with masks of our classes.
 
     Raises:
         TrainError: a mask without a class, or of a class that is not ours.
     """
     table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
-    for row in source.rows():
-        instances = _masks(source, row.image_id, crowds=crowds) if with_masks else None
-        if instances is not None and (instances.classes == UNLABELED).any():
+    unknown = 0
+    for row in rows:
+        instances = _masks(source, row.image_id, crowds=crowds)
+        if instances is None:
+            unknown += 1
+            continue
+        if (instances.classes == UNLABELED).any():
             raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")
-        if instances is not None:
-            instances = replace(instances, classes=table[instances.classes])
-            if (instances.classes == UNLABELED).any():
-                unknown = [one for one in source.classes if one not in names]
-                raise TrainError(
-                    f"image {row.image_id!r} has masks of a class that the student does not know, which are "
-                    f"{_listed(unknown)}; it knows {_listed(names)}: rename them, or take them out"
-                )
+        instances = replace(instances, classes=table[instances.classes])
+        if (instances.classes == UNLABELED).any():
+            strange = [one for one in source.classes if one not in names]
+            raise TrainError(
+                f"image {row.image_id!r} has masks of a class that the student does not know, which are "
+                f"{_listed(strange)}; it knows {_listed(names)}: rename them, or take them out"
+            )
         yield row, instances
+    if unknown:
+        log.warning("%d images are left out: nothing is known of their masks", unknown)
 
 
 def _masks(source: Source, image_id: str, *, crowds: bool) -> Instances | None:
@@ -221,7 +233,7 @@ def _masks(source: Source, image_id: str, *, crowds: bool) -> Instances | None:
 
 
 def _write(
-    found: Iterator[tuple[ImageRow, Instances | None]], path: Path, names: tuple[str, ...], masked: bool
+    found: Iterable[tuple[ImageRow, Instances | None]], path: Path, names: tuple[str, ...], masked: bool
 ) -> None:
     """All rows in record batches, and a last empty one that says what the file holds."""
     digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=16)

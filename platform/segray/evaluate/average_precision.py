@@ -39,8 +39,6 @@ class ApResult:
     """AP by class name; NaN, and not in the mean, where the class has no object."""
     num_images: int
     """Images measured on."""
-    num_true: int
-    """Objects in them, crowds not counted."""
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `ap/<class>`, for a run's metrics; without what there was nothing to measure on."""
@@ -62,10 +60,12 @@ class AveragePrecision:
         """One image. True instances of provenance "gt:crowd" are crowds.
 
         Raises:
-            ValueError: the image was added before, or classes are not of the list.
+            ValueError: the image was added before, classes are not of the list, or the two are not of one size.
         """
         if image_id in self._images:
             raise ValueError(f"image {image_id!r} was added before")
+        if found.size_hw != true.size_hw:
+            raise ValueError(f"image {image_id!r}: found masks are of {found.size_hw}, the true ones of {true.size_hw}")
         for name, instances in (("found", found), ("true", true)):
             if len(instances) and not 0 <= instances.classes.min() <= instances.classes.max() < len(self.classes):
                 raise ValueError(
@@ -105,7 +105,6 @@ class AveragePrecision:
             ap_large=_mean(precision[:, :, :, 3]),
             per_class=dict(zip(self.classes, per_class, strict=True)),
             num_images=len(images),
-            num_true=sum(int((true.provenance != CROWD).sum()) for _, true in images),
         )
 
 

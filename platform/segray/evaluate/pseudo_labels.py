@@ -12,9 +12,7 @@ import numpy as np
 
 from segray.masks import matching, rle
 from segray.masks.instances import CROWD, Instances
-
-LEAST_IOU = 0.5
-"""From which overlap on a label counts as an object's."""
+from segray.masks.matching import LEAST_IOU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ class _Sums:
         self.matched += len(rows)
         self.matched_iou += float(values[rows, columns].sum())
         self.best_iou += float(values.max(axis=1).sum())
-        self.right += len(matching.right(labels, objects, LEAST_IOU)[0])
+        self.right += len(matching.right(labels, objects)[0])
         rows, columns = matching.pairs(np.where(values >= LEAST_IOU, values, 0.0))
         self.paired += len(rows)
         self.paired_right += int(same[rows, columns].sum())

@@ -13,7 +13,7 @@ from segray.config.students import Semantic
 from segray.data import files
 from segray.data.sources import open_for, open_source
 from segray.data.store import Store
-from segray.data.training_rows import TrainingRows
+from segray.data.training_rows import TrainingRows, probe_all
 from segray.evaluate.average_precision import ApResult
 from segray.evaluate.recall import RecallResult
 from segray.evaluate.stores import measure_store
@@ -77,6 +77,7 @@ def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Re
             classes=student.classes,
             crowds=True,
         )
+        probe_all(rows)
         total = min(config.max_images or len(rows), len(rows))
         done = 0
 

@@ -10,7 +10,6 @@ from typing import Any
 from segray import __version__
 from segray.config.base import fingerprint, plain
 from segray.config.sources import Source
-from segray.config.students import Student
 from segray.config.train import TrainConfig
 from segray.data import files
 from segray.data.sources import open_for
@@ -196,14 +195,10 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
         SourceError, TrainError: a source cannot be read; no masks to learn from; classes that do not fit.
     """
     rows: dict[str, StoredRows] = {}
-    classes: tuple[str, ...] | None = None
     for role in ROLES:
         source: Source | None = getattr(config.data, role)
-        if source is None:
-            continue
-        built = _rows(files.join(config.runs, "rows"), source, config.student, classes, role)
-        classes = built.rows.classes if role == "labeled" else classes
-        rows[role] = built
+        if source is not None:
+            rows[role] = _rows(config, source, role, rows)
     return rows
 
 
@@ -216,7 +211,8 @@ def run_content(
         "recipe": plan.recipe,
         "run": plan.name,
         "settings": dict(plan.settings),
-        "schedule": plain(plan.schedule),
+        # In how many pieces a step goes is a matter of memory, like the number of workers: no loss knows of it.
+        "schedule": {**plain(plan.schedule), "accumulate": 1},
         "student": {name: value for name, value in plain(config.student).items() if name != "predict"},
         "start": start_hash(config.student),
         "view": plain(config.view),
@@ -230,7 +226,8 @@ def run_content(
 def measurement(config: TrainConfig, rows: Mapping[str, StoredRows]) -> str:
     """Names what figures depend on beside the weights: the images, and how a student's output becomes instances."""
     measured = {role: rows[role].rows.fingerprint for role in ("validation", "hidden") if role in rows}
-    return fingerprint({**measured, "predict": plain(config.student.predict)})
+    few = {"hidden_images": config.rhythm.evaluate_images} if "hidden" in rows else {}
+    return fingerprint({**measured, **few, "predict": plain(config.student.predict)})
 
 
 def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) -> dict[str, Any]:
@@ -257,16 +254,21 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
     }
 
 
-def _rows(folder: str, source: Source, student: Student, classes: Sequence[str] | None, role: str) -> StoredRows:
+def _rows(config: TrainConfig, source: Source, role: str, earlier: Mapping[str, StoredRows]) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
+    folder = files.join(config.runs, "rows")
     with tempfile.TemporaryDirectory() as scratch:
-        built = TrainingRows.build(
-            open_for(student, source),
-            Path(scratch) / "rows.arrow",
-            classes=classes,
-            with_masks=role != "unlabeled",
-            crowds=role in ("validation", "hidden"),
-        )
+        try:
+            built = TrainingRows.build(
+                open_for(config.student, source),
+                Path(scratch) / "rows.arrow",
+                classes=earlier["labeled"].rows.classes if earlier else None,
+                with_masks=role != "unlabeled",
+                crowds=role in ("validation", "hidden"),
+                without=set(earlier["labeled"].rows.uris) if role == "hidden" else (),
+            )
+        except TrainError as error:
+            raise TrainError(f"data.{role}: {error}") from error
         with built.path.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest()[:24]
         uri = files.join(folder, f"{name}.arrow")

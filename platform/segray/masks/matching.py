@@ -7,6 +7,9 @@ from scipy.optimize import linear_sum_assignment
 from segray.masks import rle
 from segray.masks.instances import Instances
 
+LEAST_IOU = 0.5
+"""From which overlap on a mask counts as an object's."""
+
 
 def ious(first: Instances, second: Instances) -> npt.NDArray[np.float64]:
     """Pairwise intersection over union, shape (N, M)."""
@@ -20,8 +23,8 @@ def pairs(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.N
     return rows[kept], columns[kept]
 
 
-def right(found: Instances, true: Instances, least_iou: float = 0.5) -> tuple[npt.NDArray[np.int64], ...]:
-    """Found instances and the true ones that they are, as (rows, columns): same class, IoU from `least_iou` on."""
+def right(found: Instances, true: Instances) -> tuple[npt.NDArray[np.int64], ...]:
+    """Found instances and the true ones that they are, as (rows, columns): same class, IoU from `LEAST_IOU` on."""
     values = ious(found, true)
     same = found.classes[:, None] == true.classes[None, :]
-    return pairs(np.where(same & (values >= least_iou), values, 0.0))
+    return pairs(np.where(same & (values >= LEAST_IOU), values, 0.0))

@@ -1,5 +1,6 @@
 """The table of students; how one is built, started from another, and loaded."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -16,7 +17,7 @@ from segray.models.package import read_card, read_weights
 from segray.models.segformer import SegFormerStudent
 from segray.models.student import Student
 from segray.nets.trunk import TRUNK_WEIGHTS
-from segray.nets.weights import hash_state, load_into, load_state
+from segray.nets.weights import hash_files, hash_state, load_into, load_state
 
 STUDENTS: Final[dict[str, Any]] = {
     "mask2former": Mask2FormerStudent,
@@ -68,17 +69,18 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
 def start_hash(settings: config.Student) -> str | None:
     """Hash of the weights that a student starts from, where they lie in files; None where all are drawn.
 
-    Backbones from a hub are named by their config (id and revision).
+    Weights from a hub are named by their config (id and revision).
 
     Raises:
         BackendError: the starting student cannot be read.
     """
     if settings.start is not None:
         return str(read_card(_start_folder(settings.start))["weights_sha256"])
-    backbone = settings.backbone if isinstance(settings, config.Mask2Former | config.Fpn) else None
-    if isinstance(backbone, config.NanoBackbone) and backbone.pretrained:
-        return hash_state(load_state(str(TRUNK_WEIGHTS)))
-    return None
+    encoder = getattr(settings, "backbone", settings)
+    if isinstance(encoder, config.NanoBackbone):
+        return hash_state(load_state(str(TRUNK_WEIGHTS))) if encoder.pretrained else None
+    weights = getattr(encoder, "weights", None)
+    return hash_files(Path(weights).expanduser()) if weights else None
 
 
 def _start_folder(start: str) -> str:

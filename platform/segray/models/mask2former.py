@@ -16,7 +16,6 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from segray.config.students import Mask2Former
-from segray.losses.set_loss import SetCriterion
 from segray.models.backbones import build_backbone
 from segray.models.queries import QueryStudent
 from segray.models.student import Perturb, QueryOutput
@@ -29,17 +28,6 @@ class Mask2FormerStudent(QueryStudent):
         super().__init__(config, classes)
         self.backbone = build_backbone(config.backbone, load=load)
         self.decoders = _Decoders(_settings(config), self.backbone.channels, len(classes))
-        self.criterion = SetCriterion(
-            num_classes=len(classes),
-            num_queries=config.num_queries,
-            class_weight=config.class_weight,
-            mask_weight=config.mask_weight,
-            dice_weight=config.dice_weight,
-            no_object_weight=config.no_object_weight,
-            num_points=config.num_points,
-            oversample_ratio=config.oversample_ratio,
-            importance_sample_ratio=config.importance_sample_ratio,
-        )
 
     def forward(self, images: Tensor, perturb: Perturb | None = None) -> QueryOutput:
         """See `Student.forward`; one supervised output of the queries as they are learned, one per decoder layer."""

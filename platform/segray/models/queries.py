@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segray.config import students as config
+from segray.losses.set_loss import SetCriterion
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.masks.tiles import cut, join
@@ -32,11 +33,22 @@ _PIXELS_AT_ONCE: Final = 1 << 24
 class QueryStudent(ImageNetStudent):
     """A student whose forward gives `QueryOutput`."""
 
-    settings: config.Mask2Former
+    settings: config.QueryKind
 
-    def __init__(self, settings: config.Mask2Former, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: config.QueryKind, classes: tuple[str, ...]) -> None:
         super().__init__(settings, classes)
         self.preprocessing |= {"padding": "right and below", "padding_rgb": PADDING_RGB}
+        self.criterion = SetCriterion(
+            num_classes=len(classes),
+            num_queries=settings.num_queries,
+            class_weight=settings.class_weight,
+            mask_weight=settings.mask_weight,
+            dice_weight=settings.dice_weight,
+            no_object_weight=settings.no_object_weight,
+            num_points=settings.num_points,
+            oversample_ratio=settings.oversample_ratio,
+            importance_sample_ratio=settings.importance_sample_ratio,
+        )
 
     def predict(self, images: Sequence[Pixels]) -> list[Instances]:
         """See `Student.predict`. An image's instances do not depend on which others come with it."""

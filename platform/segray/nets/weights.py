@@ -59,6 +59,16 @@ def hash_state(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def hash_files(path: Path) -> str | None:
+    """Hex digest (SHA-256) of a file, or of all files of a folder with their names; None where there is neither."""
+    digest = hashlib.sha256()
+    found = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    for one in found:
+        with one.open("rb") as file:
+            digest.update(f"{one.relative_to(path)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest() if found else None
+
+
 def check_fit(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
     """Whether the module, which may be on the meta device, has exactly these tensors; `where` says whose they are.
 

@@ -9,7 +9,7 @@ import torch
 from segray import draws
 from segray.augment.batch import Batch
 from segray.augment.geometry import sample
-from segray.config.students import Mask2Former
+from segray.config.students import Queries
 from segray.config.train import TrainConfig
 from segray.data import images
 from segray.data.training_rows import TrainingRows
@@ -65,7 +65,7 @@ class InstanceEvaluator:
     def __init__(self, config: TrainConfig, classes: Sequence[str], rows: EvaluationRows) -> None:
         self.classes, self.rows = tuple(classes), rows
         self.limit = config.rhythm.evaluate_images
-        assert isinstance(config.student, Mask2Former)
+        assert isinstance(config.student, Queries)
         self.max_dets = config.student.predict.top_k
         self.view = replace(config.view, flip=0)
 
@@ -117,7 +117,10 @@ class InstanceEvaluator:
         columns = [("truth", true)]
         if isinstance(measured, LabelsImages):
             before, after = measured.label(batch)[0]
-            columns += [("teacher", before), ("refined", after)]
+            columns.append(("teacher", before))
+            # Nothing is where there is no refinement, or where a store of masks has none of this image.
+            if list(after.counts) != list(before.counts):
+                columns.append(("refined", after))
         columns.append(("student", _shown(measured.student.predict([pixels])[0])))
         return Panel(image_id=batch.image_ids[0], pixels=pixels, columns=tuple(columns))
 

@@ -261,16 +261,18 @@ class StudentObjective(Objective[StudentInputs]):
         return self.refiner.refine(batch.images, batch.views, guesses, keys=batch.keys, image_ids=batch.image_ids)
 
     def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
-        """How often each component acted; shares are of images, or of labels."""
+        """How often each component that there is acted; shares are of images, or of labels."""
         figures, images, labels = self._figures, len(refined), sum(len(one) for one in refined)
-        replaced = [one.replaced for one in refined]
         figures.add("labels_per_image", labels, images)
         figures.add("images_labeled", sum(len(one) > 0 for one in refined), images)
-        figures.add("masks_replaced", torch.cat(replaced).sum(), labels)
-        figures.add("images_refined", torch.stack([one.any() for one in replaced]).sum(), images)
-        figures.add("iou_with_teacher", torch.cat([one.iou_with_teacher for one in refined]).sum(), labels)
-        figures.add("pasted_per_image", sum(pasted), images)
-        figures.add("images_pasted_into", sum(number > 0 for number in pasted), images)
+        if self.settings.refinement is not None:
+            replaced = [one.replaced for one in refined]
+            figures.add("masks_replaced", torch.cat(replaced).sum(), labels)
+            figures.add("images_refined", torch.stack([one.any() for one in replaced]).sum(), images)
+            figures.add("iou_with_teacher", torch.cat([one.iou_with_teacher for one in refined]).sum(), labels)
+        if self.settings.arp is not None:
+            figures.add("pasted_per_image", sum(pasted), images)
+            figures.add("images_pasted_into", sum(number > 0 for number in pasted), images)
 
 
 def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:

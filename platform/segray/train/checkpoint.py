@@ -6,6 +6,7 @@ samplers. A checkpoint counts once its `state.json` is there, which is written l
 
 import io
 import json
+import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from torch import nn
 
 from segray.data import files
 from segray.errors import SourceError, TrainError
+
+log = logging.getLogger(__name__)
 
 FOLDER, STATE, OPTIMIZER = "checkpoints", "state.json", "optimizer.pt"
 KEEP = 2
@@ -68,12 +71,25 @@ def save(
 
 
 def find(run: str) -> list[Saved]:
-    """The run's whole checkpoints, newest first."""
+    """The run's whole checkpoints, newest first; those whose state cannot be read are passed over.
+
+    Raises:
+        TrainError: none of them can be read.
+    """
     folder = files.join(run, FOLDER)
     if not files.exists(folder):
         return []
-    states = [entry.uri for entry in files.list_files(folder, (STATE,))]
-    return sorted((_read(uri) for uri in states), key=lambda saved: -saved.step)
+    found, damaged = [], []
+    for entry in files.list_files(folder, (STATE,)):
+        try:
+            found.append(_read(entry.uri))
+        except (ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{entry.uri} is damaged ({error!r})")
+    for problem in damaged:
+        log.warning("a checkpoint is passed over: %s", problem)
+    if damaged and not found:
+        raise TrainError(f"{damaged[0]}; start over with --fresh")
+    return sorted(found, key=lambda saved: -saved.step)
 
 
 def load(

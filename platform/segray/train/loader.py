@@ -144,19 +144,21 @@ def _by_threads(worker: "_Worker", steps: range) -> Iterator[list[Piece]]:
 
 
 def _by_processes(worker: "_Worker", steps: range, number: int) -> Iterator[list[Piece]]:
-    return iter(
-        DataLoader(
-            _Steps(worker),
-            sampler=steps,
-            batch_size=None,
-            collate_fn=_as_it_is,
-            num_workers=number,
-            prefetch_factor=_AHEAD,
-            # A fork would copy a process that runs threads; its own generator keeps torch's global one untouched.
-            multiprocessing_context="forkserver",
-            generator=torch.Generator(),
-        )
+    loader = DataLoader(
+        _Steps(worker),
+        sampler=steps,
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=number,
+        prefetch_factor=_AHEAD,
+        # A fork would copy a process that runs threads; its own generator keeps torch's global one untouched.
+        multiprocessing_context="forkserver",
+        generator=torch.Generator(),
     )
+    for pieces in loader:
+        if isinstance(pieces, TrainError):
+            raise pieces
+        yield pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,17 +222,20 @@ class _Worker:
         return [(piece[0], piece[1] if len(piece) == 2 else None) for piece in cut]
 
 
-class _Steps(Dataset[list[Piece]]):
-    """A worker's steps, by number."""
+class _Steps(Dataset[list[Piece] | TrainError]):
+    """A worker's steps, by number; a step that cannot be had as its error, which torch would bury in traces."""
 
     def __init__(self, worker: _Worker) -> None:
         self._worker = worker
 
-    def __getitem__(self, step: int) -> list[Piece]:
-        return self._worker.pieces([self._worker.load(slot) for slot in self._worker.slots(step)])
+    def __getitem__(self, step: int) -> list[Piece] | TrainError:
+        try:
+            return self._worker.pieces([self._worker.load(slot) for slot in self._worker.slots(step)])
+        except TrainError as error:
+            return error
 
 
-def _as_it_is(pieces: list[Piece]) -> list[Piece]:
+def _as_it_is(pieces: list[Piece] | TrainError) -> list[Piece] | TrainError:
     return pieces
 
 

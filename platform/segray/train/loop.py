@@ -71,8 +71,9 @@ class Loop:
         if not torch.isfinite(norm):
             worst = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
             raise TrainError(
-                f"the gradient is not finite at step {step} (losses here: {worst}): lower schedule.learning_rate"
-                f" (now {self.schedule.learning_rate:g}) or raise schedule.warmup, and go on from the last checkpoint"
+                f"the gradient is not finite at step {step} (losses here: {worst}): the same command would come here"
+                f" again; give a lower schedule.learning_rate (now {self.schedule.learning_rate:g}) or a longer"
+                " schedule.warmup, which is another run"
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

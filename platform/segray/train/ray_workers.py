@@ -1,5 +1,6 @@
 """A run on Ray Train: as many workers as the config says, each with the same session. Only this module knows Ray."""
 
+import logging
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import ray
 import ray.train
 import torch
 from ray.exceptions import RayError
@@ -18,10 +20,12 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from segray.config.train import TrainWorkers
 from segray.data import files
-from segray.errors import SegrayError, TrainError
+from segray.errors import ClusterError, SegrayError, TrainError
 from segray.train.group import Group
 from segray.train.meters import Meters
 from segray.train.session import RunJob, run_worker
+
+log = logging.getLogger(__name__)
 
 
 def run_on_ray(job: RunJob) -> None:
@@ -29,6 +33,7 @@ def run_on_ray(job: RunJob) -> None:
 
     Raises:
         TrainError: a worker failed, with what it said.
+        ClusterError: this machine is too small for the workers.
         KeyboardInterrupt: ctrl-C, once the workers have stopped.
     """
     workers = job.config.workers
@@ -43,11 +48,31 @@ def run_on_ray(job: RunJob) -> None:
         ),
         run_config=_settings(job),
     )
+    _look_for_room(workers)
     try:
         with _interrupts():
             trainer.fit()
     except TrainingFailedError as error:
         raise _told(error) from error
+
+
+def _look_for_room(workers: TrainWorkers) -> None:
+    """See that the fewest workers that will do have what they reserve: Ray Train waits for it, and says nothing.
+
+    Raises:
+        ClusterError: they do not, and this Ray is of one machine, which will not grow.
+    """
+    there, least = ray.cluster_resources(), workers.min_count or workers.count  # type: ignore[no-untyped-call]  # Ray types half of itself
+    short = [
+        f"{least} workers need {least * each:g} {resource}s, there are {there.get(resource, 0):g}"
+        for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus))
+        if least * each > there.get(resource, 0)
+    ]
+    if not short:
+        return
+    if "RAY_ADDRESS" not in os.environ:
+        raise ClusterError(f"{'; '.join(short)}: give fewer workers, or fewer to each")
+    log.warning("waiting for the cluster to grow: %s", "; ".join(short))
 
 
 @contextmanager

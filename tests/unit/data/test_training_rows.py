@@ -30,11 +30,10 @@ def test_rows_are_what_the_source_says(tmp_path, monkeypatch, chunk):
     assert (len(rows), rows.classes) == (9, ("disc", "square"))
     for index, image in enumerate(source.rows()):
         row, expected = rows.row(index), source.instances(image.image_id)
-        assert (row.image_id, row.uri, rows.find(row.image_id)) == (image.image_id, image.uri, index)
+        assert (row.image_id, row.uri, rows.image_ids[index]) == (image.image_id, image.uri, image.image_id)
         assert row.instances.size_hw == expected.size_hw
         for column in ("counts", "classes", "boxes_xyxy", "areas"):
             assert getattr(row.instances, column).tolist() == getattr(expected, column).tolist()
-    assert rows.find("no such") is None
     for index in (-1, 9):
         with pytest.raises(IndexError):
             rows.row(index)
@@ -95,6 +94,21 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path, change, options, messa
     with pytest.raises(TrainError, match=message):
         TrainingRows.build(source, tmp_path / "rows" / "a.arrow", **options)
     assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_images_whose_masks_nobody_knows_are_left_out_and_counted(tmp_path, caplog):
+    source = open_source(write_coco(tmp_path, 5))
+    source.instances = lambda image_id, known=source.instances: None if image_id == "00002.png" else known(image_id)
+    rows = TrainingRows.build(source, tmp_path / "a.arrow")
+    assert rows.image_ids == ("00000.png", "00001.png", "00003.png", "00004.png")
+    assert "1 images are left out: nothing is known of their masks" in caplog.text
+
+
+def test_images_that_are_not_wanted_are_left_out(tmp_path):
+    source = open_source(write_coco(tmp_path, 5))
+    whole = TrainingRows.build(source, tmp_path / "a.arrow")
+    rows = TrainingRows.build(source, tmp_path / "b.arrow", without={*whole.uris[:3], "other"})
+    assert rows.uris == whole.uris[3:]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not Arrow"])

@@ -204,6 +204,8 @@ def test_fresh_starts_over(config, stopped, whole):
         ("data.validation=none", 0),
         ("data.hidden=none", 0),
         ("rhythm.log_every=2", 0),
+        ("recipe.teacher.schedule.accumulate=2", 0),
+        ("rhythm.evaluate_images=3", 0),
         ("workers.max_failures=3", 0),
         ("tracking.project=other", 0),
     ],
@@ -412,6 +414,16 @@ def test_a_finished_run_needs_no_images_and_gets_its_report_back(config):
     assert {one.name: one.stat().st_mtime_ns for one in Path(settings.runs, "rows").iterdir()} == rows
 
 
+def test_a_run_refines_from_the_masks_of_a_store(config, tmp_path):
+    unlabeled = open_source(config("s4m").data.hidden)
+    store = Store.create(str(tmp_path / "stores"), "masks", {})
+    store.write_part([LabeledRow(image=row, instances=unlabeled.instances(row.image_id)) for row in unlabeled.rows()])
+    refinement = f'{{kind="cached", store="{store.uri}", min_iou=0.01}}'
+    settings = config("s4m", f"recipe.student.refinement={refinement}", *EVALUATE)
+    end = train(settings)[-1].end
+    assert end["last"]["labels_after/matched_iou"] != end["last"]["labels_before/matched_iou"]
+
+
 def test_runs_may_lie_in_an_object_store(config, tmp_path):
     settings = config("supervised", *EVALUATE, f"runs=memory://{tmp_path}/runs")
     for fresh in (False, True):
@@ -437,6 +449,17 @@ def without_masks(folder: Path) -> Any:
     path = Path(found.annotations)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
     return found
+
+
+def without_last(whole: Any, number: int) -> Any:
+    """The same images but for the last."""
+    document = json.loads(Path(whole.annotations).read_text())
+    document["images"] = sorted(document["images"], key=lambda one: one["file_name"])[:-number]
+    left = {one["id"] for one in document["images"]}
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] in left]
+    path = Path(whole.annotations).with_name("partly.json")
+    path.write_text(json.dumps(document))
+    return replace(whole, annotations=str(path))
 
 
 def shrunk(folder: Path) -> Any:
@@ -504,6 +527,15 @@ def half_a_store(folder: Path) -> str:
     found = Instances.from_masks(np.ones((1, 64, 64), dtype=bool), provenance="sam:test")
     store.write_part([LabeledRow(image=row, instances=found, seconds=0.0) for row in rows])
     return store.uri
+
+
+def test_hidden_masks_of_labeled_images_do_not_count(config):
+    labeled = config("s4m").data.labeled
+    partly = without_last(labeled, 3)
+    rows = job.prepare_rows(config("s4m", *source("labeled", partly), *source("hidden", labeled)))
+    assert rows["hidden"].rows.image_ids == tuple(f"0000{number}.png" for number in (5, 6, 7))
+    with pytest.raises(TrainError, match=r"data\.hidden: nothing to learn from: 0 images"):
+        train(config("s4m", *source("hidden", labeled)))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from segray.config.base import build as build_config
-from segray.config.students import Mask2Former, NanoBackbone, Predict
+from segray.config.students import DeepLab, Dpt, Fpn, HfBackbone, Mask2Former, NanoBackbone, Predict
 from segray.demo.training import STUDENT
 from segray.errors import BackendError, ConfigError
 from segray.models.build import NANO_START, build_student, start_hash
@@ -47,6 +47,23 @@ def test_what_a_student_starts_from_is_named_by_its_weights(build, tmp_path):
         save_student(build(seed=seed), str(tmp_path / folder), info={})
     hashes = [start_hash(small(start=str(tmp_path / folder))) for folder in ("one", "two")]
     assert len({*hashes, start_hash(small()), start_hash(small(backbone=NanoBackbone(pretrained=False)))}) == 4
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_pretrained_weights_on_this_machine_are_named_by_their_bytes(tmp_path, kind):
+    folder = tmp_path / "weights"
+    (folder / "deep").mkdir(parents=True)
+    weights = folder / "deep" / "model.safetensors"
+    place = folder if kind == "folder" else weights
+
+    def named(content):
+        weights.write_bytes(content)
+        return [start_hash(Fpn(backbone=HfBackbone(weights=str(place)))), start_hash(DeepLab(weights=str(place)))]
+
+    one, other = named(b"one"), named(b"other")
+    assert one[0] == one[1] != other[0] == other[1]
+    assert named(b"one") == one
+    assert start_hash(Dpt(weights="facebook/dinov2-small")) is None
 
 
 def test_the_shipped_student_is_there_and_of_the_width_that_the_demo_asks_for():

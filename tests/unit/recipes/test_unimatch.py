@@ -377,7 +377,7 @@ def test_no_labeled_images_at_all_the_store_takes_their_place(tiny, with_labels)
         f'data.labeled={{kind="store", uri="{store}"}}',
         "data.hidden=none",
         "data.validation=none",
-        f"recipe.zero_shot={{store={store!r}, use=\"guide\"}}",
+        f'recipe.zero_shot={{store={store!r}, use="guide"}}',
     )
     assert made.rows["labeled"].classes == ("background", "square")
     _, figures = advanced(made)

@@ -118,3 +118,17 @@ def test_a_damaged_optimizer_is_one_clear_error(tmp_path, kept):
     state.write_bytes(state.read_bytes()[:kept])
     with pytest.raises(TrainError, match="optimizer does not fit"):
         Parts().load(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["", "{}", "[]", '{"step": 2'])
+def test_a_damaged_state_is_passed_over_while_there_is_another(tmp_path, left):
+    parts = Parts()
+    for step in (1, 2):
+        parts.save(tmp_path, step)
+        assert checkpoint.find(str(tmp_path))[0].step == step
+    states = [tmp_path / "checkpoints" / f"step-0000000{step}" / "state.json" for step in (1, 2)]
+    states[1].write_text(left)
+    assert [saved.step for saved in checkpoint.find(str(tmp_path))] == [1]
+    states[0].write_text(left)
+    with pytest.raises(TrainError, match=r"state\.json is damaged .* start over with --fresh"):
+        checkpoint.find(str(tmp_path))

@@ -99,9 +99,10 @@ def test_shares_that_do_not_come_out_even_are_refused(rows):
         StepLoader(*rows, VIEW, schedule, seed=0, world=2)
 
 
-def test_an_image_that_went_away_is_one_clear_error(tmp_path: Path):
+@pytest.mark.parametrize("loaders", [0, 1])
+def test_an_image_that_went_away_is_one_clear_error(tmp_path: Path, loaders):
     source = write_coco(tmp_path, 4)
     rows = TrainingRows.build(open_source(source), tmp_path / "rows.arrow")
     (Path(source.uri) / "00002.png").unlink()
-    with pytest.raises(TrainError, match=r"00002\.png"):
-        list(StepLoader(rows, None, VIEW, Schedule(steps=1, labeled_batch=4), seed=0))
+    with pytest.raises(TrainError, match=r"^[^\n]*00002\.png[^\n]*$"):
+        list(StepLoader(rows, None, VIEW, Schedule(steps=1, labeled_batch=4), seed=0, loaders=loaders))

@@ -13,7 +13,7 @@ from segray.config.base import config
 from segray.config.sam import OriginalSam, Sam, Unit
 from segray.config.schedule import Batches, Ema, Schedule
 from segray.config.sources import StoreUri
-from segray.config.students import Mask2Former
+from segray.config.students import Queries
 from segray.config.views import StrongView
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -129,7 +129,7 @@ class StudentRun:
 class S4M:
     """S4M (arXiv 2504.05301); without distillation, refinement and ARP it is GuidedDistillation (arXiv 2308.02668)."""
 
-    trains: ClassVar[tuple[type, ...]] = (Mask2Former,)
+    trains: ClassVar[tuple[type, ...]] = (Queries,)
     """Kinds of students."""
     kind: Literal["s4m"] = "s4m"
     sam: Sam = OriginalSam()

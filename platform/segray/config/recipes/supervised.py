@@ -5,14 +5,14 @@ from typing import ClassVar, Literal
 
 from segray.config.base import config
 from segray.config.schedule import AnySchedule, Batches, Schedule
-from segray.config.students import Mask2Former, Semantic
+from segray.config.students import Queries, Semantic
 
 
 @config
 class Supervised:
     """The student on labels alone: the baseline of every table."""
 
-    trains: ClassVar[tuple[type, ...]] = (Mask2Former, Semantic)
+    trains: ClassVar[tuple[type, ...]] = (Queries, Semantic)
     """Kinds of students."""
     kind: Literal["supervised"] = "supervised"
     schedule: AnySchedule = Schedule()
