@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from bench.table_data import DATA
-from bench.table_text import ACTIONS, text
+from bench.table_text import ACTIONS, Rate, text
 from segray import draws
 from segray.config.base import build, fingerprint, overridden
 from segray.config.sources import CocoSource
@@ -98,8 +98,8 @@ def main() -> None:
 
 def shown(table: str) -> str:
     """The table so far, as Markdown."""
-    task, rates = DATA[table], {name: chosen_rate(table, name) for name in DATA[table].rows}
-    return text(task, read(table), rates, chance=by_chance(table))
+    rates = {name: Rate(chosen_rate(table, name), tuned=is_tuned(table, name)) for name in DATA[table].rows}
+    return text(DATA[table], read(table), rates, chance=by_chance(table))
 
 
 def background_alone(table: str) -> tuple[str, float]:
@@ -155,10 +155,20 @@ def read(table: str) -> list[dict[str, Any]]:
 
 def chosen_rate(table: str, row: str) -> float:
     """The best rate on the tuning images, once all have been tried; until then the first."""
+    found = tried(table, row)
+    return max(found, key=found.__getitem__) if is_tuned(table, row) else DATA[table].rates[0]
+
+
+def is_tuned(table: str, row: str) -> bool:
+    """Whether all rates were tried."""
+    return set(tried(table, row)) >= set(DATA[table].rates)
+
+
+def tried(table: str, row: str) -> dict[float, float]:
+    """What each rate gave on the tuning images."""
     task = DATA[table]
     lines = [line for one in task.tuned_on for line in read(one)]
-    tuned = {one["rate"]: one[task.metric] for one in lines if one["row"] == row and one["seed"] == TUNING_SEED}
-    return max(tuned, key=tuned.__getitem__) if set(tuned) >= set(task.rates) else task.rates[0]
+    return {one["rate"]: one[task.metric] for one in lines if one["row"] == row and one["seed"] == TUNING_SEED}
 
 
 def run_missing(given: argparse.Namespace) -> None:

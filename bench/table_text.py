@@ -2,13 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.table_data import Task
 
 Line = Mapping[str, Any]
 Column = tuple[str, Callable[[Sequence[Line]], str]]
 """A heading, and what stands below it for a row's lines, one per seed."""
+
+
+class Rate(NamedTuple):
+    """A row's learning rate."""
+
+    value: float
+    tuned: bool
+    """All were tried on the tuning images; else it is the first of them."""
+
+    def __str__(self) -> str:
+        return f"{self.value:g}" + ("" if self.tuned else " (not tuned)")
+
 
 ACTIONS = (
     "labels_per_image",
@@ -29,7 +41,7 @@ LEAST_ACTED = 0.05
 """A component that acted on a smaller share does not count as tried."""
 
 
-def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chance: tuple[str, float]) -> str:
+def text(task: Task, lines: Sequence[Line], rates: Mapping[str, Rate], *, chance: tuple[str, float]) -> str:
     """The table; seeds below 100 only, each row at its own rate; `chance` is a row without a training."""
     rows = {name: {line["seed"]: line for line in lines if _counts(line, name, rates[name])} for name in task.rows}
     columns = COLUMNS[task.metric]
@@ -46,17 +58,17 @@ def text(task: Task, lines: Sequence[Line], rates: Mapping[str, float], *, chanc
     return "\n".join(out + [_row(task, name, rows, rates[name]) for name, found in rows.items() if found])
 
 
-def _counts(line: Line, name: str, rate: float) -> bool:
-    return bool(line["row"] == name and line["seed"] < 100 and line["rate"] == rate)
+def _counts(line: Line, name: str, rate: Rate) -> bool:
+    return bool(line["row"] == name and line["seed"] < 100 and line["rate"] == rate.value)
 
 
-def _row(task: Task, name: str, rows: Mapping[str, Mapping[int, Line]], rate: float) -> str:
+def _row(task: Task, name: str, rows: Mapping[str, Mapping[int, Line]], rate: Rate) -> str:
     row, found = task.rows[name], rows[name]
     base = rows[row.base] if row.base else {}
     gains = [100 * (found[seed][task.metric] - base[seed][task.metric]) for seed in sorted(found.keys() & base.keys())]
     same = "" if len(gains) < 2 else ("yes" if min(gains) > 0 or max(gains) < 0 else "no")
     first, second, *others = (tell(list(found.values())) for _, tell in COLUMNS[task.metric])
-    cells = [row.title, str(len(found)), f"{rate:g}", first, second]
+    cells = [row.title, str(len(found)), str(rate), first, second]
     return "| " + " | ".join([*cells, row.base or "", _error(gains), same, *others]) + " |"
 
 

@@ -151,6 +151,14 @@ def test_a_killed_worker_ends_a_run_that_may_not_fail_in_words(start, cluster, t
     assert "segray: a training worker failed" in said
 
 
+def test_workers_that_this_machine_has_no_room_for_are_refused(world, tmp_path):
+    alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-m", "jobs.train", str(world), f"runs={tmp_path}", "workers.count=1", "workers.cpus=99"]
+    done = subprocess.run(command, check=False, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1, done.stdout
+    assert "1 workers need 99 CPUs, there are " in done.stderr
+
+
 def training_workers(cluster) -> list[int]:
     """Process ids of Ray Train's workers, as far as this cluster's nodes began them."""
     raylets = {one.process.pid for node in cluster.worker_nodes for one in node.all_processes["raylet"]}

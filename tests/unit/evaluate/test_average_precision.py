@@ -179,6 +179,8 @@ def test_refuses_what_would_be_counted_wrong() -> None:
         ap.add("0000", one, one)
     with pytest.raises(ValueError, match="class ids"):
         ap.add("0001", boxes((0, 0, 10, 10), classes=[3]), one)
+    with pytest.raises(ValueError, match=r"found masks are of \(160, 200\), the true ones of \(200, 160\)"):
+        ap.add("0001", one, Instances.empty(SIZE_HW[::-1]))
     with pytest.raises(ValueError, match="both parts"):
         ap.merge(gathered([(one, one)]))
     with pytest.raises(ValueError, match="cannot be merged"):

@@ -10,7 +10,7 @@ from segray.config.students import Fpn, SemanticPredict
 from segray.data.rows import LabeledRow
 from segray.data.sources import open_source
 from segray.data.store import Store
-from segray.errors import ConfigError
+from segray.errors import ConfigError, TrainError
 from segray.evaluate.recall import RecallResult
 from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
@@ -75,3 +75,13 @@ def test_one_thing_is_measured(config, changes):
 def test_a_store_that_is_not_there_is_told_before_anything_starts(config, tmp_path):
     (problem,) = inputs.problems(config(student=None, store=str(tmp_path / "nowhere")))
     assert problem.startswith("store: ")
+
+
+def test_images_of_another_size_than_their_masks_are_told(config, tmp_path):
+    annotations = tmp_path / "world" / "instances.json"
+    document = json.loads(annotations.read_text())
+    document["images"][1].update(height=32, width=32)
+    document["annotations"] = [one for one in document["annotations"] if one["image_id"] != document["images"][1]["id"]]
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(TrainError, match=r"00001\.png: \(height, width\) \(64, 64\), its masks are for \(32, 32\)"):
+        evaluate(config())
