@@ -62,7 +62,8 @@ def _look_for_room(workers: TrainWorkers) -> None:
     Raises:
         ClusterError: they do not, and this Ray is of one machine, which will not grow.
     """
-    there, least = ray.cluster_resources(), workers.min_count or workers.count  # type: ignore[no-untyped-call]  # Ray types half of itself
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray types half of itself
+    least = workers.min_count or workers.count
     short = [
         f"{least} workers need {least * each:g} {resource}s, there are {there.get(resource, 0):g}"
         for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus))
