@@ -27,7 +27,7 @@ bench: $(SET_UP)
 # One line per cell in docs/tables; go on in another sitting with the same command.
 table: $(SET_UP)
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b --tune
-	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei
+	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table nuclei-10
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-semantic --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-tags --tune
