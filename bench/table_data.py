@@ -63,14 +63,17 @@ def family_b(folder: Path, seed: int, *, tuning: bool) -> dict[str, Any]:
 
 
 def nuclei(folder: Path, seed: int, *, tuning: bool, share: float) -> dict[str, Any]:
-    """A share of train.json labeled by the seed's split; val.json to measure on, some 60 of the others to tune on."""
+    """A share of train.json labeled by the seed's split; val.json to measure on, some 60 of the others to tune on.
+
+    Those are among the unlabeled ones too, without their masks.
+    """
     source = Path("../shared/data/nuclei")
     images = source / "images"
     data = training.shares(folder / f"nuclei-{share:g}-splits-{seed}", images, source / "train.json", share, seed)
     validation = training.coco(images, source / "val.json")
     if tuning:
         others = Path(data["hidden"]["annotations"])
-        validation = training.shares(folder / "nuclei-tune", images, others, 0.15, seed)["labeled"]
+        validation = training.shares(folder / f"nuclei-{share:g}-tune-{seed}", images, others, 0.15, seed)["labeled"]
     return {
         "data": {**data, "validation": validation},
         "stores": {"truth": true_masks(folder / "stores", data["unlabeled"])},

@@ -36,7 +36,7 @@ SCHEDULE: Final[dict[str, Any]] = {
     "clip_norm": 1.0,
     "warmup": 0.05,
 }
-"""The rate is the best for all methods on family B's tuning scenes (docs/benchmarks.md)."""
+"""The rate is the best of those tried for each method that was tuned on family B (docs/benchmarks.md)."""
 DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
 """128 points would cost a nano SAM on a CPU several times the student's own step."""
 REFINEMENT: Final[dict[str, Any]] = {"kind": "points", "distribution": "softmax"}
