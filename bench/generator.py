@@ -23,12 +23,12 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 
 from segray.config.sam import MaskGeneration
 from segray.demo.world import scene
-from segray.sam.generator import MaskGenerator
-from segray.sam.grids import grid_points
-from segray.sam.nano import load_sam_nano
-from segray.sam.original import OriginalSam
+from segray.sam.backends.segment_anything.model import OriginalSam
+from segray.sam.backends.segment_anything.nano import load_sam_nano
+from segray.sam.mask_generation.generator import MaskGenerator
+from segray.sam.mask_generation.grids import grid_points
+from segray.sam.mask_generation.survivors import stabilities_of
 from segray.sam.protocol import Image, Prompts
-from segray.sam.survivors import stabilities_of
 
 SURVIVING = 0.3
 """Share of masks above the predicted-IoU threshold."""

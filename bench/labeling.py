@@ -19,13 +19,13 @@ from typing import Any
 
 import ray
 
-from segray.config.label import Workers
+from segray.config.label import LabelWorkers
 from segray.config.sources import FolderSource
-from segray.data.rows import ImageRow
-from segray.data.sources import open_source
-from segray.data.store import Store
+from segray.formats.sources import open_source
 from segray.labels import runner
-from segray.labels.plan import Plan
+from segray.labels.pending_rows import PendingRows
+from segray.store import Store
+from segray.store.rows import ImageRow
 from segray.testing import SleepingStage, write_images
 
 CPUS = 8
@@ -46,9 +46,9 @@ def bare_loop(stage: SleepingStage, rows: list[ImageRow]) -> float:
     return (time.perf_counter() - started) / done
 
 
-def label_job(stage: SleepingStage, rows: list[ImageRow], workers: Workers) -> dict[str, float]:
+def label_job(stage: SleepingStage, rows: list[ImageRow], workers: LabelWorkers) -> dict[str, float]:
     """Seconds per image through Ray Data into a store; steady from the first part on, start-up apart."""
-    with tempfile.TemporaryDirectory() as folder, Plan(rows) as plan:
+    with tempfile.TemporaryDirectory() as folder, PendingRows(rows) as plan:
         store = Store.create(folder, stage.name, stage.content)
         parts = plan.parts(runner.rows_per_part(plan.number, workers))
         began = time.perf_counter()
@@ -72,7 +72,7 @@ def overhead(number: int, seconds: float, rounds: int) -> dict[str, Any]:
         rows = images(Path(folder), number)
         for _ in range(rounds):
             bare = bare_loop(stage, rows)
-            job = label_job(stage, rows, Workers(actors=1, images_per_part=4))
+            job = label_job(stage, rows, LabelWorkers(actors=1, images_per_part=4))
             ratios.append(job["steady_s_per_image"] / bare)
             startups.append(job["startup_s"])
     return {
@@ -90,7 +90,7 @@ def scaling(number: int, seconds: float, sizes: tuple[int, ...]) -> list[dict[st
     with tempfile.TemporaryDirectory() as folder:
         rows = images(Path(folder), number)
         for size in sizes:
-            job = label_job(stage, rows, Workers(actors=size, images_per_part=2))
+            job = label_job(stage, rows, LabelWorkers(actors=size, images_per_part=2))
             table.append({"actors": size, "images_per_s": 1 / job["steady_s_per_image"], "wall_s": job["wall_s"]})
     for line in table:
         line["efficiency"] = line["images_per_s"] / table[0]["images_per_s"] / line["actors"]
@@ -146,7 +146,7 @@ def memory(numbers: tuple[int, ...], seconds: float) -> list[dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
             rows = images(Path(folder), number)
             with peak_memory() as peak:
-                label_job(stage, rows, Workers(actors=2, images_per_part=8))
+                label_job(stage, rows, LabelWorkers(actors=2, images_per_part=8))
         table.append({"images": number, "peak_mib": peak["mib"]})
     return table
 

@@ -19,18 +19,18 @@ import torch
 
 from bench.table import Cell, config_of, prepared
 from bench.table_data import DATA
-from segray.config.recipes import S4M, CachedRefinement, PointRefinement, Refinement
-from segray.config.sam import OriginalSam
+from segray.config.sam import OriginalSamConfig
 from segray.config.train import TrainConfig
-from segray.data.sources import open_source
-from segray.data.training_rows import TrainingRows
-from segray.evaluate.pseudo_labels import LabelQuality
+from segray.datasets.training_rows import TrainingRows
+from segray.evaluation.instances import InstanceEvaluator
+from segray.evaluation.pseudo_labels import LabelQuality
+from segray.formats.sources import open_source
+from segray.methods.config import S4M, CachedRefinement, PointRefinement, Refinement
+from segray.methods.s4m.objective import StudentObjective
+from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
+from segray.methods.s4m.refine.build import build_refiner
 from segray.models.build import load_student
-from segray.recipes.automatic_masks import AutomaticMasks
-from segray.recipes.instances import InstanceEvaluator
-from segray.recipes.s4m import StudentObjective
-from segray.refine.build import build_refiner
-from segray.train.plan import EvaluationRows
+from segray.training.plan import EvaluationRows
 
 GATES = ((0.0, 0.0), (0.3, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.5), (0.5, 0.5), (0.5, 0.6))
 """min_teacher_iou, min_predicted_iou."""
@@ -77,7 +77,7 @@ def main() -> None:
     config = replace(config, rhythm=replace(config.rhythm, evaluate_images=given.images))
     assert isinstance(config.recipe, S4M)
     assert config.data.hidden is not None
-    config = replace(config, recipe=replace(config.recipe, sam=OriginalSam(model=given.sam)))
+    config = replace(config, recipe=replace(config.recipe, sam=OriginalSamConfig(model=given.sam)))
     truth = prepared(cell)["stores"]["truth"]
     with tempfile.TemporaryDirectory() as folder:
         rows = TrainingRows.build(open_source(config.data.hidden), Path(folder) / "hidden.arrow")

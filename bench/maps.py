@@ -20,25 +20,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.table import OUT, SEEDS, Cell, prepared
-from segray.config.evidence import Overlaps, Verdict
+from segray.config.evidence import MatchRule, Overlaps
 from segray.config.sources import CocoSource, VocSource
-from segray.config.stages import Chosen, ClassifyConfig
-from segray.data import images
-from segray.data.rows import ImageRow
-from segray.data.sources import open_source
+from segray.config.stages import ClassifyConfig, TunedThreshold
 from segray.demo import labeling
 from segray.demo.world import FAMILY_CLASSES
-from segray.evaluate.average_precision import AveragePrecision
+from segray.evaluation.average_precision import AveragePrecision
 from segray.evidence import thresholds, zero_shot
 from segray.evidence.build import build
-from segray.evidence.zero_shot import LOGIT_SCALE, Concepts
+from segray.evidence.zero_shot import LOGIT_SCALE, ClassEmbeddings
+from segray.formats.sources import open_source
+from segray.images import decoding
 from segray.jobs.cluster import connected
 from segray.jobs.label import label
-from segray.labels.previous import Previous
-from segray.labels.truth import class_maps
+from segray.labels.stages.previous import PreviousRows
+from segray.labels.stages.truth import class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
+from segray.store.rows import ImageRow
 
 CLASSES = FAMILY_CLASSES["b"]
 MAP_CLASSES = (semantic.BACKGROUND, *CLASSES)
@@ -67,7 +67,7 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     """Maps, and objects, with nothing but class names."""
     ground = prepared(Cell("family-b-semantic", "v1", seed, 0.0))
     stores, data = ground["stores"], ground["data"]
-    hidden, truth = CocoSource(**_plain(data["hidden"])), Previous(stores["truth"])
+    hidden, truth = CocoSource(**_plain(data["hidden"])), PreviousRows(stores["truth"])
     config = labeling.zero_shot(stores["truth"], OUT / "data" / "stores", data["labeled"])
     rng = np.random.default_rng(seed)
 
@@ -88,7 +88,7 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
         with connected():
             job = labeling.zero_shot(stores[masks], OUT / "data" / "stores", data["labeled"], output="objects")
             found = label(job).store
-        yield title, maps(hidden, stored(stores[name])) | objects(hidden, Previous(found).masks)
+        yield title, maps(hidden, stored(stores[name])) | objects(hidden, PreviousRows(found).masks)
 
 
 def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
@@ -96,11 +96,11 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     ground = prepared(Cell("family-b-semantic", "v1", seed, 0.0))
     hidden = CocoSource(**_plain(ground["data"]["hidden"]))
     config = labeling.zero_shot(ground["stores"]["sam-nano"], OUT / "data" / "stores", ground["data"]["labeled"])
-    assert isinstance(config.threshold, Chosen)
-    evidence, previous = build(config.words, gpu=False), Previous(config.masks)
+    assert isinstance(config.threshold, TunedThreshold)
+    evidence, previous = build(config.words, gpu=False), PreviousRows(config.masks)
     concepts = zero_shot.embed(config.vocabulary, evidence.texts)
 
-    def compared(source: CocoSource | VocSource) -> list[tuple[semantic.Map, Instances, zero_shot.Nearness]]:
+    def compared(source: CocoSource | VocSource) -> list[tuple[semantic.Map, Instances, zero_shot.ClassSimilarity]]:
         found = []
         for row, true in class_maps(source, MAP_CLASSES):
             masks = previous.masks(row)
@@ -111,7 +111,7 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     for title, own in KNOBS.items():
         verdict, overlaps = replace(config.verdict, **own.get("verdict", {})), own.get("overlaps", config.overlaps)
         guess = partial(_decided, verdict=verdict, overlaps=overlaps)
-        examples = [thresholds.Example(truth=true, guess=partial(guess, *one)) for true, *one in labeled]
+        examples = [thresholds.ThresholdExample(truth=true, guess=partial(guess, *one)) for true, *one in labeled]
         least = thresholds.choose(examples, config.threshold.candidates, MAP_CLASSES).threshold
         gathered = MeanIou(MAP_CLASSES)
         for true, *one in others:
@@ -130,7 +130,7 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
 
 
 def _decided(
-    masks: Instances, nearness: zero_shot.Nearness, threshold: float, *, verdict: Verdict, overlaps: Overlaps
+    masks: Instances, nearness: zero_shot.ClassSimilarity, threshold: float, *, verdict: MatchRule, overlaps: Overlaps
 ) -> semantic.Map:
     return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
 
@@ -180,7 +180,7 @@ def objects(truth: CocoSource, find: Callable[[ImageRow], Instances]) -> Figures
 
 def stored(store: str) -> Guess:
     """What a store's masks paint."""
-    previous = Previous(store)
+    previous = PreviousRows(store)
     return lambda row, _: semantic.paint(previous.masks(row))
 
 
@@ -193,16 +193,16 @@ def _cells(config: ClassifyConfig) -> Guess:
         pixels = _pixels(row)
         return _pixel_scores(evidence.dense([pixels])[0], concepts, size_hw, config.verdict)
 
-    assert isinstance(config.threshold, Chosen)
+    assert isinstance(config.threshold, TunedThreshold)
     examples = (
-        thresholds.Example(truth=true, guess=partial(_map, scores(row, true.shape)))
+        thresholds.ThresholdExample(truth=true, guess=partial(_map, scores(row, true.shape)))
         for row, true in class_maps(config.threshold.labeled, MAP_CLASSES)
     )
     chosen = thresholds.choose(examples, config.threshold.candidates, MAP_CLASSES).threshold
     return lambda row, true: _map(scores(row, true.shape), chosen)
 
 
-def _pixel_scores(features: Tensor, concepts: Concepts, size_hw: Sequence[int], verdict: Verdict) -> Tensor:
+def _pixel_scores(features: Tensor, concepts: ClassEmbeddings, size_hw: Sequence[int], verdict: MatchRule) -> Tensor:
     """(K, H, W): how near each pixel is to each class, from a map (h, w, D); the background is no class."""
     cosines = features @ concepts.vectors.T
     best = torch.stack(
@@ -222,7 +222,7 @@ def _renamed(masks: Instances, rng: np.random.Generator, *, first: int) -> Insta
 
 
 def _pixels(row: ImageRow) -> Any:
-    return images.load(row.uri, 10**8)[0]
+    return decoding.load(row.uri, 10**8)[0]
 
 
 def _plain(source: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from segray.config.sources import CocoSource
-from segray.data.rows import labeled_rows
-from segray.data.sources import open_source
-from segray.data.store import Store
-from segray.evaluate.recall import average_recall
+from segray.evaluation.recall import average_recall
+from segray.formats.sources import open_source
+from segray.store import Store
+from segray.store.rows import labeled_rows
 
 
 def main() -> None:

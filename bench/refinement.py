@@ -23,17 +23,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segray.config.recipes import PointRefinement
-from segray.config.sam import OriginalSam
-from segray.demo.nano_eval import HELD_OUT_SEED
+from segray.config.sam import OriginalSamConfig
 from segray.demo.world import scene
 from segray.masks.view import View
-from segray.refine.by_points import PointRefiner
-from segray.refine.pseudo_labels import Guesses
-from segray.refine.refiner import Refined, on_canvas
+from segray.methods.config import PointRefinement
+from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.refine.by_points import PointRefiner
+from segray.methods.s4m.refine.refiner import Refined, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import Sam
 from segray.sam.testing import PaintedSam
+from tools.nano.sam_evaluation import HELD_OUT_SEED
 
 SIDE, STRIDE = 128, 4
 STRENGTHS = (0.15, 0.35, 0.6)
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    nano = OriginalSam(device="cpu", weights=given.weights)
+    nano = OriginalSamConfig(device="cpu", weights=given.weights)
     sam = PaintedSam(low=SIDE) if given.sam == "perfect" else build(nano)
     rows = measure(sam, 6 if given.quick else given.scenes, given.seed)
     print(f"seed {given.seed}, scenes {HELD_OUT_SEED + given.seed} and on, world b, {SIDE} px")

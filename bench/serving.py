@@ -23,14 +23,14 @@ from ray import serve
 from bench.clients import Load, Request, closed_loop, open_loop
 from segray.config.base import build
 from segray.config.serve import ServeConfig, StudentServing
-from segray.data.images import decode
 from segray.demo.world import scene
+from segray.images.decoding import decode
 from segray.jobs.serve import NAME, serving
 from segray.masks.instances import Instances
-from segray.serving import answers
-from segray.serving.app import application
 from segray.serving.backend import ModelInfo, Pixels
-from segray.serving.pictures import Picture
+from segray.serving.deployment.app import application
+from segray.serving.http import answers
+from segray.serving.http.images import DecodedImage
 from segray.serving.student import ServedStudent
 
 CLIENTS = (1, 4, 16)
@@ -95,7 +95,7 @@ def configured(*, ingress: bool = False, **student: Any) -> ServeConfig:
     `ingress`: HTTP in a copy of its own, not in the student's.
     """
     settings = {
-        "uri": "platform/segray/demo/weights/mask2former-nano",
+        "uri": "platform/segray/assets/weights/mask2former-nano",
         "batching": {"max_images": BATCH, "wait_ms": 0},
         "replicas": {"cpus": 1},
         "max_ongoing": 4 * BATCH,
@@ -138,7 +138,7 @@ def in_process(model: Any, body: bytes, times: int) -> float:
         began = time.perf_counter()
         pixels = decode(body, 10**8)
         found, info = model.answer([pixels])
-        picture = Picture(name="", sha256="0" * 64, pixels=pixels)
+        picture = DecodedImage(name="", sha256="0" * 64, pixels=pixels)
         answers.segment_json([picture], [answers.chosen(found[0], 0.0, 100)], info, "rle")
         taken.append(1e3 * (time.perf_counter() - began))
     return statistics.median(taken)

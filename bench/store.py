@@ -15,10 +15,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from segray.data import files
-from segray.data.rows import ImageRow
-from segray.data.store import KeySet, Store, keys, parts
-from segray.data.store.listing import with_parts
+from segray.storage import files
+from segray.store import KeySet, Store, keys, parts
+from segray.store.part_listing import with_parts
+from segray.store.rows import ImageRow
 
 T = TypeVar("T")
 

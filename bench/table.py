@@ -25,19 +25,19 @@ import numpy as np
 
 from bench.table_data import DATA
 from bench.table_text import ACTIONS, Rate, text
-from segray import draws
+from segray import keyed_random
 from segray.config.base import build, fingerprint, overridden
 from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
-from segray.data.sources import open_source
 from segray.demo import labeling
-from segray.evaluate.average_precision import AveragePrecision
+from segray.evaluation.average_precision import AveragePrecision
+from segray.formats.sources import open_source
 from segray.jobs.train import train
-from segray.labels.truth import class_maps
+from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import BACKGROUND
-from segray.train.metrics import read_metrics
+from segray.training.runs.metrics import read_metrics
 
 LINES = Path("docs/tables")
 OUT = Path("out/tables")
@@ -123,7 +123,7 @@ def others_masks(table: str) -> tuple[str, float]:
     known = [labeled.instances(row.image_id) for row in labeled.rows()]
     gathered = AveragePrecision(validation.classes, max_dets=400)
     for row in validation.rows():
-        rng = draws.rng(0, "chance", row.image_id)
+        rng = keyed_random.rng(0, "chance", row.image_id)
         true, drawn = validation.instances(row.image_id), known[int(rng.integers(len(known)))]
         assert true is not None
         assert drawn is not None

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
-from segray.config.jobs import LabelJob
 from segray.config.sources import CocoSource
-from segray.data.rows import LabeledRow
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.demo import labeling, training
 from segray.demo.coco import write_world
+from segray.formats.sources import open_source
 from segray.jobs.cluster import connected
+from segray.jobs.configs import LabelJob
 from segray.jobs.label import label
 from segray.masks.instances import Instances
+from segray.store import Store
+from segray.store.rows import LabeledRow
 
 Table = Mapping[str, Any]
 

@@ -22,17 +22,17 @@ import torch.multiprocessing as mp
 
 from segray.config.base import build
 from segray.config.train import TrainConfig
-from segray.data.rows import LabeledRow
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.demo import training
+from segray.formats.sources import open_source
 from segray.jobs.train import prepare_rows, train
-from segray.recipes import plans
-from segray.train.folder import RunFolder
-from segray.train.group import Group
-from segray.train.loader import StepLoader
-from segray.train.loop import Loop
-from segray.train.plan import Context
+from segray.methods.plans import plans
+from segray.store import Store
+from segray.store.rows import LabeledRow
+from segray.training.group import Group
+from segray.training.loader import StepLoader
+from segray.training.loop import Loop
+from segray.training.plan import RunContext
+from segray.training.runs.folder import RunFolder
 
 OUT = Path("out/bench-training")
 VARIANTS = ("supervised", "guided", "points", "points + ARP", "cached + ARP")
@@ -106,7 +106,7 @@ def session(variant: str, group: Group, batch: int = 8) -> tuple[Loop, StepLoade
     plan = plans(settings)[-1]
     rows = {role: one.rows for role, one in prepare_rows(settings).items()}
     parents = {"teacher": teacher_folder().student("last")}
-    context = Context(config=settings, classes=rows["labeled"].classes, device=group.device, parents=parents)
+    context = RunContext(config=settings, classes=rows["labeled"].classes, device=group.device, parents=parents)
     loop = Loop(plan.objective(context), plan.schedule, group)
     unlabeled = rows["unlabeled"] if plan.unlabeled else None
     shares = {"rank": group.rank, "world": group.world}

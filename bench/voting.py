@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from segray.config.evidence import VoteRule
-from segray.evidence.vote import vote
 from segray.masks.instances import Instances
+from segray.methods.sepl.vote import vote
 
 SIZE_HW, MASKS, CLASSES = (375, 500), 100, (3, 7, 12)
 

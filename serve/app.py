@@ -1,5 +1,5 @@
 """What `serve run serve.app:build config=FILE` and a RayService import."""
 
-from segray.serving.app import build
+from segray.serving.deployment.app import build
 
 __all__ = ["build"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segray.data import images
-from segray.data.rows import labeled_rows
-from segray.data.store import Store
+from segray.images import decoding
 from segray.pages import overlay
+from segray.store import Store
+from segray.store.rows import labeled_rows
 
 COLUMNS = 6
 OUT = Path(__file__).with_name("masks.jpg")
@@ -20,7 +20,7 @@ def main(store_uri: str) -> None:
     """Two rows: scenes above, the masks found in them below."""
     rows = (row for batch in Store.open(store_uri).rows() for row in labeled_rows(batch) if row.instances is not None)
     best = nsmallest(COLUMNS, rows, key=lambda row: row.image.image_id)
-    plain = [images.load(row.image.uri, max_pixels=10**8)[0] for row in best]
+    plain = [decoding.load(row.image.uri, max_pixels=10**8)[0] for row in best]
     drawn = [overlay.draw(pixels, row.instances) for pixels, row in zip(plain, best, strict=True) if row.instances]
     picture = np.concatenate([np.concatenate(plain, axis=1), np.concatenate(drawn, axis=1)])
     Image.fromarray(picture).save(OUT, quality=88)

@@ -13,11 +13,11 @@ from typing import Any
 from k8s.check.objects import Object, name, of_kind, pods, ray_cluster
 from k8s.check.quantities import quantity
 from k8s.check.serve_config import deploy_schema
-from segray.config.jobs import Job, load
 from segray.config.label import LabelConfig
 from segray.config.serve import KeyFile, NoKeys, ServeConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
+from segray.jobs.configs import Job, load
 from segray.jobs.serve import FLAGS
 
 Configs = dict[str, dict[str, str]]

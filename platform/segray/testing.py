@@ -36,7 +36,7 @@ class SleepingGenerator:
 
 @dataclass(frozen=True, kw_only=True)
 class SleepingStage:
-    """A stage over a `SleepingGenerator` (see `labels.stage.Stage`)."""
+    """A stage over a `SleepingGenerator` (see `labels.stages.stage.Stage`)."""
 
     seconds: float
     images_per_batch: int = 1

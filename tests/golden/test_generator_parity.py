@@ -17,12 +17,12 @@ from segray.demo.world import scene
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.nets.trunk import WEIGHTS
-from segray.sam.generator import MaskGenerator
-from segray.sam.grids import grid_points
-from segray.sam.nano import build_sam_nano, load_sam_nano
-from segray.sam.original import OriginalSam
+from segray.sam.backends.segment_anything.model import OriginalSam
+from segray.sam.backends.segment_anything.nano import build_sam_nano, load_sam_nano
+from segray.sam.mask_generation.generator import MaskGenerator
+from segray.sam.mask_generation.grids import grid_points
+from segray.sam.mask_generation.survivors import stabilities_of
 from segray.sam.protocol import Prompts
-from segray.sam.survivors import stabilities_of
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "coco-free" / "images"
 ENOUGH = 20

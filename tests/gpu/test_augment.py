@@ -1,19 +1,19 @@
 import pytest
 import torch
 
-from segray import draws
-from segray.augment.arp import mix
-from segray.augment.colour import strong_view
-from segray.config.recipes import Arp
+from segray import keyed_random
 from segray.config.views import StrongView
 from segray.losses.criterion import Targets
+from segray.methods.config import Arp
+from segray.methods.s4m.arp import mix
+from segray.training.views.colour import strong_view
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
 ]
 
-KEYS = [draws.key("test", index) for index in range(8)]
+KEYS = [keyed_random.key("test", index) for index in range(8)]
 
 
 def images():

@@ -19,20 +19,20 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import segray
-from segray.config.sam import OriginalSam
-from segray.config.serve import ClickServing, KeyFile, Limits, NoKeys, ServeConfig, StudentServing
+from segray.config.sam import OriginalSamConfig
+from segray.config.serve import ClickServing, KeyFile, NoKeys, RequestLimits, ServeConfig, StudentServing
 from segray.config.students import Fpn
 from segray.masks.instances import Instances
 from segray.models.build import build_student
 from segray.models.package import save_student
-from segray.serving import keys
 from segray.serving.backend import BusyError, ModelInfo
-from segray.serving.http import create_app
+from segray.serving.http import keys
+from segray.serving.http.application import create_app
 from segray.serving.local import LocalBackend
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-STUDENT = Path(segray.__file__).parent / "demo" / "weights" / "mask2former-nano"
+STUDENT = Path(segray.__file__).parent / "assets" / "weights" / "mask2former-nano"
 PATIENCE_S = 60
 
 
@@ -125,8 +125,8 @@ def config() -> ServeConfig:
         job="serve",
         keys=NoKeys(kind="off"),
         student=StudentServing(uri=str(STUDENT), device="cpu"),
-        clicks=ClickServing(sam=OriginalSam(device="cpu")),
-        limits=Limits(timeout_s=120),
+        clicks=ClickServing(sam=OriginalSamConfig(device="cpu")),
+        limits=RequestLimits(timeout_s=120),
     )
 
 

@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 from segray.demo.world import scene
 from segray.masks import rle
-from segray.serving.keys import NewKey
+from segray.serving.http.keys import NewKey
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import ray
 
-from segray.config.label import Workers
+from segray.config.label import LabelWorkers
 from segray.config.sources import FolderSource
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.errors import LabelError
+from segray.formats.sources import open_source
 from segray.labels import runner
-from segray.labels.plan import Plan
+from segray.labels.pending_rows import PendingRows
+from segray.store import Store
 from segray.testing import SleepingStage
 
 
@@ -50,10 +50,10 @@ def busy_nodes() -> int:
 
 def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str = "") -> None:
     stage = DeadlyStage(seconds=float(seconds), deadly=deadly)
-    workers = Workers(actors=2, cpus=float(cpus), images_per_part=2)
+    workers = LabelWorkers(actors=2, cpus=float(cpus), images_per_part=2)
     store = Store.create(stores, stage.name, stage.content)
     ray.init(log_to_driver=False)
-    with store.lease("driver"), Plan(store.missing(open_source(FolderSource(uri=images)).rows())) as plan:
+    with store.lease("driver"), PendingRows(store.missing(open_source(FolderSource(uri=images)).rows())) as plan:
         say(store=store.uri, known=store.info().images, pending=plan.number, nodes=busy_nodes())
         for part in runner.run(stage, store, plan.parts(2), workers):
             say(images=part.images, nodes=busy_nodes())

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import ray
 
-from segray.config.label import Workers
+from segray.config.label import LabelWorkers
 from segray.config.sources import FolderSource
-from segray.data.sources import open_source
-from segray.data.store import Store
+from segray.formats.sources import open_source
 from segray.labels import runner
-from segray.labels.plan import Plan
+from segray.labels.pending_rows import PendingRows
+from segray.store import Store
 from segray.testing import SleepingStage
-from segray.train.meters import Meters
+from segray.training.meters import TrainMeters
 
 LAST = "ray_segray_train_step_seconds"
 SAMPLE = re.compile(r"^(ray_segray_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -47,7 +47,7 @@ class Leader:
     """The leading worker of a run."""
 
     def __init__(self) -> None:
-        self.meters = Meters("s4m-student-1")
+        self.meters = TrainMeters("s4m-student-1")
 
     def observe(self, kind: str, done: int, values: dict[str, float]) -> None:
         self.meters.observe(kind, done, values)
@@ -66,8 +66,8 @@ def main(folder: Path) -> None:
     )
     stage = SleepingStage(seconds=0.05)
     store = Store.create(str(folder / "stores"), stage.name, stage.content)
-    with Plan(store.missing(open_source(FolderSource(uri=str(folder / "images"))).rows())) as plan:
-        parts = runner.run(stage, store, plan.parts(2), Workers(actors=1, images_per_part=2))
+    with PendingRows(store.missing(open_source(FolderSource(uri=str(folder / "images"))).rows())) as plan:
+        parts = runner.run(stage, store, plan.parts(2), LabelWorkers(actors=1, images_per_part=2))
         done = sum(part.images for part in parts)
     leader = Leader.remote()
     ray.get(leader.observe.remote("train", 20, {"loss": 3.0, "loss/mask": 2.0, "acted/labels_kept": 1.0}))

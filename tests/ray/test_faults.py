@@ -19,11 +19,11 @@ import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from segray.data import files
-from segray.data.rows import labeled_rows
-from segray.data.store import Store
+from segray.storage import files
+from segray.store import Store
+from segray.store.rows import labeled_rows
 from segray.testing import write_images, write_training
-from segray.train.metrics import read_metrics
+from segray.training.runs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 IMAGES, STEPS, INTERVAL = 24, 15, 3

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pycocotools.coco import COCO
 
-from segray.data.rows import labeled_rows
-from segray.data.store import Store, catalog
 from segray.demo.coco import write_world
+from segray.store import Store, catalog
+from segray.store.rows import labeled_rows
 
 IMAGES = 6
 CONFIG = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segray.data.rows import labeled_rows
-from segray.data.store import Store
+from segray.store import Store
+from segray.store.rows import labeled_rows
 from segray.testing import write_images
 
 IMAGES = 40

@@ -35,7 +35,7 @@ from segray.demo.world import scene
 from segray.jobs.serve import FLAGS
 from segray.models.build import NANO_START, load_student
 from segray.models.package import save_student
-from segray.serving import keys
+from segray.serving.http import keys
 from segray.serving.student import ServedStudent
 
 ROOT = Path(__file__).parents[2]

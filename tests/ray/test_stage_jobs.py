@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segray.data.rows import LabeledRow
-from segray.data.sources import open_source
-from segray.data.store import Store, catalog
+from segray.formats.sources import open_source
+from segray.store import Store, catalog
+from segray.store.rows import LabeledRow
 from segray.testing import write_coco
 
 IMAGES = 6

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from segray import cli
-from segray.data.store import catalog
 from segray.jobs import submit as submitting
 from segray.jobs.submit import JobsApi
+from segray.store import catalog
 from segray.testing import write_images
 
 # Whoever runs tests in the background of a shell has it ignored, and so would all that they start.

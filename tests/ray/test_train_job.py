@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from segray.testing import write_training
-from segray.train.metrics import read_metrics
+from segray.training.runs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 STEPS = 40

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from segray.cli import demonstration, labeling, runs, serving, stores, submitting, training
+from segray.cli import demo, labeling, runs, serving, stores, submitting, training
 from segray.cli.common import FAILED, WRONG, Config, Overrides, app
-from segray.config import base, jobs
+from segray.config import base
 from segray.errors import ConfigError, SegrayError
+from segray.jobs import configs
 
 app.info.help = __doc__
 
@@ -27,7 +28,7 @@ def check(
     data: Annotated[bool, typer.Option(help="See also that the data is there that it names.")] = True,
 ) -> None:
     """Check a config: all mistakes at once, or what it comes to."""
-    loaded = jobs.load(config, overrides or ())
+    loaded = configs.load(config, overrides or ())
     if data:
         from segray.jobs import inputs
 
@@ -47,4 +48,4 @@ def main(arguments: Sequence[str] = ()) -> None:
         sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
 
 
-__all__ = ["app", "demonstration", "labeling", "main", "runs", "serving", "stores", "submitting", "training"]
+__all__ = ["app", "demo", "labeling", "main", "runs", "serving", "stores", "submitting", "training"]

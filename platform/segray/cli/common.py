@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segray.config import jobs
+from segray.jobs import configs
 
 if TYPE_CHECKING:
-    from segray.data.store import Store
+    from segray.store import Store
 
 FAILED, WRONG, REFUSED, BUDGET, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -37,10 +37,10 @@ def interruptible() -> Iterator[None]:
 
 def open_store(store_or_config: str) -> Store:
     """The store itself, or the one that a label config names."""
-    from segray.data.store import Store
+    from segray.store import Store
 
     if not store_or_config.endswith(".toml"):
         return Store.open(store_or_config)
     from segray.jobs.label import find_store
 
-    return find_store(jobs.load_label_job(Path(store_or_config)))
+    return find_store(configs.load_label_job(Path(store_or_config)))

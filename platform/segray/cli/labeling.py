@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, interruptible, open_store
-from segray.config import jobs
+from segray.jobs import configs
 
 FEW = 5
 """Refused images that are named at the end of a job; its report names more."""
@@ -17,12 +17,12 @@ FEW = 5
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
-    loaded = jobs.load_label_job(config, overrides or ())
+    loaded = configs.load_label_job(config, overrides or ())
     from segray.jobs import inputs
 
     inputs.look(loaded)
     with interruptible():
-        from segray import console
+        from segray.cli import console
         from segray.jobs.label import label as run
 
         with console.label_progress("labeling") as show:
@@ -61,7 +61,7 @@ def export(
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Write a store in another tool's format."""
-    from segray import console
+    from segray.cli import console
     from segray.jobs.outputs import export as run
 
     summary = run(open_store(store), form, out, corrections=corrections or (), overwrite=overwrite)

@@ -19,7 +19,7 @@ Run = Annotated[str, typer.Argument(help="A run's folder.", show_default=False)]
 
 def _parts(run: str) -> tuple[str, str]:
     """A run's folder as the folder of runs and the run's name."""
-    from segray.data import files
+    from segray.storage import files
 
     whole = files.absolute(run)
     return files.parent(whole), files.name(whole)
@@ -32,8 +32,8 @@ def _told(value: object) -> str:
 @runs_app.command("ls")
 def runs_ls(runs: Runs) -> None:
     """List runs with what they reached."""
-    from segray import console
-    from segray.train.lineage import list_runs
+    from segray.cli import console
+    from segray.training.runs.lineage import list_runs
 
     console.runs(list_runs(runs))
 
@@ -41,7 +41,7 @@ def runs_ls(runs: Runs) -> None:
 @runs_app.command("show")
 def runs_show(run: Run) -> None:
     """Which data, weights and config made a student, and what came before it."""
-    from segray.train.lineage import ancestors, show_run
+    from segray.training.runs.lineage import ancestors, show_run
 
     folder, name = _parts(run)
     found = show_run(folder, name)
@@ -56,10 +56,10 @@ def runs_compare(
     out: Annotated[Path | None, typer.Option(help="An HTML page with both, to look at.")] = None,
 ) -> None:
     """Where two runs differ, in what they were given and in what they reached."""
-    from segray import console
+    from segray.cli import console
     from segray.errors import ConfigError
-    from segray.train.comparison import compare_report
-    from segray.train.lineage import compare_runs
+    from segray.training.reports.comparison import compare_report
+    from segray.training.runs.lineage import compare_runs
 
     (folder, one), (other_folder, other) = _parts(first), _parts(second)
     if folder != other_folder:
@@ -78,8 +78,8 @@ def runs_report(
     run: Run, out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("out/run.html")
 ) -> None:
     """Write one HTML file to look at: curves, AP, how often components acted, images."""
-    from segray.train.lineage import show_run
-    from segray.train.report import write_report
+    from segray.training.reports.report import write_report
+    from segray.training.runs.lineage import show_run
 
     write_report(show_run(*_parts(run)), out)
     typer.echo(f"report: {out}")
@@ -98,7 +98,7 @@ def runs_onnx(
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
     from segray.models.build import load_student
     from segray.models.onnx import export_onnx
-    from segray.train.lineage import show_run
+    from segray.training.runs.lineage import show_run
 
     student = load_student(show_run(*_parts(run)).folder.student(which))
     multiple = student.settings.multiple
@@ -110,8 +110,8 @@ def runs_onnx(
 @runs_app.command("names")
 def runs_names(runs: Runs) -> None:
     """What promoted names stand for."""
-    from segray import console
-    from segray.train.lineage import promotions
+    from segray.cli import console
+    from segray.training.runs.lineage import promotions
 
     console.table(("name", "run", "student", "since"), [(p.name, p.run, p.which, p.time) for p in promotions(runs)])
 
@@ -121,7 +121,7 @@ def runs_rollback(
     runs: Runs, name: Annotated[str, typer.Argument(help="A promoted name.", show_default=False)]
 ) -> None:
     """Let a name stand for what it stood for before."""
-    from segray.train.lineage import rollback
+    from segray.training.runs.lineage import rollback
 
     now = rollback(runs, name)
     typer.echo(f"{name}: {now.student}")
@@ -135,7 +135,7 @@ def promote(
     force: Annotated[bool, typer.Option(help="Even where the run is not finished.")] = False,
 ) -> None:
     """Give a student a name to load it by; `segray runs rollback` takes it back."""
-    from segray.train.lineage import promote as give
+    from segray.training.runs.lineage import promote as give
 
     now = give(*_parts(run), name, which, force=force)
     typer.echo(f"{name}: {now.student}")

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from segray.cli.common import Config, Overrides, app
-from segray.config import jobs
 from segray.config.serve import ServeConfig
+from segray.jobs import configs
 from segray.jobs.ports import free_port
 
 
 @app.command()
 def serve(config: Config, overrides: Overrides = None) -> None:
     """Serve a student: the endpoint and its page, until ctrl-C or SIGTERM; what is under way then is answered."""
-    loaded = jobs.load_as(ServeConfig, config, overrides or ())
+    loaded = configs.load_as(ServeConfig, config, overrides or ())
     if "RAY_ADDRESS" not in os.environ:
         # A cluster's ports are its machines'; ours is looked at before all that is slow to load.
         free_port(loaded.host, loaded.port)
@@ -33,7 +33,7 @@ def serve(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def key(name: Annotated[str, typer.Argument(help="Whom the key is for.", show_default=False)]) -> None:
     """Make an API key: the key itself, which is shown only now, and the line for the key file."""
-    from segray.serving import keys
+    from segray.serving.http import keys
 
     made = keys.make(name)
     typer.echo(f"the key for {name}, shown only now:\n  {made.key}")

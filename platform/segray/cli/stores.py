@@ -16,12 +16,12 @@ app.add_typer(store_app, name="store")
 @store_app.command("ls")
 def store_ls(root: Annotated[str, typer.Argument(help="The folder that holds stores.")]) -> None:
     """List stores with their size and cost."""
-    from segray.data import files
+    from segray.storage import files
 
     if not files.exists(root):
         raise ConfigError(f"{root}: there is no such folder; give the one that a config names as stores")
-    from segray import console
-    from segray.data.store import catalog
+    from segray.cli import console
+    from segray.store import catalog
 
     console.stores(catalog(root))
 
@@ -43,7 +43,7 @@ def store_rm(
     yes: Annotated[bool, typer.Option(help="Do not ask.")] = False,
 ) -> None:
     """Remove a store, or one image from it or from all stores of a folder."""
-    from segray.data.store import Store, catalog
+    from segray.store import Store, catalog
 
     if everywhere and image is None:
         raise typer.BadParameter("--everywhere removes one image from all stores: name it with --image")

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from segray.cli.common import Config, Overrides, app, interruptible
-from segray.config import jobs
 from segray.config.evaluate import EvaluateConfig
 from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
+from segray.jobs import configs
 
 
 @app.command()
@@ -21,9 +21,9 @@ def train(
     until: Annotated[str | None, typer.Option(help="Stop after this run of the recipe, such as teacher.")] = None,
 ) -> None:
     """Train a student. The same command again goes on where it was stopped."""
-    loaded = jobs.load_as(TrainConfig, config, overrides or ())
+    loaded = configs.load_as(TrainConfig, config, overrides or ())
     with interruptible():
-        from segray import console
+        from segray.cli import console
         from segray.jobs.train import train as run
 
         with console.train_progress() as show:
@@ -34,8 +34,8 @@ def train(
 @app.command()
 def evaluate(config: Config, overrides: Overrides = None) -> None:
     """Measure a student, or the labels in a store, on images with known masks."""
-    loaded = jobs.load_as(EvaluateConfig, config, overrides or ())
-    from segray import console
+    loaded = configs.load_as(EvaluateConfig, config, overrides or ())
+    from segray.cli import console
     from segray.jobs.evaluate import evaluate as run
 
     with console.counting("evaluating") as show:
@@ -65,8 +65,8 @@ def split(
     """Split a COCO file into labeled and unlabeled images, or training and validation: seeded, stratified, by group."""
     if (share is None) == (holdout is None):
         raise typer.BadParameter("give --share (labeled and unlabeled) or --holdout (training and validation)")
-    from segray import console
-    from segray.data.splits import Grouping, Splitter, write_holdout, write_shares
+    from segray.cli import console
+    from segray.datasets.splits import Grouping, Splitter, write_holdout, write_shares
 
     grouping = Grouping(pattern=group_pattern, field=group_field, near_bits=near_bits)
     splitter = Splitter(CocoSource(uri=images, annotations=annotations), seed, grouping)

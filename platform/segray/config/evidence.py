@@ -56,7 +56,7 @@ class Vocabulary:
 
 
 @config
-class Verdict:
+class MatchRule:
     """When a mask is of a class (methods.md 7.4 D; the paper's own rule is unknown)."""
 
     measure: Literal["cosine", "softmax"] = "softmax"
@@ -71,7 +71,7 @@ Overlaps = Literal["smallest", "best"]
 
 
 @config
-class HfClip:
+class HfClipConfig:
     """A CLIP of transformers; methods.md 7.3 uses openai/clip-vit-base-patch16."""
 
     kind: Literal["hf"] = "hf"
@@ -84,7 +84,7 @@ class HfClip:
 
 
 @config
-class NanoClip:
+class NanoClipConfig:
     """clip-nano, which ships with segray: it knows the words of the procedural worlds' captions and no others."""
 
     kind: Literal["nano"] = "nano"
@@ -92,19 +92,19 @@ class NanoClip:
     """Path or URI of a checkpoint (.safetensors); none: the shipped one."""
 
 
-Words = Annotated[HfClip | NanoClip, pydantic.Field(discriminator="kind")]
+ClipModel = Annotated[HfClipConfig | NanoClipConfig, pydantic.Field(discriminator="kind")]
 """What compares regions with words."""
 
 
 @config
-class NanoEncoder:
+class NanoEncoderConfig:
     """The convolutional trunk of the nano models, which starts from what it learned on family A of the worlds."""
 
     kind: Literal["nano"] = "nano"
 
 
 @config
-class TimmEncoder:
+class TimmEncoderConfig:
     """An encoder of timm by name."""
 
     kind: Literal["timm"] = "timm"
@@ -115,10 +115,12 @@ class TimmEncoder:
 
 
 @config
-class Tagger:
+class TaggerConfig:
     """A multi-label classifier and its training on image-level tags."""
 
-    encoder: Annotated[NanoEncoder | TimmEncoder, pydantic.Field(discriminator="kind")] = NanoEncoder()
+    encoder: Annotated[NanoEncoderConfig | TimmEncoderConfig, pydantic.Field(discriminator="kind")] = (
+        NanoEncoderConfig()
+    )
     """What makes features of the image."""
     side: Annotated[int, pydantic.Field(ge=32, multiple_of=32)] = 128
     """Images are resized to a square of this side in pixels; TransCAM crops 512."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import MaskGeneration, OriginalSam, Sam, Tiles, Unit
+from segray.config.sam import MaskGeneration, OriginalSamConfig, SamConfig, Tiles, Unit
 from segray.config.sources import Source, Uri
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -13,7 +13,7 @@ Amount = Annotated[float, pydantic.Field(ge=0)]
 
 
 @config
-class Limits:
+class ImageLimits:
     """Which images are refused, and when that is too many."""
 
     max_pixels: Count = 100_000_000
@@ -23,7 +23,7 @@ class Limits:
 
 
 @config
-class Workers:
+class LabelWorkers:
     """How the work is spread. None of it changes a mask."""
 
     actors: Count | None = None
@@ -52,7 +52,7 @@ class Workers:
     """Seconds the job may wait without progress for cluster capacity; 0: forever (Ray's own default is 30 minutes)."""
 
     @pydantic.model_validator(mode="after")
-    def _pool_possible(self) -> "Workers":
+    def _pool_possible(self) -> "LabelWorkers":
         if self.min_actors > self.max_actors:
             raise ValueError(f"min_actors {self.min_actors} is above max_actors {self.max_actors}")
         return self
@@ -89,15 +89,15 @@ class LabelConfig:
     """Where the images are."""
     stores: Uri
     """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
-    sam: Sam = OriginalSam()
+    sam: SamConfig = OriginalSamConfig()
     """The model."""
     masks: MaskGeneration = MaskGeneration()
     """How it generates masks."""
     tiles: Tiles | None = None
     """Tiled mode for large images; none: every image whole."""
-    limits: Limits = Limits()
+    limits: ImageLimits = ImageLimits()
     """Which images are refused."""
-    workers: Workers = Workers()
+    workers: LabelWorkers = LabelWorkers()
     """How the work is spread."""
     cost: Cost = Cost()
     """What it may cost."""

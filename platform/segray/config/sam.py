@@ -12,7 +12,7 @@ Unit = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
 @config
-class OriginalSam:
+class OriginalSamConfig:
     """A model of the segment-anything package, or the nano one that segray ships."""
 
     kind: Literal["original"] = "original"
@@ -28,14 +28,14 @@ class OriginalSam:
     """`torch.compile` the encoder and decoder; needs CUDA."""
 
     @pydantic.model_validator(mode="after")
-    def _weights_given(self) -> "OriginalSam":
+    def _weights_given(self) -> "OriginalSamConfig":
         if self.model != "nano" and self.weights is None:
             raise ValueError(f"model {self.model!r} needs weights: give the path or URI of its checkpoint")
         return self
 
 
 @config
-class HfSam:
+class HfSamConfig:
     """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1, SAM 3's tracker."""
 
     kind: Literal["hf"] = "hf"
@@ -51,7 +51,7 @@ class HfSam:
     """As for original."""
 
 
-Sam = Annotated[OriginalSam | HfSam, pydantic.Field(discriminator="kind")]
+SamConfig = Annotated[OriginalSamConfig | HfSamConfig, pydantic.Field(discriminator="kind")]
 
 
 @config

@@ -74,7 +74,7 @@ AnySchedule = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batches:
+class BatchSizes:
     """What of one of a recipe's runs must come out even on any number of workers."""
 
     path: str

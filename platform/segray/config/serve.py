@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Device, Dtype, Sam
+from segray.config.sam import Device, Dtype, SamConfig
 from segray.config.sources import Uri
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
@@ -90,7 +90,7 @@ class StudentServing:
 class ClickServing:
     """The deployment that turns clicks and boxes into masks, for people who correct labels."""
 
-    sam: Sam
+    sam: SamConfig
     """Which model."""
     cached_images: Positive = 64
     """Embeddings kept per copy, the longest unused dropped first."""
@@ -100,7 +100,7 @@ class ClickServing:
 
 
 @config
-class Limits:
+class RequestLimits:
     """What a request may be; what is beyond is refused before it costs anything."""
 
     max_body_mb: Share = 32.0
@@ -120,7 +120,7 @@ class Limits:
     """Images that wait for a copy to be free; beyond it the answer is 429 with Retry-After."""
 
     @pydantic.model_validator(mode="after")
-    def _holds_one(self) -> "Limits":
+    def _holds_one(self) -> "RequestLimits":
         if self.max_megapixels > self.max_held_megapixels:
             raise ValueError(
                 f"max_megapixels {self.max_megapixels:g} is above max_held_megapixels {self.max_held_megapixels:g}: an"
@@ -175,7 +175,7 @@ class ServeConfig:
     which is quicker where one machine does all."""
     ingress_max_ongoing: Positive = 64
     """Requests that a copy holds which speaks HTTP."""
-    limits: Limits = Limits()
+    limits: RequestLimits = RequestLimits()
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is the network. Inside a RayService the cluster's own setting counts."""
     port: Annotated[int, pydantic.Field(ge=0, le=65535)] = 8000

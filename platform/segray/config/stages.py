@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.evidence import NanoClip, Overlaps, Tagger, Verdict, Vocabulary, VoteRule, Words
-from segray.config.label import Cost, Limits, Workers
+from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, TaggerConfig, Vocabulary, VoteRule
+from segray.config.label import Cost, ImageLimits, LabelWorkers
 from segray.config.sam import Unit
 from segray.config.sources import CocoSource, Source, StoreUri, Uri, VocSource
 from segray.config.tags import Tags
@@ -19,7 +19,7 @@ _TWENTIETHS = tuple(round(step / 20, 2) for step in range(1, 20))
 
 
 @config
-class Chosen:
+class TunedThreshold:
     """A threshold chosen where it gives the best mIoU on labeled images, and on no others."""
 
     labeled: Annotated[CocoSource | VocSource, pydantic.Field(discriminator="kind")]
@@ -28,19 +28,19 @@ class Chosen:
     """What to choose from."""
 
 
-Threshold = Unit | Chosen
+Threshold = Unit | TunedThreshold
 """A number, or a table that says on which images to choose it."""
 
 
 @config
-class StageJob:
+class StageConfig:
     """What the jobs of this module have in common."""
 
     stores: Uri
     """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
-    limits: Limits = Limits()
+    limits: ImageLimits = ImageLimits()
     """Which images are refused."""
-    workers: Workers = Workers()
+    workers: LabelWorkers = LabelWorkers()
     """How the work is spread; `points_per_batch` plays no part."""
     cost: Cost = Cost()
     """What it may cost."""
@@ -53,18 +53,18 @@ class StageJob:
 
 
 @config
-class ClassifyConfig(StageJob):
+class ClassifyConfig(StageConfig):
     """Give the masks of a store classes by CLIP: zero-shot labels, with nothing but class names."""
 
     job: Literal["classify"]
     """What kind of job this file describes."""
     masks: StoreUri
     """A label job's store; its images are gone through."""
-    words: Words = NanoClip()
+    words: ClipModel = NanoClipConfig()
     """What compares regions with words."""
     vocabulary: Vocabulary
     """What classes are called."""
-    verdict: Verdict = Verdict()
+    verdict: MatchRule = MatchRule()
     """When a mask is of a class."""
     threshold: Threshold = 0.5
     """A mask that is less near than this to every class is background."""
@@ -86,7 +86,7 @@ class Voting:
 
 
 @config
-class ChosenToVote(Chosen):
+class VoteTunedThreshold(TunedThreshold):
     """A threshold for maps that a vote may follow: masks take away what is too much, so that lower ones are better."""
 
     voting: Voting | None = None
@@ -103,12 +103,12 @@ class CamMaps:
         2.0,
     )
     """Sizes at which the classifier looks, as multiples of the tagger's side; each also mirrored."""
-    threshold: Unit | ChosenToVote = 0.4
+    threshold: Unit | VoteTunedThreshold = 0.4
     """The background's score, to compare with activations of which each class's greatest is 1."""
 
 
 @config
-class CamConfig(StageJob):
+class CamConfig(StageConfig):
     """Class maps from image-level tags: a classifier is trained on them, its activations are the maps.
 
     The classifier is trained first, where `workers.gpus` is above 0 by a task with as many GPUs; then actors make maps.
@@ -120,7 +120,7 @@ class CamConfig(StageJob):
     """The images."""
     tags: Tags
     """What is known to be in them."""
-    tagger: Tagger = Tagger()
+    tagger: TaggerConfig = TaggerConfig()
     """The classifier and its training."""
     taggers: Uri
     """Local folder of trained classifiers, each named by what decides it; actors elsewhere must reach it too."""
@@ -157,7 +157,7 @@ class FolderMaps:
 
 
 @config
-class VoteConfig(StageJob):
+class VoteConfig(StageConfig):
     """SEPL: class maps made of image-level labels, put right by SAM's masks."""
 
     job: Literal["vote"]

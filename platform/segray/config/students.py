@@ -40,7 +40,7 @@ Backbone = Annotated[NanoBackbone | HfBackbone, pydantic.Field(discriminator="ki
 
 
 @config
-class Predict:
+class InstancePredict:
     """How a student's output becomes instances (methods.md section 2, last rows)."""
 
     top_k: Count = 100
@@ -54,7 +54,7 @@ class Predict:
 
 
 @config
-class Queries:
+class InstanceStudentConfig:
     """What all students of instances share: queries that answer with a class and a mask, and the loss that pairs them
     with objects (methods.md section 2).
     """
@@ -80,12 +80,12 @@ class Queries:
     """Points drawn per point kept."""
     importance_sample_ratio: Unit = 0.75
     """Share of points kept for being the most uncertain."""
-    predict: Predict = Predict()
+    predict: InstancePredict = InstancePredict()
     """How its output becomes instances."""
 
 
 @config
-class Mask2Former(Queries):
+class Mask2Former(InstanceStudentConfig):
     """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
 
     kind: Literal["mask2former"] = "mask2former"
@@ -117,7 +117,7 @@ class Mask2Former(Queries):
 
 
 @config
-class Window:
+class SlidingWindow:
     """Large images window by window (methods.md 9.3, Cityscapes); the classes' probabilities are added up."""
 
     size: Annotated[int, pydantic.Field(ge=32)] = 798
@@ -133,7 +133,7 @@ class SemanticPredict:
     side: Annotated[int, pydantic.Field(ge=32)] | None = None
     """The image's longer side is resized to this many pixels; none: it stays as it is. Either way each side goes to the
     nearest multiple of what the network needs, and the logits go back to the image's size."""
-    window: Window | None = None
+    window: SlidingWindow | None = None
     """For images larger than a window; none: every image whole."""
 
 
@@ -158,11 +158,11 @@ class CrossEntropy:
 
 
 @config
-class Semantic:
+class SemanticStudentConfig:
     """What all semantic students share."""
 
     multiple: ClassVar[int] = 32
-    """As for `Queries`."""
+    """As for `InstanceStudentConfig`."""
     background: bool = True
     """What no mask of the truth covers is a class of its own, "background", the first; false: unknown, as in data whose
     classes leave no pixel out (Cityscapes). Label maps that name a background class say themselves what is unknown."""
@@ -175,7 +175,7 @@ class Semantic:
 
 
 @config
-class Fpn(Semantic):
+class Fpn(SemanticStudentConfig):
     """A feature pyramid over any backbone of the instance students; with the nano one it trains on two CPU cores."""
 
     kind: Literal["fpn"] = "fpn"
@@ -186,7 +186,7 @@ class Fpn(Semantic):
 
 
 @config
-class DeepLab(Semantic):
+class DeepLab(SemanticStudentConfig):
     """DeepLabV3+ of segmentation-models-pytorch over an encoder of timm: UniMatch V1's student (methods.md 5.1)."""
 
     kind: Literal["deeplab"] = "deeplab"
@@ -201,7 +201,7 @@ class DeepLab(Semantic):
 
 
 @config
-class Dpt(Semantic):
+class Dpt(SemanticStudentConfig):
     """DPT over DINOv2, by transformers: UniMatch V2's student (methods.md 6.1)."""
 
     multiple: ClassVar[int] = 14
@@ -216,7 +216,7 @@ class Dpt(Semantic):
 
 
 @config
-class SegFormer(Semantic):
+class SegFormer(SemanticStudentConfig):
     """SegFormer, by transformers. Check the licence of the weights: those of its authors are not for commercial use."""
 
     kind: Literal["segformer"] = "segformer"
@@ -237,7 +237,7 @@ def _kind(given: Any) -> str:
     return str(given.get("kind", "mask2former")) if isinstance(given, Mapping) else str(given.kind)
 
 
-Student = Annotated[
+StudentConfig = Annotated[
     Annotated[Mask2Former, pydantic.Tag("mask2former")]
     | Annotated[Fpn, pydantic.Tag("fpn")]
     | Annotated[DeepLab, pydantic.Tag("deeplab")]

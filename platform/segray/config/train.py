@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.recipes import Recipe
 from segray.config.sam import Device
-from segray.config.schedule import Batches
+from segray.config.schedule import BatchSizes
 from segray.config.sources import Source, Uri
-from segray.config.students import STUDENTS, Mask2Former, Student
+from segray.config.students import STUDENTS, Mask2Former, StudentConfig
 from segray.config.views import WeakView
+from segray.methods.config import MethodConfig
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -61,7 +61,7 @@ class TrainWorkers:
 
 
 @config
-class Rhythm:
+class Intervals:
     """How often what is done beside training; changes no loss."""
 
     log_every: Count = 20
@@ -75,7 +75,7 @@ class Rhythm:
     """Steps between checkpoints, a multiple of log_every; what a kill can cost at most."""
 
     @pydantic.model_validator(mode="after")
-    def _lines_whole(self) -> "Rhythm":
+    def _lines_whole(self) -> "Intervals":
         if self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}: a line of"
@@ -100,13 +100,13 @@ class TrainConfig:
 
     job: Literal["train"]
     """What kind of job this file describes."""
-    recipe: Recipe
+    recipe: MethodConfig
     """The method."""
     data: TrainingData
     """What is learned from."""
     runs: Uri
     """The folder that holds runs; each of this job's is a folder in it, named by what decides its content."""
-    student: Student = Mask2Former()
+    student: StudentConfig = Mask2Former()
     """The network."""
     view: WeakView = WeakView()
     """What training sees of an image."""
@@ -116,7 +116,7 @@ class TrainConfig:
     """Where a worker computes; auto takes CUDA where it has reserved a GPU."""
     workers: TrainWorkers = TrainWorkers()
     """How training is spread."""
-    rhythm: Rhythm = Rhythm()
+    rhythm: Intervals = Intervals()
     """How often it is measured and saved."""
     tracking: Tracking = Tracking()
     """Where metrics go."""
@@ -149,7 +149,7 @@ class TrainConfig:
         return self
 
 
-def _unshared(run: Batches, config: TrainConfig) -> list[str]:
+def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
     """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from segray.config.jobs import LabelJob
 from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig
 from segray.demo import labeling, training
+from segray.jobs.configs import LabelJob
 
 Table = Mapping[str, Any]
 Label = Callable[[str, LabelJob], str]

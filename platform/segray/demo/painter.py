@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segray.demo.shapes import FAMILY_SHAPES, Family, Part, place
+from segray.demo.shapes import FAMILY_SHAPES, Family, ShapePart, place
 from segray.demo.textures import Field, Look, Rng, draw_material, paint
 
 Pixels = NDArray[np.float32]
@@ -148,7 +148,7 @@ class Painter:
         return np.asarray(np.maximum(factor, 0.25) * (1 + change * (1 - rim)), np.float32)
 
 
-def _rasterize(parts: list[Part], size: int) -> Patch:
+def _rasterize(parts: list[ShapePart], size: int) -> Patch:
     """The parts on the smallest patch of a (size, size) canvas that holds them."""
     points = np.concatenate([contour for part in parts for contour in part.contours])
     x0, y0 = (int(side) for side in np.clip(np.floor(points.min(0)) - 1, 0, size - 1))

@@ -20,7 +20,7 @@ Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Part:
+class ShapePart:
     """One separately coloured piece of an object."""
 
     name: str
@@ -72,22 +72,22 @@ def _arc(rng: Rng, bend: float) -> Contour:
     return np.stack([t, bend * (1 - t * t) + wiggle], axis=1)
 
 
-def _spots(rng: Rng, body: Contour) -> list[Part]:
+def _spots(rng: Rng, body: Contour) -> list[ShapePart]:
     """Up to three small patches inside a body, so that a body has parts."""
     spots = []
     for _ in range(int(rng.integers(0, 4))):
         scale = rng.uniform(0.12, 0.4)
         shift = rng.uniform(-0.4, 0.4, 2)
-        spots.append(Part("spot", (_move(_fourier(rng, 0.4), (scale, scale), 0.0, (shift[0], shift[1])),)))
-    return [Part("body", (body,)), *spots]
+        spots.append(ShapePart("spot", (_move(_fourier(rng, 0.4), (scale, scale), 0.0, (shift[0], shift[1])),)))
+    return [ShapePart("body", (body,)), *spots]
 
 
-def blob(rng: Rng) -> list[Part]:
+def blob(rng: Rng) -> list[ShapePart]:
     """A closed curve from nearly round to ragged."""
     return _spots(rng, _fourier(rng, float(rng.uniform(0.0, 1.1))))
 
 
-def shard(rng: Rng) -> list[Part]:
+def shard(rng: Rng) -> list[ShapePart]:
     """A polygon of 3 to 9 corners, regular or not, sometimes cut in two along a diagonal."""
     count = int(rng.integers(3, 10))
     irregular = rng.uniform(0, 0.8)
@@ -95,11 +95,11 @@ def shard(rng: Rng) -> list[Part]:
     corners = _polar(1 - 0.7 * irregular * rng.random(count), angle)
     if count >= 4 and rng.random() < 0.4:
         cut = int(rng.integers(2, count - 1))
-        return [Part("body", (corners,)), Part("half", (corners[: cut + 1],))]
-    return _spots(rng, corners) if rng.random() < 0.5 else [Part("body", (corners,))]
+        return [ShapePart("body", (corners,)), ShapePart("half", (corners[: cut + 1],))]
+    return _spots(rng, corners) if rng.random() < 0.5 else [ShapePart("body", (corners,))]
 
 
-def star(rng: Rng) -> list[Part]:
+def star(rng: Rng) -> list[ShapePart]:
     """Pointed or petalled, with or without a core."""
     spikes, inner = int(rng.integers(3, 10)), rng.uniform(0.35, 0.8)
     if rng.random() < 0.5:
@@ -107,39 +107,39 @@ def star(rng: Rng) -> list[Part]:
     else:
         angle = _angles(120)
         body = _polar(inner + (1 - inner) * np.abs(np.cos(spikes * angle / 2)) ** rng.uniform(0.4, 2), angle)
-    core = Part("core", (_polar(np.full(32, inner * rng.uniform(0.3, 0.9)), _angles(32)),))
-    return [Part("body", (body,)), core] if rng.random() < 0.5 else [Part("body", (body,))]
+    core = ShapePart("core", (_polar(np.full(32, inner * rng.uniform(0.3, 0.9)), _angles(32)),))
+    return [ShapePart("body", (body,)), core] if rng.random() < 0.5 else [ShapePart("body", (body,))]
 
 
-def rod(rng: Rng) -> list[Part]:
+def rod(rng: Rng) -> list[ShapePart]:
     """A straight or bent bar with rounded ends, tapered or swollen, sometimes with a band or a cap."""
     spine = _arc(rng, float(rng.choice([0.0, 0.0, rng.uniform(0, 0.9)])))
     t = np.linspace(0, 1, len(spine))
     width = rng.uniform(0.07, 0.4) * (1 + rng.uniform(-0.7, 1.0) * t + rng.uniform(-0.3, 0.6) * np.sin(np.pi * t))
     width = np.clip(width, 0.05, 0.6)
-    parts = [Part("body", (_ribbon(spine, width),))]
+    parts = [ShapePart("body", (_ribbon(spine, width),))]
     if rng.random() < 0.5:
         start = int(rng.integers(0, 16))
         stop = start + int(rng.integers(4, 8))
-        parts.append(Part("band", (_ribbon(spine[start:stop], width[start:stop]),)))
+        parts.append(ShapePart("band", (_ribbon(spine[start:stop], width[start:stop]),)))
     return parts
 
 
-def ring(rng: Rng) -> list[Part]:
+def ring(rng: Rng) -> list[ShapePart]:
     """A closed frame with a hole, round or cornered, or an open one."""
     kind = rng.random()
     if kind < 0.3:
         angle = np.linspace(0, rng.uniform(3.5, 5.8), 48)
-        return [Part("body", (_ribbon(_polar(np.full(48, 0.8), angle), np.full(48, rng.uniform(0.1, 0.28))),))]
+        return [ShapePart("body", (_ribbon(_polar(np.full(48, 0.8), angle), np.full(48, rng.uniform(0.1, 0.28))),))]
     outer = _fourier(rng, float(rng.uniform(0, 0.6)))
     if kind > 0.65:
         count = int(rng.integers(3, 7))
         outer = _polar(np.ones(count), _angles(count))
     inner = rng.uniform(0.35, 0.75)
-    return [Part("body", (outer, outer * inner))]
+    return [ShapePart("body", (outer, outer * inner))]
 
 
-def creature(rng: Rng) -> list[Part]:
+def creature(rng: Rng) -> list[ShapePart]:
     """A body with limbs and a head: an object of several parts that stick out."""
     parts = []
     for _ in range(int(rng.integers(1, 6))):
@@ -147,29 +147,29 @@ def creature(rng: Rng) -> list[Part]:
         centre = (float(0.65 * np.cos(angle)), float(0.65 * np.sin(angle)))
         spine = _arc(rng, float(rng.uniform(0, 0.5)))
         limb = _ribbon(spine, np.linspace(rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.3), len(spine)))
-        parts.append(Part("limb", (_move(limb, (length, length), angle, centre),)))
+        parts.append(ShapePart("limb", (_move(limb, (length, length), angle, centre),)))
     body = _move(
         _fourier(rng, 0.5), (rng.uniform(0.5, 0.8), rng.uniform(0.35, 0.65)), rng.uniform(0, np.pi), (0.0, 0.0)
     )
-    parts.append(Part("body", (body,)))
+    parts.append(ShapePart("body", (body,)))
     if rng.random() < 0.7:
         angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.4)
         head = _move(_fourier(rng, 0.4), (size, size), 0.0, (float(0.6 * np.cos(angle)), float(0.6 * np.sin(angle))))
-        parts.append(Part("head", (head,)))
+        parts.append(ShapePart("head", (head,)))
     return parts
 
 
-def crate(rng: Rng) -> list[Part]:
+def crate(rng: Rng) -> list[ShapePart]:
     """A box seen from a corner: three faces."""
     width, height, depth = rng.uniform(0.4, 0.9, 3)
     skew = np.array([depth * rng.uniform(0.3, 0.8), -depth * rng.uniform(0.3, 0.8)])
     front = np.array([[-width, height], [width, height], [width, -height], [-width, -height]]) * 0.7
     top = np.array([front[3], front[2], front[2] + skew, front[3] + skew])
     side = np.array([front[2], front[1], front[1] + skew, front[2] + skew])
-    return [Part("front", (front,)), Part("top", (top,)), Part("side", (side,))]
+    return [ShapePart("front", (front,)), ShapePart("top", (top,)), ShapePart("side", (side,))]
 
 
-def leaf(rng: Rng) -> list[Part]:
+def leaf(rng: Rng) -> list[ShapePart]:
     """A pointed blade, sometimes lobed, on a stalk."""
     t = np.linspace(0, 1, 40)
     lobes = 1 + rng.choice([0.0, 0.25]) * np.cos(2 * np.pi * rng.integers(3, 6) * t)
@@ -177,10 +177,10 @@ def leaf(rng: Rng) -> list[Part]:
     curve = rng.uniform(-0.3, 0.3) * np.sin(np.pi * t)
     blade = np.concatenate([np.stack([2 * t - 1, curve + width], 1), np.stack([2 * t - 1, curve - width], 1)[::-1]])
     stalk = np.array([[-1.3, -0.05], [-0.8, -0.07], [-0.8, 0.07], [-1.3, 0.05]])
-    return [Part("stalk", (stalk,)), Part("blade", (blade,))]
+    return [ShapePart("stalk", (stalk,)), ShapePart("blade", (blade,))]
 
 
-def crescent(rng: Rng) -> list[Part]:
+def crescent(rng: Rng) -> list[ShapePart]:
     """A moon: one disc less another."""
     depth = rng.uniform(0.1, 0.6)
     angle = np.linspace(0.35, 2 * np.pi - 0.35, 48)
@@ -188,21 +188,21 @@ def crescent(rng: Rng) -> list[Part]:
     tip_x, tip_y = outer[0]
     t = np.linspace(1, -1, 32)[1:-1]
     inner = np.stack([tip_x - (tip_x + depth) * (1 - t * t) ** 0.6, -tip_y * t], axis=1)
-    return [Part("body", (np.concatenate([outer, inner]),))]
+    return [ShapePart("body", (np.concatenate([outer, inner]),))]
 
 
-def gear(rng: Rng) -> list[Part]:
+def gear(rng: Rng) -> list[ShapePart]:
     """A wheel with square teeth and a hub, sometimes bored through."""
     teeth, depth = int(rng.integers(6, 13)), rng.uniform(0.12, 0.28)
     angle = _angles(teeth * 8)
     outline = _polar(np.where(np.arange(teeth * 8) % 8 < 4, 1.0, 1.0 - depth), angle)
     hub = _polar(np.full(32, rng.uniform(0.25, 0.45)), _angles(32))
     if rng.random() < 0.4:
-        return [Part("wheel", (outline, hub))]
-    return [Part("wheel", (outline,)), Part("hub", (hub,))]
+        return [ShapePart("wheel", (outline, hub))]
+    return [ShapePart("wheel", (outline,)), ShapePart("hub", (hub,))]
 
 
-def bottle(rng: Rng) -> list[Part]:
+def bottle(rng: Rng) -> list[ShapePart]:
     """A turned body with shoulder and neck, a cap and sometimes a label."""
     half, neck = rng.uniform(0.3, 0.5), rng.uniform(0.1, 0.2)
     y = np.linspace(1, -0.75, 30)
@@ -212,11 +212,11 @@ def bottle(rng: Rng) -> list[Part]:
     cap_width = neck * rng.uniform(1.0, 1.5)
     cap = np.array([[-cap_width, -0.7], [cap_width, -0.7], [cap_width, -1.0], [-cap_width, -1.0]])
     label = np.array([[-half, 0.75], [half, 0.75], [half, 0.3], [-half, 0.3]]) * (0.96, 1)
-    parts = [Part("body", (body,)), Part("cap", (cap,))]
-    return [*parts, Part("label", (label,))] if rng.random() < 0.5 else parts
+    parts = [ShapePart("body", (body,)), ShapePart("cap", (cap,))]
+    return [*parts, ShapePart("label", (label,))] if rng.random() < 0.5 else parts
 
 
-def mushroom(rng: Rng) -> list[Part]:
+def mushroom(rng: Rng) -> list[ShapePart]:
     """A domed cap on a stem."""
     t = np.linspace(np.pi, 2 * np.pi, 32)
     height, brim = rng.uniform(0.6, 1.0), rng.uniform(0, 0.2)
@@ -224,10 +224,10 @@ def mushroom(rng: Rng) -> list[Part]:
     rim = np.stack([np.linspace(1, -1, 16)[1:-1], brim * (1 - np.linspace(1, -1, 16)[1:-1] ** 2)], axis=1)
     top, foot = rng.uniform(0.15, 0.3), rng.uniform(0.2, 0.45)
     stem = np.array([[-top, -0.1], [top, -0.1], [foot, 1.0], [-foot, 1.0]])
-    return [Part("stem", (stem,)), Part("cap", (np.concatenate([cap, rim]),))]
+    return [ShapePart("stem", (stem,)), ShapePart("cap", (np.concatenate([cap, rim]),))]
 
 
-def fish(rng: Rng) -> list[Part]:
+def fish(rng: Rng) -> list[ShapePart]:
     """A lens with a forked tail and a fin."""
     t = np.linspace(0, 1, 32)
     half = rng.uniform(0.3, 0.55) * np.sin(np.pi * t) ** 0.8
@@ -235,16 +235,16 @@ def fish(rng: Rng) -> list[Part]:
     spread, fork = rng.uniform(0.25, 0.55), rng.uniform(0.6, 0.9)
     tail = np.array([[-0.4, 0.07], [-1.0, spread], [-fork, 0.0], [-1.0, -spread], [-0.4, -0.07]])
     fin = np.array([[0.0, -0.25], [0.5, -0.25], [rng.uniform(-0.1, 0.1), -rng.uniform(0.55, 0.8)]])
-    return [Part("tail", (tail,)), Part("fin", (fin,)), Part("body", (body,))]
+    return [ShapePart("tail", (tail,)), ShapePart("fin", (fin,)), ShapePart("body", (body,))]
 
 
-FAMILY_SHAPES: Final[dict[str, dict[str, Callable[[Rng], list[Part]]]]] = {
+FAMILY_SHAPES: Final[dict[str, dict[str, Callable[[Rng], list[ShapePart]]]]] = {
     "a": {"blob": blob, "shard": shard, "star": star, "rod": rod, "ring": ring, "creature": creature, "crate": crate},
     "b": {"leaf": leaf, "crescent": crescent, "gear": gear, "bottle": bottle, "mushroom": mushroom, "fish": fish},
 }
 
 
-def place(parts: list[Part], rng: Rng, centre: tuple[float, float], diameter: float) -> list[Part]:
+def place(parts: list[ShapePart], rng: Rng, centre: tuple[float, float], diameter: float) -> list[ShapePart]:
     """The parts turned at random, stretched a little, and put at `centre` (x, y) with a bounding-box diagonal that fits
     `diameter`, all in pixels.
     """
@@ -254,6 +254,6 @@ def place(parts: list[Part], rng: Rng, centre: tuple[float, float], diameter: fl
     scale = diameter / span
     scales = (scale * stretch**0.5, scale / stretch**0.5)
     return [
-        Part(part.name, tuple(_move(contour - middle, scales, angle, centre) for contour in part.contours))
+        ShapePart(part.name, tuple(_move(contour - middle, scales, angle, centre) for contour in part.contours))
         for part in parts
     ]

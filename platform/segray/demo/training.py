@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segray.config.sources import CocoSource
-from segray.data.splits import Splitter, write_shares
+from segray.datasets.splits import Splitter, write_shares
 from segray.demo.coco import write_world
 
 STUDENT: Final[dict[str, Any]] = {

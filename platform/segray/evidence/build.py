@@ -2,14 +2,14 @@
 
 import torch
 
-from segray.config.evidence import HfClip, NanoClip, Words
+from segray.config.evidence import ClipModel, HfClipConfig, NanoClipConfig
 from segray.errors import BackendError
 from segray.evidence.clip import Clip
 from segray.evidence.nano_clip import NanoEvidence
 from segray.evidence.protocol import Evidence
 
 
-def build(config: Words, *, gpu: bool) -> Evidence:
+def build(config: ClipModel, *, gpu: bool) -> Evidence:
     """Load the model, frozen; on CUDA where `gpu` says that some was reserved.
 
     Raises:
@@ -21,7 +21,7 @@ def build(config: Words, *, gpu: bool) -> Evidence:
         )
     device = torch.device("cuda" if gpu else "cpu")
     match config:
-        case HfClip():
+        case HfClipConfig():
             return Clip(config, device)
-        case NanoClip():
+        case NanoClipConfig():
             return NanoEvidence(config, device)

@@ -15,7 +15,7 @@ import transformers
 from torch.nn import functional as F
 from transformers.utils import logging as transformers_logging
 
-from segray.config.evidence import HfClip
+from segray.config.evidence import HfClipConfig
 from segray.errors import BackendError
 from segray.evidence import gem
 from segray.evidence.protocol import Image
@@ -28,7 +28,7 @@ _INCIDENTAL: Final = {"_name_or_path", "architectures", "dtype", "torch_dtype", 
 class Clip:
     """A CLIP model, frozen (see `Evidence`)."""
 
-    def __init__(self, config: HfClip, device: torch.device) -> None:
+    def __init__(self, config: HfClipConfig, device: torch.device) -> None:
         """Load it.
 
         Raises:
@@ -72,7 +72,7 @@ class Clip:
         return (resized - mean) / std
 
 
-def load(config: HfClip) -> tuple[Any, Any, list[float], list[float]]:
+def load(config: HfClipConfig) -> tuple[Any, Any, list[float], list[float]]:
     """The model, frozen, float32 on the CPU; its tokenizer; mean and deviation of its pixels.
 
     Raises:

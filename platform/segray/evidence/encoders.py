@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segray.config.evidence import NanoEncoder, TimmEncoder
+from segray.config.evidence import NanoEncoderConfig, TimmEncoderConfig
 from segray.errors import BackendError
 from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk
 from segray.nets.weights import load_into, load_state
@@ -41,7 +41,7 @@ class NanoFeatures(Encoder):
 class TimmFeatures(Encoder):
     """A timm network's last two feature maps, side by side at the finer one's stride."""
 
-    def __init__(self, config: TimmEncoder, *, load: bool) -> None:
+    def __init__(self, config: TimmEncoderConfig, *, load: bool) -> None:
         super().__init__()
         try:
             net: Any = timm.create_model(
@@ -64,16 +64,16 @@ class TimmFeatures(Encoder):
         return torch.cat([fine, _grown(coarse, fine)], dim=1)
 
 
-def build_encoder(config: NanoEncoder | TimmEncoder, *, load: bool) -> Encoder:
+def build_encoder(config: NanoEncoderConfig | TimmEncoderConfig, *, load: bool) -> Encoder:
     """The encoder of a config; `load` False leaves out its pretrained weights, for others to be put in.
 
     Raises:
         BackendError: it, or its weights, cannot be had.
     """
     match config:
-        case NanoEncoder():
+        case NanoEncoderConfig():
             return NanoFeatures(load=load)
-        case TimmEncoder():
+        case TimmEncoderConfig():
             return TimmFeatures(config, load=load)
         case _:
             assert_never(config)

@@ -1,6 +1,6 @@
 """A small training in one process that goes on where it was stopped. Knows steps and weights; knows no task.
 
-For networks that come with labels (a classifier of tags, a nano CLIP), not for students: those have `segray.train`.
+For networks that come with labels (a classifier of tags, a nano CLIP), not for students: those have `segray.training`.
 """
 
 import logging
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class FitPlan:
     """What decides the weights, beside the steps' losses."""
 
     steps: int
@@ -30,7 +30,7 @@ class Plan:
 def fit(
     module: nn.Module,
     loss: Callable[[int], Tensor],
-    plan: Plan,
+    plan: FitPlan,
     checkpoint: Path,
     *,
     save_seconds: float = 60.0,
@@ -66,7 +66,7 @@ def fit(
     module.eval()
 
 
-def _factor(step: int, plan: Plan) -> float:
+def _factor(step: int, plan: FitPlan) -> float:
     warm = max(1, round(plan.warmup * plan.steps))
     if step < warm:
         return (step + 1) / warm

@@ -1,7 +1,7 @@
 """clip-nano, as `Evidence`: the nano trunk with a fine map, and a text encoder of few words.
 
 Knows the architecture and its vocabulary, which lies in the weights' file. Does not know how it was trained
-(segray.demo.clip_train). Words it does not know say nothing, so that "a photo of a fish." is "fish".
+(tools.nano.train_clip). Words it does not know say nothing, so that "a photo of a fish." is "fish".
 """
 
 import re
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segray.config.evidence import NanoClip as NanoClipConfig
+from segray.config.evidence import NanoClipConfig
 from segray.errors import BackendError
 from segray.evidence.encoders import normalised
 from segray.evidence.protocol import Image

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segray import draws
-from segray.config.evidence import Tagger as TaggerConfig
+from segray import keyed_random
+from segray.config.evidence import TaggerConfig
 from segray.evidence.encoders import build_encoder, normalised
-from segray.evidence.fitting import Plan, fit
+from segray.evidence.fitting import FitPlan, fit
 from segray.nets.weights import load_into, load_state
 
 Pixels = npt.NDArray[np.uint8]
@@ -53,7 +53,7 @@ def train(
     device: torch.device,
 ) -> None:
     """Train on images of known tags, from where it was stopped, and leave the weights as safetensors."""
-    torch.manual_seed(draws.key(config.seed, "tagger"))
+    torch.manual_seed(keyed_random.key(config.seed, "tagger"))
     tagger = Tagger(config, num_classes, load=True).to(device)
     truth = torch.zeros(len(tags), num_classes)
     for row, present in zip(truth, tags, strict=True):
@@ -61,16 +61,16 @@ def train(
     with ThreadPoolExecutor(2) as threads:
 
         def loss(step: int) -> Tensor:
-            rng = draws.rng(config.seed, "tagger", step)
+            rng = keyed_random.rng(config.seed, "tagger", step)
             chosen = rng.choice(len(tags), min(config.batch, len(tags)), replace=False)
             seen = threads.map(
-                lambda at: _view(read(at), draws.rng(config.seed, "tagger", step, int(at)), config), chosen
+                lambda at: _view(read(at), keyed_random.rng(config.seed, "tagger", step, int(at)), config), chosen
             )
             images = torch.from_numpy(np.stack(list(seen))).to(device)
             logits = tagger(normalised(images)).mean((2, 3))
             return F.multilabel_soft_margin_loss(logits, truth[chosen].to(device))
 
-        plan = Plan(steps=config.steps, learning_rate=config.learning_rate)
+        plan = FitPlan(steps=config.steps, learning_rate=config.learning_rate)
         fit(tagger, loss, plan, weights.with_suffix(".checkpoint"))
     partial = weights.with_suffix(".partial")
     save_file({name: value.contiguous() for name, value in tagger.state_dict().items()}, partial)

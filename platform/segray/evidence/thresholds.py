@@ -14,7 +14,7 @@ from segray.masks.semantic import Map
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class ThresholdExample:
     """One labeled image."""
 
     truth: Map
@@ -24,7 +24,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ThresholdChoice:
     """The threshold to take."""
 
     threshold: float
@@ -32,7 +32,9 @@ class Choice:
     """Of the labeled images, over all their pixels; a score of the choice, not of a method."""
 
 
-def choose(examples: Iterable[Example], candidates: Sequence[float], classes: Sequence[str]) -> Choice:
+def choose(
+    examples: Iterable[ThresholdExample], candidates: Sequence[float], classes: Sequence[str]
+) -> ThresholdChoice:
     """The candidate of best mIoU (the lowest of equals); the background is one of the `classes`.
 
     Raises:
@@ -47,4 +49,4 @@ def choose(examples: Iterable[Example], candidates: Sequence[float], classes: Se
         raise LabelError("nothing is labeled to choose a threshold on: give some, or set the threshold to a number")
     scores = [one.miou_seen for one in results]
     best = int(np.argmax(scores))
-    return Choice(threshold=float(candidates[best]), miou=scores[best])
+    return ThresholdChoice(threshold=float(candidates[best]), miou=scores[best])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from segray.config.evidence import Overlaps, Verdict, Vocabulary
+from segray.config.evidence import MatchRule, Overlaps, Vocabulary
 from segray.masks import grids, rle
 from segray.masks.instances import UNLABELED, Instances
 
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concepts:
+class ClassEmbeddings:
     """What classes are called, as vectors."""
 
     vectors: torch.Tensor
@@ -37,7 +37,7 @@ class Concepts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nearness:
+class ClassSimilarity:
     """How near N masks are to each class."""
 
     cosines: Floats
@@ -46,14 +46,14 @@ class Nearness:
     """(N,) how many tokens of the map each mask covers."""
 
 
-def embed(vocabulary: Vocabulary, texts: Callable[[Sequence[str]], torch.Tensor]) -> Concepts:
+def embed(vocabulary: Vocabulary, texts: Callable[[Sequence[str]], torch.Tensor]) -> ClassEmbeddings:
     """The vocabulary through a text encoder: a concept is the mean of its templates' unit vectors, made unit again."""
     named = [(0, concept) for concept in vocabulary.background]
     for index, name in enumerate(vocabulary.classes, start=1):
         named += [(index, concept) for concept in vocabulary.synonyms.get(name, (name,))]
     prompts = [template.format(concept) for _, concept in named for template in vocabulary.templates]
     vectors = texts(prompts).reshape(len(named), len(vocabulary.templates), -1).mean(1)
-    return Concepts(
+    return ClassEmbeddings(
         vectors=F.normalize(vectors, dim=-1),
         owners=torch.tensor([owner for owner, _ in named]),
         num_classes=len(vocabulary.classes),
@@ -74,16 +74,16 @@ def pool(features: torch.Tensor, masks: Instances) -> tuple[torch.Tensor, Floats
     return F.normalize(torch.from_numpy(weights).flatten(1) @ flat, dim=-1), tokens
 
 
-def compare(features: torch.Tensor, masks: Instances, concepts: Concepts) -> Nearness:
+def compare(features: torch.Tensor, masks: Instances, concepts: ClassEmbeddings) -> ClassSimilarity:
     """How near each mask is to each class: the cosine with the nearest of its concepts."""
     pooled, tokens = pool(features, masks)
     cosines = pooled @ concepts.vectors.T
     best = torch.full((len(masks), 1 + concepts.num_classes), -torch.inf)
     best.scatter_reduce_(1, concepts.owners.expand(len(masks), -1), cosines, "amax")
-    return Nearness(cosines=best.numpy(), tokens=tokens)
+    return ClassSimilarity(cosines=best.numpy(), tokens=tokens)
 
 
-def decide(masks: Instances, nearness: Nearness, verdict: Verdict, threshold: float) -> Instances:
+def decide(masks: Instances, nearness: ClassSimilarity, verdict: MatchRule, threshold: float) -> Instances:
     """The masks with a class and a score: 0 the background, from 1 the vocabulary's; UNLABELED where it is unknown.
 
     The score in [0, 1] is what was compared with the threshold: the cosine with the class, or its probability under

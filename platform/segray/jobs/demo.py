@@ -15,16 +15,15 @@ from typing import Any, Final
 from PIL import Image
 
 from segray.config.base import build
-from segray.config.jobs import LabelJob
 from segray.config.serve import ServeConfig
 from segray.config.sources import CocoSource
 from segray.config.train import TrainConfig
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.demo import training
 from segray.demo.methods import NAME, Method, Size, Training, World
 from segray.demo.world import scene
-from segray.evaluate.stores import measure_store
+from segray.evaluation.stores import measure_store
+from segray.formats.sources import open_source
+from segray.jobs.configs import LabelJob
 from segray.jobs.evaluate import Result
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report
@@ -32,8 +31,9 @@ from segray.jobs.serve import serving
 from segray.jobs.train import RunResult, train
 from segray.jobs.train import Show as ShowTraining
 from segray.labels.summary import Summary
-from segray.train.comparison import compare_report
-from segray.train.lineage import show_run
+from segray.store import Store
+from segray.training.reports.comparison import compare_report
+from segray.training.runs.lineage import show_run
 
 PICTURE_SEED: Final = 49_999
 """The scene that the endpoint is asked about: none of those before it."""

@@ -9,22 +9,22 @@ from typing import Any
 
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
-from segray.config.students import Semantic
-from segray.data import files
-from segray.data.sources import open_for, open_source
-from segray.data.store import Store
-from segray.data.training_rows import TrainingRows, probe_all
-from segray.evaluate.average_precision import ApResult
-from segray.evaluate.recall import RecallResult
-from segray.evaluate.stores import measure_store
-from segray.evaluate.students import Example, Examples, Seen, gather, gather_maps
+from segray.config.students import SemanticStudentConfig
+from segray.datasets.training_rows import TrainingRows, probe_all
+from segray.evaluation.average_precision import ApResult
+from segray.evaluation.instances import RowExamples
+from segray.evaluation.recall import RecallResult
+from segray.evaluation.stores import measure_store
+from segray.evaluation.students import EvaluationExample, EvaluationExamples, Seen, gather, gather_maps
+from segray.formats.sources import open_for, open_source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student
 from segray.models.student import Student
-from segray.recipes.instances import RowExamples
-from segray.sam.device import place
-from segray.train.lineage import student_folder
+from segray.nets.device import place
+from segray.storage import files
+from segray.store import Store
+from segray.training.runs.lineage import student_folder
 
 Result = ApResult | IouResult | RecallResult
 Show = Callable[[int, int], None]
@@ -34,7 +34,7 @@ FIGURES, PREDICTIONS = "figures.json", "predictions.json"
 def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
     """Measure; figures, and a student's predictions, are left in `config.out`. `show` is told images done and in all.
 
-    Students of instances are measured by AP, those of label maps by mIoU; stores see `evaluate.stores`.
+    Students of instances are measured by AP, those of label maps by mIoU; stores see `evaluation.stores`.
 
     Raises:
         BackendError: the folder holds no student that this version knows.
@@ -81,7 +81,7 @@ def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Re
         total = min(config.max_images or len(rows), len(rows))
         done = 0
 
-        def seen(example: Example, found: Instances) -> None:
+        def seen(example: EvaluationExample, found: Instances) -> None:
             nonlocal done
             done += 1
             predictions.extend(_coco_results(example.image_id, found, student.classes))
@@ -99,10 +99,12 @@ def _leave(config: EvaluateConfig, name: str, content: Any) -> None:
     files.write_bytes_atomic(files.join(config.out, name), text.encode())
 
 
-def _measured(student: Student, examples: Examples, config: EvaluateConfig, seen: Seen) -> ApResult | IouResult:
+def _measured(
+    student: Student, examples: EvaluationExamples, config: EvaluateConfig, seen: Seen
+) -> ApResult | IouResult:
     classes, limit, batch = student.classes, config.max_images, config.images_per_batch
     settings = student.settings
-    if isinstance(settings, Semantic):
+    if isinstance(settings, SemanticStudentConfig):
         maps = gather_maps(student.predict, examples, classes=classes, limit=limit, batch=batch, seen=seen)
         return maps.result()
     found = gather(

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any, Final, get_args, get_type_hints
 
 from segray.config import sources
-from segray.config.jobs import Job
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.stages import FolderMaps
 from segray.config.tags import CsvTags
-from segray.data import files
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.errors import SourceError, StoreError
+from segray.formats.sources import open_source
+from segray.jobs.configs import Job
+from segray.storage import files
+from segray.store import Store
 
 _TABLES: Final = (
     sources.FolderSource,

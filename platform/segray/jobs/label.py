@@ -10,21 +10,21 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from segray.config.base import fingerprint
-from segray.config.jobs import LabelJob
-from segray.data import files
-from segray.data.store import Store, StoreInfo
 from segray.errors import LabelError
 from segray.jobs.cluster import connected
+from segray.jobs.configs import LabelJob
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
 from segray.labels import runner
-from segray.labels.plan import Plan
-from segray.labels.stage import Stage
-from segray.labels.summary import Summary, Tally, price, summarize
+from segray.labels.pending_rows import PendingRows
+from segray.labels.stages.stage import Stage
+from segray.labels.summary import LabelTally, Summary, price, summarize
+from segray.storage import files
+from segray.store import Store, StoreInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class LabelProgress:
     """Where a job stands, for whoever shows it."""
 
     done: int
@@ -36,7 +36,7 @@ class Progress:
     """0 until the first part is committed."""
 
 
-Show = Callable[[Progress], None]
+Show = Callable[[LabelProgress], None]
 
 
 def find_store(config: LabelJob) -> Store:
@@ -70,7 +70,7 @@ def label(config: LabelJob, show: Show | None = None) -> Summary:
     """
     where, rows = images_of(config)
     stage, store = prepare(config)
-    with store.lease("label") as lease, Plan(store.missing(rows, retry_errors=config.retry_refused)) as plan:
+    with store.lease("label") as lease, PendingRows(store.missing(rows, retry_errors=config.retry_refused)) as plan:
         before = store.info()
         if plan.number == 0 and before.images == 0:
             raise LabelError(f"no images in {where}: give a source that holds some")
@@ -78,7 +78,7 @@ def label(config: LabelJob, show: Show | None = None) -> Summary:
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
 
-        def told(at: Progress) -> None:
+        def told(at: LabelProgress) -> None:
             lease.check()
             if show is not None:
                 show(at)
@@ -101,7 +101,7 @@ def _run(
     show: Show,
 ) -> Summary:
     """Runs the stage, counting, showing, and stopping at the budget."""
-    began, startup_s, elapsed_s, tally = time.monotonic(), 0.0, 0.0, Tally()
+    began, startup_s, elapsed_s, tally = time.monotonic(), 0.0, 0.0, LabelTally()
     outcome = "sample" if config.sample else "complete"
     if todo and _over_budget(config, before.seconds):
         outcome = "budget"
@@ -138,8 +138,8 @@ def _refused_share(info: StoreInfo) -> float:
     return sum(info.refused.values()) / info.images if info.images else 0.0
 
 
-def _progress(tally: Tally, todo: int, elapsed_s: float, startup_s: float) -> Progress:
-    return Progress(
+def _progress(tally: LabelTally, todo: int, elapsed_s: float, startup_s: float) -> LabelProgress:
+    return LabelProgress(
         done=tally.images,
         total=todo,
         masks=tally.masks,

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from segray.config.sources import CocoSource, LabelStudioSource
-from segray.data import files, images
-from segray.data.corrections import Corrections
-from segray.data.exports.coco import export_coco
-from segray.data.exports.label_studio import export_label_studio
-from segray.data.exports.png import export_png
-from segray.data.exports.tally import ExportSummary
-from segray.data.exports.voc import export_voc
-from segray.data.exports.yolo import export_yolo
-from segray.data.rows import ImageRow, LabeledRow, labeled_rows
-from segray.data.sources import stored_classes
-from segray.data.store import Store
+from segray.datasets.corrections import Corrections
 from segray.errors import ExportError
-from segray.labels.report import write_report
+from segray.formats.coco_writer import export_coco
+from segray.formats.label_studio.writer import export_label_studio
+from segray.formats.png import export_png
+from segray.formats.sources import stored_classes
+from segray.formats.tally import ExportSummary
+from segray.formats.voc_writer import export_voc
+from segray.formats.yolo import export_yolo
+from segray.images import decoding
+from segray.labels.report.report import write_report
 from segray.pages.overlay import Pixels
+from segray.storage import files
+from segray.store import Store
+from segray.store.rows import ImageRow, LabeledRow, labeled_rows
 
 RUNS = "runs"
 """Folder of run summaries inside a store."""
@@ -129,5 +130,5 @@ def last_run(store: Store) -> dict[str, Any]:
 
 
 def _pixels(image: ImageRow) -> Pixels:
-    pixels, _ = images.load(image.uri, max_pixels=2**40)
+    pixels, _ = decoding.load(image.uri, max_pixels=2**40)
     return pixels

@@ -5,16 +5,17 @@ from typing import assert_never
 
 import ray
 
-from segray.config.jobs import LabelJob
 from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
-from segray.data.rows import ImageRow, image_rows
-from segray.data.sources import open_source
-from segray.data.store import Store
-from segray.labels import cam, classify, vote
-from segray.labels.segment import SegmentEverything
-from segray.labels.stage import Stage
+from segray.formats.sources import open_source
+from segray.jobs.configs import LabelJob
+from segray.labels.stages import classify
+from segray.labels.stages.segment import SegmentEverything
+from segray.labels.stages.stage import Stage
+from segray.methods.sepl import cam_stage, vote_stage
 from segray.sam.build import describe
+from segray.store import Store
+from segray.store.rows import ImageRow, image_rows
 
 
 def stage_of(config: LabelJob) -> Stage:
@@ -30,16 +31,16 @@ def stage_of(config: LabelJob) -> Stage:
         case ClassifyConfig():
             return classify.stage_of(config, Store.open(config.masks).manifest.fingerprint)
         case CamConfig():
-            return _by_a_task(config) if config.workers.gpus and ray.is_initialized() else cam.stage_of(config)
+            return _by_a_task(config) if config.workers.gpus and ray.is_initialized() else cam_stage.stage_of(config)
         case VoteConfig():
-            return vote.stage_of(config, Store.open(config.masks).manifest.fingerprint)
+            return vote_stage.stage_of(config, Store.open(config.masks).manifest.fingerprint)
         case _:
             assert_never(config)
 
 
 def _by_a_task(config: CamConfig) -> Stage:
     """`cam.stage_of` where there is a GPU, which is free again for the actors when the classifier is trained."""
-    task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(cam.stage_of)
+    task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(cam_stage.stage_of)
     try:
         found: Stage = ray.get(task.remote(config))
     except ray.exceptions.RayTaskError as error:

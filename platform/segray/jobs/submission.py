@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segray.config import jobs
 from segray.config.base import fingerprint, plain
 from segray.config.evaluate import EvaluateConfig
 from segray.config.stages import CamConfig
 from segray.config.train import TrainConfig
 from segray.errors import ConfigError
+from segray.jobs import configs
 
 KINDS = ("label", "train", "evaluate")
 CODE = ("platform", "jobs", "serve", "configs")
@@ -45,7 +45,7 @@ class Submission:
     """One of `KINDS`."""
     config: Path
     overrides: tuple[str, ...]
-    loaded: jobs.Job
+    loaded: configs.Job
     name: str
     """What the job is called; the same config gives the same."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class Submission:
             ConfigError: the config has problems or is another job's; a name that a cluster would not take; a variable
                 that has no value here.
         """
-        loaded: jobs.Job
+        loaded: configs.Job
         if kind == "label":
-            loaded = jobs.load_label_job(config, overrides)
+            loaded = configs.load_label_job(config, overrides)
         else:
-            loaded = jobs.load_as(jobs.JOBS[kind], config, overrides)
+            loaded = configs.load_as(configs.JOBS[kind], config, overrides)
         name = name or f"{kind}-{fingerprint(loaded)}"
         if not _NAME.fullmatch(name):
             raise ConfigError(

@@ -11,22 +11,21 @@ from segray import __version__
 from segray.config.base import fingerprint, plain
 from segray.config.sources import Source
 from segray.config.train import TrainConfig
-from segray.data import files
-from segray.data.sources import open_for
-from segray.data.store import disk
-from segray.data.training_rows import TrainingRows, probe_all
+from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
+from segray.formats.sources import open_for
+from segray.methods.plans import plans
 from segray.models.build import start_hash
-from segray.recipes import plans
-from segray.sam.device import place
-from segray.train import checkpoint
-from segray.train.folder import RunFolder
-from segray.train.group import Group
-from segray.train.lineage import refuse_promoted, show_run
-from segray.train.plan import RunPlan
-from segray.train.report import write_report
-from segray.train.session import RunJob, run_worker
-from segray.train.watch import Progress, watching
+from segray.nets.device import place
+from segray.storage import commits, files
+from segray.training import checkpoint
+from segray.training.group import Group
+from segray.training.plan import RunPlan
+from segray.training.reports.report import write_report
+from segray.training.runs.folder import RunFolder
+from segray.training.runs.lineage import refuse_promoted, show_run
+from segray.training.runs.watch import TrainProgress, watching
+from segray.training.session import RunJob, run_worker
 
 CODE_VERSION = 1
 """Part of every run's name: raise it when the same config trains to other weights than before."""
@@ -46,7 +45,7 @@ class RunResult:
     """It was finished before, and measured on the same: nothing was done."""
 
 
-Show = Callable[[Progress], None]
+Show = Callable[[TrainProgress], None]
 
 
 def train(
@@ -66,7 +65,7 @@ def train(
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
         StoreError: another command is at one of its runs, or `runs` cannot be written.
     """
-    with disk.writing(config.runs):
+    with commits.writing(config.runs):
         return _train(config, fresh=fresh, until=until, show=show)
 
 
@@ -284,7 +283,7 @@ def _run(job: RunJob, show: Show | None) -> None:
             run_worker(job, Group(device=place(job.config.device, "float32", compiled=False)))
             return
         from segray.jobs.cluster import connected
-        from segray.train.ray_workers import run_on_ray
+        from segray.training.ray_workers import run_on_ray
 
         with connected():
             run_on_ray(job)

@@ -10,11 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from segray.data import files
-from segray.data.rows import ImageRow, LabeledRow
-from segray.data.store import disk
 from segray.errors import SourceError, StoreError
-from segray.labels.stage import Label
+from segray.labels.stages.stage import Label
+from segray.storage import commits, files
+from segray.store.rows import ImageRow, LabeledRow
 
 FOLDER = "attempts"
 """In the store, while a job runs."""
@@ -76,10 +75,10 @@ class Attempt:
         Raises:
             StoreError: it cannot be deleted.
         """
-        disk.delete(self.uri)
+        commits.delete(self.uri)
 
     def _write(self, note: Note) -> None:
-        disk.commit(self.uri, json.dumps(asdict(note)).encode())
+        commits.commit(self.uri, json.dumps(asdict(note)).encode())
 
 
 def forget(store_uri: str) -> None:
@@ -88,7 +87,7 @@ def forget(store_uri: str) -> None:
     Raises:
         StoreError: they cannot be deleted.
     """
-    disk.delete_folder(files.join(store_uri, FOLDER))
+    commits.delete_folder(files.join(store_uri, FOLDER))
 
 
 def _read(uri: str) -> Note | None:

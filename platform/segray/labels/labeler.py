@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segray.data import images
-from segray.data.rows import ImageRow, LabeledRow
 from segray.errors import ImageError
+from segray.images import decoding
 from segray.masks.instances import Instances
+from segray.store.rows import ImageRow, LabeledRow
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Labeler:
     ) -> None:
         """`load` None: the pixels, of images of at most `max_pixels`."""
         self.generator = generator
-        self.load: Load = load or (lambda row: images.load(row.uri, max_pixels))
+        self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels))
         self.images_per_batch = images_per_batch
         self.ahead = images_per_batch + decode_threads
         self.threads = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")

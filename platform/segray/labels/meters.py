@@ -10,7 +10,7 @@ from ray.util.metrics import Counter
 STORE = ("store",)
 
 
-class Meters:
+class LabelMeters:
     """One actor's counters of what it has committed to a store."""
 
     def __init__(self, store: str) -> None:

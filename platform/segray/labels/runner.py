@@ -14,15 +14,15 @@ import ray
 import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 
-from segray.config.label import Workers
-from segray.data import files
-from segray.data.rows import image_rows
-from segray.data.store import Store
+from segray.config.label import LabelWorkers
 from segray.errors import LabelError
 from segray.labels.attempts import Attempt, forget
-from segray.labels.meters import Meters
-from segray.labels.stage import Stage
-from segray.labels.summary import Part
+from segray.labels.meters import LabelMeters
+from segray.labels.stages.stage import Stage
+from segray.labels.summary import PartCounts
+from segray.storage import files
+from segray.store import Store
+from segray.store.rows import image_rows
 
 WAVE = 20_000
 """Parts given to Ray Data at once: their rows lie in the object store while they wait."""
@@ -48,7 +48,7 @@ class Committer:
     def __init__(self, stage: Stage, store_uri: str) -> None:
         self.store = Store.open(store_uri)
         self.label = stage.build()
-        self.meters = Meters(files.name(store_uri))
+        self.meters = LabelMeters(files.name(store_uri))
 
     def __call__(self, part: pa.Table) -> pa.Table:
         """`SOURCE` rows in; one `COUNTS` row out, once the part's masks are committed."""
@@ -70,12 +70,14 @@ class Committer:
         return pa.Table.from_pylist([counts], COUNTS)
 
 
-def rows_per_part(pending: int, workers: Workers) -> int:
+def rows_per_part(pending: int, workers: LabelWorkers) -> int:
     """Images to a part: the config's number, fewer where that would leave actors idle."""
     return max(1, min(workers.images_per_part, pending // (workers.pool_max * PARTS_PER_ACTOR)))
 
 
-def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers) -> Generator[Part, None, None]:
+def run(
+    stage: Stage, store: Store, parts: Iterable[pa.Table], workers: LabelWorkers
+) -> Generator[PartCounts, None, None]:
     """Label the parts; yields each one's counts as it is committed. Closing the iterator ends the work cleanly.
 
     Ray must be running. Actors that die are started again and their part is done again, without an image that ends its
@@ -105,7 +107,7 @@ def run(stage: Stage, store: Store, parts: Iterable[pa.Table], workers: Workers)
         try:
             for counts in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in cast(pa.Table, counts).to_pylist():
-                    yield Part(**row | {"refused": Counter(row["refused"])})
+                    yield PartCounts(**row | {"refused": Counter(row["refused"])})
         except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
             raise LabelError(
                 f"the label job stopped; what was committed stays, run it again to go on: {_why(error)}"
@@ -118,7 +120,7 @@ def _why(error: BaseException) -> str:
     return ours[-1] if ours else str(error)
 
 
-def _pool(workers: Workers) -> ray.data.ActorPoolStrategy:
+def _pool(workers: LabelWorkers) -> ray.data.ActorPoolStrategy:
     if workers.actors is not None:
         return ray.data.ActorPoolStrategy(size=workers.actors)
     return ray.data.ActorPoolStrategy(min_size=workers.min_actors, max_size=workers.max_actors)

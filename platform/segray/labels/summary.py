@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from segray.config.label import Cost, Workers
+from segray.config.label import Cost, LabelWorkers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PartCounts:
     """What one committed part adds."""
 
     images: int
@@ -24,7 +24,7 @@ class Part:
 
 
 @dataclass(kw_only=True)
-class Tally:
+class LabelTally:
     """Grows part by part while a job runs."""
 
     images: int = 0
@@ -33,7 +33,7 @@ class Tally:
     seconds: float = 0.0
     squares: float = 0.0
 
-    def add(self, part: Part) -> None:
+    def add(self, part: PartCounts) -> None:
         """Count a part in."""
         self.images += part.images
         self.masks += part.masks
@@ -42,7 +42,7 @@ class Tally:
         self.squares += part.squares
 
 
-def price(actor_s: float, workers: Workers, cost: Cost) -> float:
+def price(actor_s: float, workers: LabelWorkers, cost: Cost) -> float:
     """What actors' working time costs: GPU share times time, whole actors where no GPU is used; 0 without a price."""
     return actor_s / 3600 * (workers.gpus or 1) * (cost.per_gpu_hour or 0)
 
@@ -93,7 +93,7 @@ class Summary:
 
 
 def summarize(
-    tally: Tally,
+    tally: LabelTally,
     *,
     store: str,
     outcome: str,
@@ -102,7 +102,7 @@ def summarize(
     startup_s: float,
     wall_s: float,
     store_refused_share: float,
-    workers: Workers,
+    workers: LabelWorkers,
     cost: Cost,
 ) -> Summary:
     """The tally at the end; a sampled run also says what the remaining images would take."""
@@ -128,7 +128,7 @@ def summarize(
     )
 
 
-def _forecast(tally: Tally, remaining: int, workers: Workers, cost: Cost) -> Forecast:
+def _forecast(tally: LabelTally, remaining: int, workers: LabelWorkers, cost: Cost) -> Forecast:
     mean = tally.seconds / tally.images
     variance = max(tally.squares / tally.images - mean**2, 0.0)
     # Seconds are shared evenly within an encoder batch, so the batches, not the images, are the independent draws.

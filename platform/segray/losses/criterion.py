@@ -44,7 +44,7 @@ class Criterion(Protocol):
         Args:
             output: what the student's forward gave for B images.
             targets: B of them.
-            keys: B keys (`segray.draws.key`), for draws of any kind.
+            keys: B keys (`segray.keyed_random.key`), for draws of any kind.
             count: the sum of `count` over the global batch, divided by the number of workers (whose gradients DDP
                 averages): the losses of all pieces of a step then sum to the loss of the whole.
         """

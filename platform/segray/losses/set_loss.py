@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray import draws
+from segray import keyed_random
 from segray.losses import matching
 from segray.losses.criterion import Targets
 from segray.losses.points import MaskStack, draw, sample, uncertain
@@ -114,7 +114,7 @@ class SetCriterion:
             mask_logits = [one.float() for one in output.mask_logits]
             costs = torch.stack(
                 [
-                    self._costs(classes, masks, truth, [draws.key(key, "matching", number) for key in keys])
+                    self._costs(classes, masks, truth, [keyed_random.key(key, "matching", number) for key in keys])
                     for number, (classes, masks) in enumerate(zip(class_logits, mask_logits, strict=True))
                 ]
             )
@@ -123,7 +123,9 @@ class SetCriterion:
                 torch.stack(
                     [
                         self._class_loss(classes, truth, matched),
-                        *self._mask_losses(masks, truth, matched, [draws.key(key, "loss", number) for key in keys]),
+                        *self._mask_losses(
+                            masks, truth, matched, [keyed_random.key(key, "loss", number) for key in keys]
+                        ),
                     ]
                 )
                 for number, (classes, masks, matched) in enumerate(outputs)

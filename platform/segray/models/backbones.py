@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from segray.config.students import HfBackbone, NanoBackbone
 from segray.errors import BackendError
-from segray.models import norms
+from segray.nets import norms
 from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk
 from segray.nets.weights import load_into, load_state
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 
-from segray import draws
+from segray import keyed_random
 from segray.config import students as config
 from segray.config.base import build
 from segray.errors import BackendError, ConfigError
@@ -31,7 +31,7 @@ NANO_START: Final = TRUNK_WEIGHTS.parent / "mask2former-nano"
 """What `start = "nano"` means: a student trained on family A of the procedural worlds, shipped with segray."""
 
 
-def build_student(settings: config.Student, classes: tuple[str, ...], *, seed: int | None) -> Student:
+def build_student(settings: config.StudentConfig, classes: tuple[str, ...], *, seed: int | None) -> Student:
     """A student on the CPU. What it does not load is drawn from `seed`, and the global generator stays as it was.
 
     Without a seed its weights mean nothing and no pretrained ones are fetched: it waits for a state dict.
@@ -40,7 +40,7 @@ def build_student(settings: config.Student, classes: tuple[str, ...], *, seed: i
         BackendError: a backbone's or the starting student's weights cannot be had, or are of another architecture.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(draws.key(seed or 0, "student"))
+        torch.default_generator.manual_seed(keyed_random.key(seed or 0, "student"))
         fetch = seed is not None and settings.start is None
         student: Student = STUDENTS[settings.kind](settings, tuple(classes), load=fetch)
     if seed is not None and settings.start is not None:
@@ -56,7 +56,7 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
     """
     card = read_card(folder)
     try:
-        settings: config.Student = build(config.Student, card["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
+        settings: config.StudentConfig = build(config.StudentConfig, card["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
     except ConfigError as error:
         raise BackendError(
             f"{error}\nThis version knows no such student; load it with the version that wrote it, or train it anew"
@@ -66,7 +66,7 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
     return student.to(device).eval()
 
 
-def start_hash(settings: config.Student) -> str | None:
+def start_hash(settings: config.StudentConfig) -> str | None:
     """Hash of the weights that a student starts from, where they lie in files; None where all are drawn.
 
     Weights from a hub are named by their config (id and revision).

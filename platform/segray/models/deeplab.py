@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from segray.config.students import DeepLab
 from segray.errors import BackendError
-from segray.models import norms
 from segray.models.semantic import SemanticStudent
+from segray.nets import norms
 
 _STRIDE = 4
 """Of the finer map that the decoder reads; the other one is the encoder's last, dilated to stride 16."""

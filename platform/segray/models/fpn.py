@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from segray.config.students import Fpn
-from segray.models import norms
 from segray.models.backbones import build_backbone
 from segray.models.semantic import SemanticStudent
+from segray.nets import norms
 
 
 class FpnStudent(SemanticStudent):

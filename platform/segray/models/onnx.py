@@ -15,10 +15,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from segray.config.students import Semantic
-from segray.data import files
+from segray.config.students import SemanticStudentConfig
 from segray.errors import BackendError, ExportError
 from segray.models.student import SemanticOutput, Student
+from segray.storage import files
 
 TOLERANCE: Final = 5e-3
 """Largest mean difference to torch that passes, as a share of the mean absolute logit. More than rounding: where a
@@ -54,7 +54,7 @@ def export_onnx(student: Student, path: str, canvas_hw: tuple[int, int]) -> floa
         raise ExportError(f"ONNX canvas {canvas_hw}: both sides must be multiples of {multiple}")
     with _cpu_inference(student) as module, TemporaryDirectory() as folder:
         file = Path(folder) / "student.onnx"
-        semantic = isinstance(student.settings, Semantic)
+        semantic = isinstance(student.settings, SemanticStudentConfig)
         _write(module, file, canvas_hw, ["logits"] if semantic else ["class_logits", "mask_logits"])
         difference = _difference(module, file, [_images(number, canvas_hw) for number in (1, 3)])
         if not difference <= TOLERANCE:

@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 
 from segray.config.base import plain
-from segray.data import files
 from segray.errors import BackendError, SourceError
 from segray.models.student import Student
+from segray.storage import files
 
 FORMAT: Final = 1
 """Of `student.json`; raised when its meaning changes."""

@@ -23,7 +23,7 @@ class ImageNetStudent(Student):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: config.Student, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: config.StudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__()
         self.settings = settings
         self.classes = classes

@@ -95,7 +95,7 @@ class QueryStudent(ImageNetStudent):
         return [instances(classes, masks, view, self.settings.predict) for classes, masks, view in logits]
 
 
-def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: config.Predict) -> Instances:
+def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: config.InstancePredict) -> Instances:
     """The instances of one image, best first.
 
     Args:

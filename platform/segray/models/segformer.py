@@ -11,9 +11,9 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from typing_extensions import override
 
 from segray.config.students import SegFormer
-from segray.models import norms
 from segray.models.backbones import fetch
 from segray.models.semantic import SemanticStudent
+from segray.nets import norms
 
 _WIDE: Final = (64, 128, 320, 512)
 _SIZES: Final[dict[str, tuple[tuple[int, ...], tuple[int, ...], int]]] = {

@@ -129,7 +129,7 @@ def best_of(logits: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return labels, (best - whole).exp()
 
 
-def starts(length: int, window: config.Window) -> list[int]:
+def starts(length: int, window: config.SlidingWindow) -> list[int]:
     """Where windows begin along a side; the last one ends with the image."""
     step, last = max(1, int(window.size * window.stride)), max(0, length - window.size)
     return [*range(0, last, step), last]

@@ -45,7 +45,7 @@ class QueryOutput:
 class Student(nn.Module, ABC):
     """A student of instances or of label maps. Normalises its input itself: pixels go in as they come from a file."""
 
-    settings: config.Student
+    settings: config.StudentConfig
     """What it was built from."""
     classes: tuple[str, ...]
     """Class names by class id."""

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 CHANNELS: Final = (64, 128, 160, 192)
 """Of the features at strides 4, 8, 16 and 32."""
 POSITION_CHANNELS: Final = 32
-WEIGHTS: Final = Path(str(files("segray"))) / "demo" / "weights" / "sam-nano.safetensors"
+WEIGHTS: Final = Path(str(files("segray"))) / "assets" / "weights" / "sam-nano.safetensors"
 """Of sam-nano, shipped with the package: fp16 safetensors, used as fp32; the trunk's are `image_encoder.*`."""
 TRUNK_WEIGHTS: Final = WEIGHTS.with_name("trunk-nano.safetensors")
-"""Of the trunk as nano students start from it (segray.demo.nano_trunk), likewise."""
+"""Of the trunk as nano students start from it (tools.nano.train_trunk), likewise."""
 
 
 class ResidualBlock(nn.Module):

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from segray.data import files
 from segray.errors import BackendError, SourceError
+from segray.storage import files
 
 State = dict[str, torch.Tensor]
 

@@ -13,7 +13,7 @@ MIN_BARS = 8
 MAX_DECADES_PER_BAR = 0.2
 
 
-class Counted:
+class StreamingHistogram:
     """Counts of values in fine bins of one width: what a histogram of any coarser width needs, in bounded memory."""
 
     def __init__(self, step: float, *, low: float = -math.inf, high: float = math.inf) -> None:
@@ -87,7 +87,7 @@ class Chart:
     median: Mark | None = None
 
 
-def chart(counted: Counted, *, title: str, axis: Axis, of: str) -> Chart:
+def chart(counted: StreamingHistogram, *, title: str, axis: Axis, of: str) -> Chart:
     """Lay out a histogram of what was counted. `of` names the things counted, in the plural."""
     bare = Chart(title=title, x_label=axis.label, y_label=of, number=len(counted), unmeasured=counted.unmeasured)
     if not len(counted):
@@ -134,7 +134,7 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-def _bins(counted: Counted, axis: Axis) -> tuple[int, int, int]:
+def _bins(counted: StreamingHistogram, axis: Axis) -> tuple[int, int, int]:
     """Fine bins to a bar, and the first and last bar; with some room where the values are all alike."""
     lowest, highest = min(counted.bins), max(counted.bins)
     fine = max(1, round(nice((highest - lowest + 1) / MAX_BARS)))

@@ -11,9 +11,9 @@ import torch
 from segray.config import sam as config
 from segray.nets.trunk import WEIGHTS
 from segray.nets.weights import check_fit, hash_state, load_state
-from segray.sam.hf import build_hf
-from segray.sam.hf_checkpoint import load_checkpoint, open_checkpoint
-from segray.sam.original import ARCHITECTURES, build_original
+from segray.sam.backends.segment_anything.model import ARCHITECTURES, build_original
+from segray.sam.backends.transformers.checkpoint import load_checkpoint, open_checkpoint
+from segray.sam.backends.transformers.model import build_hf
 from segray.sam.protocol import Sam
 
 
@@ -27,20 +27,20 @@ class SamCard:
     """Hex digest, the same as the built model's."""
 
 
-def build(settings: config.Sam) -> Sam:
+def build(settings: config.SamConfig) -> Sam:
     """Load the model, frozen, on its device.
 
     Raises:
         BackendError: weights missing, damaged or of another architecture, or the device is not there.
     """
     match settings:
-        case config.OriginalSam():
+        case config.OriginalSamConfig():
             return build_original(settings)
-        case config.HfSam():
+        case config.HfSamConfig():
             return build_hf(settings)
 
 
-def build_beside(settings: config.Sam, device: torch.device) -> Sam:
+def build_beside(settings: config.SamConfig, device: torch.device) -> Sam:
     """As `build`, where `auto` means the device of what runs beside it.
 
     Raises:
@@ -50,7 +50,7 @@ def build_beside(settings: config.Sam, device: torch.device) -> Sam:
     return build(dataclasses.replace(settings, device=where) if settings.device == "auto" else settings)
 
 
-def describe(settings: config.Sam) -> SamCard:
+def describe(settings: config.SamConfig) -> SamCard:
     """Check, on the CPU and without the model's device, that the weights are there and fit; name them.
 
     A job calls this before it takes any machine; a hub model is fetched by it.
@@ -59,15 +59,15 @@ def describe(settings: config.Sam) -> SamCard:
         BackendError: as `build`, but for the device.
     """
     match settings:
-        case config.OriginalSam():
+        case config.OriginalSamConfig():
             return _describe_original(settings)
-        case config.HfSam():
+        case config.HfSamConfig():
             checkpoint = open_checkpoint(settings)
             load_checkpoint(checkpoint)
             return SamCard(name=checkpoint.name, weights_hash=checkpoint.weights_hash)
 
 
-def _describe_original(settings: config.OriginalSam) -> SamCard:
+def _describe_original(settings: config.OriginalSamConfig) -> SamCard:
     location = settings.weights or str(WEIGHTS)
     state = load_state(location)
     with torch.device("meta"):

@@ -1,6 +1,6 @@
 """What the HTTP application asks of the models behind it, wherever they run.
 
-`serving.local` answers in this process, `serving.app` by Ray Serve deployments; `serving.http` knows neither.
+`serving.local` answers in this process, `serving.deployment.app` by Ray Serve deployments; `serving.http.application` knows neither.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class UnreadyError(SegrayError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clicks:
+class ImageClicks:
     """What a person marked on one image; pixels of the image as uploaded, upright."""
 
     points_xy: tuple[tuple[float, float], ...] = ()
@@ -111,7 +111,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:
+    async def masks(self, image: Pixels, image_sha256: str, clicks: ImageClicks) -> tuple[Instances, ModelInfo]:
         """Up to three masks of what was marked, best first, and who made them; scores are predicted IoUs.
 
         `image_sha256` names the embedding in the cache.

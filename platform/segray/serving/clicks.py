@@ -1,6 +1,6 @@
 """Clicks and boxes to masks by a SAM: an image is embedded once, then every click on it costs one decoder pass.
 
-Knows a `Sam`, pixels and clicks. Knows no HTTP and no Ray: `serving.local` and `serving.app` call it, from any threads.
+Knows a `Sam`, pixels and clicks. Knows no HTTP and no Ray: `serving.local` and `serving.deployment.app` call it, from any threads.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from segray.config.serve import ClickServing
 from segray.masks.instances import Instances
 from segray.sam.build import build
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, Embedding, Prompts
-from segray.serving.backend import Clicks, ModelInfo, Pixels
+from segray.serving.backend import ImageClicks, ModelInfo, Pixels
 
 
 class Embeddings:
@@ -65,14 +65,14 @@ class ClickModel:
         self.embeddings = Embeddings(config.cached_images)
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> Instances:
+    def masks(self, image: Pixels, image_sha256: str, clicks: ImageClicks) -> Instances:
         """Masks of what was marked, best predicted IoU first, none of them empty.
 
         One point may mean a thing, its part or what it is part of: up to three masks. Several points or a box say
         which: one mask, as segment-anything's authors advise. Scores are predicted IoUs; provenance is `sam`.
 
         Raises:
-            ValueError: the clicks do not fit the image; see `Clicks.check`.
+            ValueError: the clicks do not fit the image; see `ImageClicks.check`.
         """
         size_hw = (image.shape[0], image.shape[1])
         clicks.check(size_hw)
@@ -98,7 +98,7 @@ class ClickModel:
         )
 
 
-def prompts(clicks: Clicks) -> Prompts:
+def prompts(clicks: ImageClicks) -> Prompts:
     """The one prompt that the clicks on an image are: its points, then the corners of its box."""
     corners = () if clicks.box_xyxy is None else (clicks.box_xyxy[:2], clicks.box_xyxy[2:])
     labels = (*clicks.labels, *((BOX_UPPER_LEFT, BOX_LOWER_RIGHT) if corners else ()))

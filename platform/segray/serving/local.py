@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from segray.config.serve import ServeConfig
 from segray.masks.instances import Instances
-from segray.serving.backend import BusyError, Clicks, ModelInfo, Pixels, UnreadyError
+from segray.serving.backend import BusyError, ImageClicks, ModelInfo, Pixels, UnreadyError
 from segray.serving.clicks import ClickModel
 from segray.serving.student import ServedStudent
 
@@ -44,7 +44,7 @@ class LocalBackend:
         with self._queue(len(images)):
             return await anyio.to_thread.run_sync(student.answer, images, limiter=self._one)
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:
+    async def masks(self, image: Pixels, image_sha256: str, clicks: ImageClicks) -> tuple[Instances, ModelInfo]:
         """See `Backend.masks`."""
         if self._config.clicks is None:
             raise LookupError("the config has no model for clicks")

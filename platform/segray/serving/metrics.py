@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segray.masks.instances import Instances
 from segray.serving.backend import Pixels
-from segray.serving.problems import REFUSED
+from segray.serving.http.problems import REFUSED
 
 OTHER: Final = "other"
 """The route of files of the page, and of paths that callers made up."""
@@ -108,7 +108,7 @@ class Metrics:
             self._refused.labels(refused).inc()
 
 
-class Counted:
+class RequestCounter:
     """Middleware: counts every request, also those that fail."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -12,16 +12,16 @@ from typing import Any, Final
 import numpy as np
 
 from segray.config.serve import StudentServing
-from segray.data import files
 from segray.errors import SegrayError
 from segray.masks.instances import Instances
 from segray.models.build import load_student
 from segray.models.package import read_card
 from segray.models.semantic import SemanticStudent
 from segray.models.student import Pixels, Student
-from segray.sam.device import autocast, place
+from segray.nets.device import autocast, place
 from segray.serving.backend import ModelInfo
-from segray.train.lineage import student_folder
+from segray.storage import files
+from segray.training.runs.lineage import student_folder
 
 _LOG: Final = logging.getLogger(__name__)
 _USUAL_SIDE: Final = 512

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from segray.masks.instances import Instances
-from segray.serving.backend import Clicks, ModelInfo, Pixels
+from segray.serving.backend import ImageClicks, ModelInfo, Pixels
 
 COLOURS: Final[Mapping[str, tuple[tuple[int, int, int], float]]] = {
     "red": ((255, 0, 0), 0.9),
@@ -33,7 +33,7 @@ class PaintedBackend:
         self._fail()
         return [find(image) for image in images], STUDENT
 
-    async def masks(self, image: Pixels, image_sha256: str, clicks: Clicks) -> tuple[Instances, ModelInfo]:  # noqa: ARG002
+    async def masks(self, image: Pixels, image_sha256: str, clicks: ImageClicks) -> tuple[Instances, ModelInfo]:  # noqa: ARG002
         """See `Backend.masks`."""
         self._fail()
         x, y = clicks.points_xy[0] if clicks.points_xy else (clicks.box_xyxy or (0, 0))[:2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from segray.config.evidence import HfClip
+from segray.config.evidence import HfClipConfig
 
 SIDE, PATCH = 32, 8
 
@@ -52,4 +52,4 @@ def clip_folder(tmp_path_factory):
 
 @pytest.fixture
 def clip_config(clip_folder):
-    return HfClip(model=str(clip_folder), side=48)
+    return HfClipConfig(model=str(clip_folder), side=48)

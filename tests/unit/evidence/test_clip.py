@@ -10,7 +10,7 @@ import torch
 import transformers
 from PIL import Image as PilImage
 
-from segray.config.evidence import HfClip
+from segray.config.evidence import HfClipConfig
 from segray.errors import BackendError
 from segray.evidence import gem
 from segray.evidence.build import build
@@ -110,11 +110,11 @@ def test_the_hash_is_of_what_decides_a_result(clip_config, clip_folder, tmp_path
     first = build(clip_config, gpu=False).weights_hash
     copy = tmp_path / "moved"
     shutil.copytree(clip_folder, copy)
-    assert build(HfClip(model=str(copy), side=SIDE), gpu=False).weights_hash == first
+    assert build(HfClipConfig(model=str(copy), side=SIDE), gpu=False).weights_hash == first
     about = json.loads((copy / "config.json").read_text())
     about["vision_config"]["hidden_act"] = "gelu"
     (copy / "config.json").write_text(json.dumps(about))
-    assert build(HfClip(model=str(copy), side=SIDE), gpu=False).weights_hash != first
+    assert build(HfClipConfig(model=str(copy), side=SIDE), gpu=False).weights_hash != first
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_the_hash_is_of_what_decides_a_result(clip_config, clip_folder, tmp_path
 def test_what_cannot_work_is_said(clip_config, given, message):
     settings = {"model": clip_config.model, "side": SIDE} | given
     with pytest.raises(BackendError, match=message):
-        build(HfClip(**settings), gpu=False)
+        build(HfClipConfig(**settings), gpu=False)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     with pytest.raises(BackendError, match="is a 'vit'; dense features are known of CLIP only"):
-        build(HfClip(model=str(tmp_path)), gpu=False)
+        build(HfClipConfig(model=str(tmp_path)), gpu=False)

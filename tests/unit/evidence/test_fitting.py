@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from segray.evidence.fitting import Plan, fit
+from segray.evidence.fitting import FitPlan, fit
 
-PLAN = Plan(steps=6, learning_rate=0.1)
+PLAN = FitPlan(steps=6, learning_rate=0.1)
 
 
 class KilledError(Exception):

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from segray.errors import LabelError
-from segray.evidence.thresholds import Example, choose
+from segray.evidence.thresholds import ThresholdExample, choose
 
 CLASSES = ("background", "disc", "square")
 RIGHT, WRONG = np.array([[0, 1], [2, 255]], np.uint8), np.array([[1, 1], [2, 0]], np.uint8)
 
 
 def example(guesses, truth=RIGHT):
-    return Example(truth=truth, guess=lambda threshold: guesses[threshold])
+    return ThresholdExample(truth=truth, guess=lambda threshold: guesses[threshold])
 
 
 def test_the_best_of_all_pixels_is_chosen():

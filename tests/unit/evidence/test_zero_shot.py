@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segray.config.evidence import Verdict, Vocabulary
-from segray.evidence.zero_shot import Nearness, compare, decide, embed, flatten, label_map, objects, pool
+from segray.config.evidence import MatchRule, Vocabulary
+from segray.evidence.zero_shot import ClassSimilarity, compare, decide, embed, flatten, label_map, objects, pool
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import paint
 
@@ -39,7 +39,7 @@ def planted(words, grid_hw=(8, 8)):
 def test_planted_features_give_the_label_map_back(words, measure):
     masks = rectangles((64, 96), (0, 0, 64, 48), (10, 48, 40, 96), (0, 50, 8, 90))
     nearness = compare(planted(words), masks, embed(VOCABULARY, texts))
-    decided = decide(masks, nearness, Verdict(measure=measure), 0.5)
+    decided = decide(masks, nearness, MatchRule(measure=measure), 0.5)
     expected = [VOCABULARY.classes.index(words[index]) + 1 for index in (0, 1, 1)]
     assert decided.classes.tolist() == expected
     assert decided.scores == pytest.approx(1.0, abs=1e-3)
@@ -51,8 +51,10 @@ def test_planted_features_give_the_label_map_back(words, measure):
 @pytest.mark.parametrize(("measure", "threshold", "sure"), [("cosine", 0.25, 1 - 0.212), ("softmax", 0.5, 1 - 0.402)])
 def test_below_the_threshold_is_background(measure, threshold, sure):
     masks = rectangles((64, 64), (0, 0, 64, 32), (0, 32, 64, 64))
-    nearness = Nearness(cosines=np.array([[-np.inf, 0.3, 0.1, 0.1], [-np.inf, 0.212, 0.21, 0.208]]), tokens=np.ones(2))
-    decided = decide(masks, nearness, Verdict(measure=measure), threshold)
+    nearness = ClassSimilarity(
+        cosines=np.array([[-np.inf, 0.3, 0.1, 0.1], [-np.inf, 0.212, 0.21, 0.208]]), tokens=np.ones(2)
+    )
+    decided = decide(masks, nearness, MatchRule(measure=measure), threshold)
     assert decided.classes.tolist() == [1, 0]
     assert decided.scores[1] == pytest.approx(sure, abs=1e-3)
     assert objects(decided).classes.tolist() == [0]
@@ -73,8 +75,8 @@ def test_below_the_threshold_is_background(measure, threshold, sure):
 )
 def test_background_by_concept_and_when_a_mask_is_unknown(cosines, tokens, verdict, expected):
     masks = rectangles((8, 8), (0, 0, 8, 8))
-    nearness = Nearness(cosines=np.array([cosines]), tokens=np.array([tokens]))
-    assert decide(masks, nearness, Verdict(measure="cosine", **verdict), 0.2).classes.tolist() == [expected]
+    nearness = ClassSimilarity(cosines=np.array([cosines]), tokens=np.array([tokens]))
+    assert decide(masks, nearness, MatchRule(measure="cosine", **verdict), 0.2).classes.tolist() == [expected]
 
 
 def test_the_nearest_of_a_classs_concepts_counts():
@@ -85,7 +87,7 @@ def test_the_nearest_of_a_classs_concepts_counts():
     nearness = compare(planted(("trout", "sky")), masks, embed(vocabulary, texts))
     assert nearness.cosines[0, 1] == pytest.approx(1, abs=1e-5)
     assert nearness.cosines[1, 0] == pytest.approx(1, abs=1e-5)
-    assert decide(masks, nearness, Verdict(), 0.5).classes.tolist() == [1, 0]
+    assert decide(masks, nearness, MatchRule(), 0.5).classes.tolist() == [1, 0]
 
 
 def test_templates_are_averaged_as_unit_vectors():
@@ -131,8 +133,8 @@ OVERLAPPING = ((0, 0, 16, 16), (4, 4, 12, 12), (6, 6, 8, 8))
 )
 def test_overlaps_are_resolved_in_the_order_asked_for(overlaps, scores, areas):
     masks = rectangles((16, 16), *OVERLAPPING, scores=scores)
-    nearness = Nearness(cosines=np.array([[-np.inf, 0.9, 0.1]] * 3), tokens=np.ones(3))
-    decided = decide(masks, nearness, Verdict(), 0.5)
+    nearness = ClassSimilarity(cosines=np.array([[-np.inf, 0.9, 0.1]] * 3), tokens=np.ones(3))
+    decided = decide(masks, nearness, MatchRule(), 0.5)
     flat = label_map(masks, decided, overlaps)
     assert sorted(flat.areas.tolist()) == sorted(areas)
     assert flat.masks().sum(0).max() == 1
@@ -140,8 +142,8 @@ def test_overlaps_are_resolved_in_the_order_asked_for(overlaps, scores, areas):
 
 def test_what_is_unknown_leaves_a_hole():
     masks = rectangles((16, 16), *OVERLAPPING)
-    nearness = Nearness(cosines=np.array([[-np.inf, 0.9, 0.1]] * 3), tokens=np.array([9, 9, 0.1]))
-    flat = paint(label_map(masks, decide(masks, nearness, Verdict(), 0.5), "smallest"))
+    nearness = ClassSimilarity(cosines=np.array([[-np.inf, 0.9, 0.1]] * 3), tokens=np.array([9, 9, 0.1]))
+    flat = paint(label_map(masks, decide(masks, nearness, MatchRule(), 0.5), "smallest"))
     assert (flat == 255).sum() == 4
     assert (flat[6:8, 6:8] == 255).all()
 
@@ -149,12 +151,12 @@ def test_what_is_unknown_leaves_a_hole():
 def test_an_empty_mask_is_skipped():
     masks = rectangles((16, 16), (0, 0, 16, 16), (4, 4, 4, 4))
     nearness = compare(planted(("fish", "fish")), masks, embed(VOCABULARY, texts))
-    decided = decide(masks, nearness, Verdict(min_tokens=0), 0.5)
+    decided = decide(masks, nearness, MatchRule(min_tokens=0), 0.5)
     assert decided.classes.tolist() == [1, UNLABELED]
     assert len(label_map(masks, decided, "smallest")) == 1
 
 
 def test_no_masks_are_no_classes():
     masks = Instances.empty((16, 16))
-    decided = decide(masks, compare(planted(("fish", "fish")), masks, embed(VOCABULARY, texts)), Verdict(), 0.5)
+    decided = decide(masks, compare(planted(("fish", "fish")), masks, embed(VOCABULARY, texts)), MatchRule(), 0.5)
     assert len(decided) == len(label_map(masks, decided, "smallest")) == len(flatten(decided, [])) == 0

@@ -7,16 +7,16 @@ import pytest
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
-from segray.data.rows import LabeledRow
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.errors import ConfigError, TrainError
-from segray.evaluate.recall import RecallResult
+from segray.evaluation.recall import RecallResult
+from segray.formats.sources import open_source
 from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
 from segray.masks.mean_iou import IouResult
 from segray.models.build import build_student
 from segray.models.package import save_student
+from segray.store import Store
+from segray.store.rows import LabeledRow
 from segray.testing import write_coco
 
 

@@ -1,7 +1,7 @@
-from segray.data.rows import ImageRow, LabeledRow
-from segray.data.store import Store
 from segray.jobs.outputs import refused
 from segray.masks.instances import Instances
+from segray.store import Store
+from segray.store.rows import ImageRow, LabeledRow
 
 
 def row(name, **content):

@@ -12,25 +12,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segray.config.jobs import load_as
 from segray.config.train import TrainConfig
-from segray.data import files
-from segray.data.rows import LabeledRow
-from segray.data.sources import open_source
-from segray.data.store import Store
 from segray.errors import ConfigError, SegrayError, StoreError, TrainError
+from segray.evaluation.instances import InstanceEvaluator
+from segray.formats.sources import open_source
 from segray.jobs import train as job
+from segray.jobs.configs import load_as
 from segray.jobs.train import train
 from segray.masks.instances import Instances
 from segray.models.build import build_student, load_student
 from segray.models.package import read_card, save_student
-from segray.recipes.instances import InstanceEvaluator
+from segray.storage import files
+from segray.store import Store
+from segray.store.rows import LabeledRow
 from segray.testing import write_coco, write_training
-from segray.train import checkpoint
-from segray.train.lineage import ancestors, promote, show_run
-from segray.train.loop import Loop
-from segray.train.metrics import read_metrics
-from segray.train.session import run_worker
+from segray.training import checkpoint
+from segray.training.loop import Loop
+from segray.training.runs.lineage import ancestors, promote, show_run
+from segray.training.runs.metrics import read_metrics
+from segray.training.session import run_worker
 
 RECIPES = {"supervised": ["student"], "s4m": ["teacher", "student"], "unimatch": ["labeler", "student"]}
 CLASSES = dict.fromkeys(RECIPES, ("disc", "square")) | {"unimatch": ("background", "disc", "square")}

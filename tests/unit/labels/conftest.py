@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from segray.data.rows import LabeledRow, labeled_rows
-from segray.data.sources import open_source
-from segray.data.store import Store
+from segray.formats.sources import open_source
+from segray.store import Store
+from segray.store.rows import LabeledRow, labeled_rows
 from segray.testing import write_coco
 
 IMAGES = 8

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from segray.data import files
-from segray.data.rows import ImageRow, LabeledRow
 from segray.labels import attempts
 from segray.labels.attempts import Attempt
 from segray.masks.instances import Instances
+from segray.storage import files
+from segray.store.rows import ImageRow, LabeledRow
 
 ROWS = [ImageRow(image_id=name, uri=f"{name}.png", version="1") for name in "abcd"]
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from segray.config.sources import FolderSource
-from segray.data.sources import open_source
+from segray.formats.sources import open_source
 from segray.labels.labeler import Labeler
 from segray.masks.instances import Instances
 from segray.testing import SleepingGenerator, write_images

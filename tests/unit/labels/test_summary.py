@@ -1,11 +1,11 @@
 import pytest
 
-from segray.config.label import Cost, Workers
-from segray.labels.summary import Part, Tally, summarize
+from segray.config.label import Cost, LabelWorkers
+from segray.labels.summary import LabelTally, PartCounts, summarize
 
 
 def tally(*parts):
-    total = Tally()
+    total = LabelTally()
     for part in parts:
         total.add(part)
     return total
@@ -13,7 +13,7 @@ def tally(*parts):
 
 def part(images=10, masks=50, refused=None, seconds=20.0):
     mean = seconds / images
-    return Part(images=images, masks=masks, refused=refused or {}, seconds=seconds, squares=mean**2 * images)
+    return PartCounts(images=images, masks=masks, refused=refused or {}, seconds=seconds, squares=mean**2 * images)
 
 
 def end(total, *, outcome="complete", remaining=0, workers=None, cost=None):
@@ -26,7 +26,7 @@ def end(total, *, outcome="complete", remaining=0, workers=None, cost=None):
         startup_s=10.0,
         wall_s=30.0,
         store_refused_share=0.0,
-        workers=workers or Workers(),
+        workers=workers or LabelWorkers(),
         cost=cost or Cost(),
     )
 
@@ -44,7 +44,7 @@ def test_parts_add_up():
     [(0, None, None, 0), (0, 3.6, 0.04, 0), (1, 3.6, 0.04, 2.0), (0.5, 3.6, 0.02, 1.0)],
 )
 def test_cost_is_the_gpu_share_times_the_actors_time(gpus, price, cost, gpu_s):
-    summary = end(tally(part(), part()), workers=Workers(gpus=gpus), cost=Cost(per_gpu_hour=price))
+    summary = end(tally(part(), part()), workers=LabelWorkers(gpus=gpus), cost=Cost(per_gpu_hour=price))
     assert summary.cost == (pytest.approx(cost) if cost is not None else None)
     assert summary.gpu_s_per_image == pytest.approx(gpu_s)
     assert summary.cost_per_1000 == (pytest.approx(cost * 50) if cost is not None else None)
@@ -52,7 +52,7 @@ def test_cost_is_the_gpu_share_times_the_actors_time(gpus, price, cost, gpu_s):
 
 def test_a_sample_forecasts_the_rest():
     total = tally(part(seconds=10.0), part(seconds=30.0))
-    workers = Workers(gpus=1, actors=4, images_per_batch=10)
+    workers = LabelWorkers(gpus=1, actors=4, images_per_batch=10)
     forecast = end(total, outcome="sample", remaining=1800, workers=workers, cost=Cost(per_gpu_hour=2)).forecast
     assert forecast.images == 1800
     assert forecast.actor_hours == forecast.gpu_hours == pytest.approx(1.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segray.config.students import Mask2Former, NanoBackbone, Predict
+from segray.config.students import InstancePredict, Mask2Former, NanoBackbone
 from segray.models.build import build_student
 
 CLASSES = ("disc", "square", "star")
@@ -20,7 +20,7 @@ def small(**changes):
         "decoder_layers": 3,
         "decoder_feedforward": 32,
         "num_points": 64,
-        "predict": Predict(side=64, top_k=10),
+        "predict": InstancePredict(side=64, top_k=10),
     }
     return Mask2Former(**settings | changes)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from segray.config.base import build as build_config
-from segray.config.students import DeepLab, Dpt, Fpn, HfBackbone, Mask2Former, NanoBackbone, Predict
+from segray.config.students import DeepLab, Dpt, Fpn, HfBackbone, InstancePredict, Mask2Former, NanoBackbone
 from segray.demo.training import STUDENT
 from segray.errors import BackendError, ConfigError
 from segray.models.build import NANO_START, build_student, start_hash
@@ -12,7 +12,7 @@ from segray.models.package import read_card, read_weights, save_student
 def small(**changes):
     widths = {"hidden_dim": 32, "mask_feature_size": 16, "num_heads": 2, "pixel_decoder_layers": 1, "decoder_layers": 3}
     rest = {"pixel_decoder_feedforward": 32, "decoder_feedforward": 32, "num_points": 64, "num_queries": 6}
-    return Mask2Former(**widths | rest | {"predict": Predict(side=64, top_k=10)} | changes)
+    return Mask2Former(**widths | rest | {"predict": InstancePredict(side=64, top_k=10)} | changes)
 
 
 def test_a_student_knows_its_classes_and_settings(build):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segray.config.sam import Tiles
-from segray.config.students import Predict
+from segray.config.students import InstancePredict
 from segray.masks.view import View
 from segray.models.queries import QueryStudent, instances
 from segray.models.student import QueryOutput
@@ -23,7 +23,7 @@ def logits(*boxes, size_hw=(16, 16), inside=4.0):
 
 def test_a_mask_lands_where_the_image_is():
     classes = torch.tensor([[9.0, 0.0, 0.0]])
-    found = instances(classes, logits((4, 2, 8, 6)), view((128, 256), (32, 64), (64, 64)), Predict(top_k=1))
+    found = instances(classes, logits((4, 2, 8, 6)), view((128, 256), (32, 64), (64, 64)), InstancePredict(top_k=1))
     assert found.size_hw == (128, 256)
     np.testing.assert_allclose(found.boxes_xyxy, [[64, 32, 128, 96]], atol=4)
     assert found.provenance.tolist() == ["student"]
@@ -32,16 +32,16 @@ def test_a_mask_lands_where_the_image_is():
 
 def test_padding_is_cut_off():
     classes = torch.tensor([[9.0, 0.0]])
-    found = instances(classes, logits((0, 0, 16, 16)), view((100, 50), (64, 32), (64, 64)), Predict())
+    found = instances(classes, logits((0, 0, 16, 16)), view((100, 50), (64, 32), (64, 64)), InstancePredict())
     assert found.areas.tolist() == [5000]
-    below = instances(classes, logits((10, 0, 16, 16)), view((100, 50), (64, 32), (64, 64)), Predict())
+    below = instances(classes, logits((10, 0, 16, 16)), view((100, 50), (64, 32), (64, 64)), InstancePredict())
     assert len(below) == 0, "a mask in the padding alone is none"
 
 
 def test_scores_are_class_times_mask_probability_best_first():
     classes = torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]).log_softmax(-1)
     masks = torch.stack([torch.full((16, 16), 1.0), torch.full((16, 16), 2.0)])
-    found = instances(classes, masks, view((64, 64), (64, 64), (64, 64)), Predict(top_k=4))
+    found = instances(classes, masks, view((64, 64), (64, 64), (64, 64)), InstancePredict(top_k=4))
     chances = classes.exp()[:, :2]
     expected = (chances * torch.tensor([[1.0], [2.0]]).sigmoid()).flatten().sort(descending=True).values
     np.testing.assert_allclose(found.scores, expected, rtol=1e-5)
@@ -51,7 +51,7 @@ def test_scores_are_class_times_mask_probability_best_first():
 @pytest.mark.parametrize(("top_k", "threshold", "number"), [(1, 0.0, 1), (100, 0.0, 4), (100, 0.5, 1), (100, 1.0, 0)])
 def test_how_many_are_kept(top_k, threshold, number):
     classes = torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
-    settings = Predict(top_k=top_k, score_threshold=threshold)
+    settings = InstancePredict(top_k=top_k, score_threshold=threshold)
     found = instances(classes, logits((0, 0, 8, 8), (8, 8, 16, 16)), view((64, 64), (64, 64), (64, 64)), settings)
     assert len(found) == number
 
@@ -78,7 +78,7 @@ class Greys(QueryStudent):
 
 
 def greys(build, **changes):
-    return Greys(build(predict=Predict(score_threshold=0.5, **changes)).settings)
+    return Greys(build(predict=InstancePredict(score_threshold=0.5, **changes)).settings)
 
 
 def scene(size_hw, *boxes):

@@ -8,7 +8,16 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import Dinov2Backbone, SegformerModel
 
-from segray.config.students import DeepLab, Dpt, Fpn, HfBackbone, NanoBackbone, SegFormer, SemanticPredict, Window
+from segray.config.students import (
+    DeepLab,
+    Dpt,
+    Fpn,
+    HfBackbone,
+    NanoBackbone,
+    SegFormer,
+    SemanticPredict,
+    SlidingWindow,
+)
 from segray.errors import BackendError
 from segray.losses.cross_entropy import SemanticTargets
 from segray.masks.semantic import paint
@@ -233,7 +242,7 @@ def test_images_of_any_sizes_come_back_in_their_order_and_modes_stay():
     [(64, 64, [0]), (50, 64, [0]), (65, 64, [0, 1]), (128, 64, [0, 42, 64]), (148, 64, [0, 42, 84])],
 )
 def test_windows_step_two_thirds_and_end_inside(length, size, expected):
-    assert starts(length, Window(size=size)) == expected
+    assert starts(length, SlidingWindow(size=size)) == expected
 
 
 def test_large_images_go_window_by_window_and_add_up():

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from segray.pages.charts import Axis, Counted, chart
+from segray.pages.charts import Axis, StreamingHistogram, chart
 
 PLAIN = Axis(label="x", tell=lambda value: f"{value:g}")
 WHOLE = Axis(label="x", tell=lambda value: f"{value:g}", whole=True)
 POWERS = Axis(label="x", tell=lambda power: f"1e{power:g}", decades=True)
 
 
-def unit(values: object) -> Counted:
-    counted = Counted(0.001, low=0, high=1)
+def unit(values: object) -> StreamingHistogram:
+    counted = StreamingHistogram(0.001, low=0, high=1)
     counted.add(values)
     return counted
 
@@ -58,7 +58,7 @@ def test_the_bar_of_a_value_stands_over_its_mark() -> None:
 
 
 def test_whole_numbers_have_their_mark_under_the_middle() -> None:
-    counted = Counted(1, low=0)
+    counted = StreamingHistogram(1, low=0)
     counted.add([0, 3, 3, 7])
     laid = chart(counted, title="t", axis=WHOLE, of="images")
     assert [bar.text for bar in laid.bars] == ["0: 1 images", "3: 2 images", "7: 1 images"]
@@ -68,7 +68,7 @@ def test_whole_numbers_have_their_mark_under_the_middle() -> None:
 
 
 def test_many_whole_numbers_share_bars() -> None:
-    counted = Counted(1, low=0)
+    counted = StreamingHistogram(1, low=0)
     counted.add(np.arange(900))
     laid = chart(counted, title="t", axis=WHOLE, of="images")
     assert len(laid.bars) <= 30
@@ -76,7 +76,7 @@ def test_many_whole_numbers_share_bars() -> None:
 
 
 def test_powers_have_marks_at_whole_ones() -> None:
-    counted = Counted(0.01, low=-9, high=0)
+    counted = StreamingHistogram(0.01, low=-9, high=0)
     counted.add(np.log10([0.99, 0.01, 0.0001]))
     laid = chart(counted, title="t", axis=POWERS, of="masks")
     assert [mark.text for mark in laid.x_marks] == ["1e-4", "1e-3", "1e-2", "1e-1", "1e0"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers
 
-from segray.config.sam import HfSam as HfSamConfig
-from segray.sam.hf import HfSam, build_hf
+from segray.config.sam import HfSamConfig
+from segray.sam.backends.transformers.model import HfSam, build_hf
 
 transformers.logging.disable_progress_bar()
 

@@ -9,10 +9,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from segray.config.sam import HfSam, OriginalSam, Sam
+from segray.config.sam import HfSamConfig, OriginalSamConfig, SamConfig
 from segray.errors import BackendError
+from segray.sam.backends.segment_anything.nano import build_sam_nano
 from segray.sam.build import SamCard, build, describe
-from segray.sam.nano import build_sam_nano
 
 Folder = Callable[[str], Path]
 BOTH = pytest.mark.parametrize("load", [build, describe])
@@ -35,10 +35,10 @@ def nano_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_described_is_what_is_built(nano_file: Path, hf_folder: Folder) -> None:
-    settings: list[Sam] = [
-        OriginalSam(weights=str(nano_file), device="cpu"),
-        HfSam(model=str(hf_folder("sam")), device="cpu"),
-        HfSam(model=str(hf_folder("sam2_video")), device="cpu"),
+    settings: list[SamConfig] = [
+        OriginalSamConfig(weights=str(nano_file), device="cpu"),
+        HfSamConfig(model=str(hf_folder("sam")), device="cpu"),
+        HfSamConfig(model=str(hf_folder("sam2_video")), device="cpu"),
     ]
     cards = [describe(one) for one in settings]
     built = [build(one) for one in settings]
@@ -55,7 +55,10 @@ def test_what_is_described_is_what_is_built(nano_file: Path, hf_folder: Folder) 
 def test_a_driver_without_a_gpu_describes_what_only_a_gpu_builds(
     options: dict[str, Any], nano_file: Path, hf_folder: Folder
 ) -> None:
-    for settings in (OriginalSam(weights=str(nano_file), **options), HfSam(model=str(hf_folder("sam")), **options)):
+    for settings in (
+        OriginalSamConfig(weights=str(nano_file), **options),
+        HfSamConfig(model=str(hf_folder("sam")), **options),
+    ):
         assert describe(settings).weights_hash
         with pytest.raises(BackendError, match="CUDA"):
             build(settings)
@@ -91,18 +94,18 @@ def pickled(path: Path) -> None:
     [(gone, "does not exist"), (cut, "cannot be read"), (garbage, "cannot be read"), (fewer, "1 missing")],
 )
 def test_bad_original_weights(
-    spoil: Callable[[Path], None], said: str, load: Callable[[Sam], object], nano_file: Path, tmp_path: Path
+    spoil: Callable[[Path], None], said: str, load: Callable[[SamConfig], object], nano_file: Path, tmp_path: Path
 ) -> None:
     path = Path(shutil.copy(nano_file, tmp_path))
     spoil(path)
     with pytest.raises(BackendError, match=said):
-        load(OriginalSam(weights=str(path), device="cpu"))
+        load(OriginalSamConfig(weights=str(path), device="cpu"))
 
 
 @BOTH
-def test_weights_of_another_original_architecture(load: Callable[[Sam], object], nano_file: Path) -> None:
+def test_weights_of_another_original_architecture(load: Callable[[SamConfig], object], nano_file: Path) -> None:
     with pytest.raises(BackendError, match=r"'vit_b' do not fit this architecture: \d+ missing"):
-        load(OriginalSam(model="vit_b", weights=str(nano_file), device="cpu"))
+        load(OriginalSamConfig(model="vit_b", weights=str(nano_file), device="cpu"))
 
 
 def entries(**given: Any) -> Callable[[Path], None]:
@@ -142,7 +145,7 @@ def entries(**given: Any) -> Callable[[Path], None]:
 def test_bad_hf_folders(
     damage: tuple[str, Callable[[Path], None]],
     said: str,
-    load: Callable[[Sam], object],
+    load: Callable[[SamConfig], object],
     hf_folder: Folder,
     tmp_path: Path,
 ) -> None:
@@ -151,7 +154,7 @@ def test_bad_hf_folders(
     name, spoil = damage
     spoil(folder / name)
     with pytest.raises(BackendError) as error:
-        load(HfSam(model=str(folder), device="cpu"))
+        load(HfSamConfig(model=str(folder), device="cpu"))
     assert said in str(error.value)
     assert "model" in str(error.value)
 
@@ -168,9 +171,9 @@ def test_bad_hf_folders(
         ("no/such/folder", "no such folder"),
     ],
 )
-def test_models_that_cannot_be_fetched(model: str, said: str, load: Callable[[Sam], object]) -> None:
+def test_models_that_cannot_be_fetched(model: str, said: str, load: Callable[[SamConfig], object]) -> None:
     with pytest.raises(BackendError, match=said):
-        load(HfSam(model=model))
+        load(HfSamConfig(model=model))
 
 
 @pytest.mark.usefixtures("offline")
@@ -183,10 +186,10 @@ def test_a_hub_model_in_the_cache_needs_no_network(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    hub = describe(HfSam(model="somebody/tiny-sam"))
+    hub = describe(HfSamConfig(model="somebody/tiny-sam"))
     assert hub == SamCard(
-        name="somebody/tiny-sam", weights_hash=describe(HfSam(model=str(hf_folder("sam")))).weights_hash
+        name="somebody/tiny-sam", weights_hash=describe(HfSamConfig(model=str(hf_folder("sam")))).weights_hash
     )
-    assert describe(HfSam(model="somebody/tiny-sam", revision=commit)) == hub
+    assert describe(HfSamConfig(model="somebody/tiny-sam", revision=commit)) == hub
     with pytest.raises(BackendError, match="check the id, the revision"):
-        describe(HfSam(model="somebody/tiny-sam", revision="v9"))
+        describe(HfSamConfig(model="somebody/tiny-sam", revision="v9"))

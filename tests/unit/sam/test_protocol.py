@@ -10,8 +10,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from segment_anything.modeling import Sam as OriginalModel
 from torch import nn
 
-from segray.sam.nano import build_sam_nano
-from segray.sam.original import OriginalSam
+from segray.sam.backends.segment_anything.model import OriginalSam
+from segray.sam.backends.segment_anything.nano import build_sam_nano
 from segray.sam.protocol import BACKGROUND, BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Decoded, Prompts, Sam
 
 KINDS = ["nano", "vit", "sam", "sam_hq", "sam2", "sam2_video", "sam3_tracker"]

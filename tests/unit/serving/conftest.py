@@ -5,13 +5,13 @@ from fastapi.testclient import TestClient
 
 from segray.config.base import build
 from segray.config.serve import ServeConfig
-from segray.serving.http import create_app
+from segray.serving.http.application import create_app
 from segray.serving.testing import PaintedBackend
 
 TABLES = {
     "job": "serve",
     "keys": {"kind": "off"},
-    "student": {"uri": "platform/segray/demo/weights/mask2former-nano"},
+    "student": {"uri": "platform/segray/assets/weights/mask2former-nano"},
     "clicks": {"sam": {"kind": "original", "model": "nano"}},
 }
 

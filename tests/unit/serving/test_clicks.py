@@ -10,13 +10,13 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
-from segray.config.sam import OriginalSam
+from segray.config.sam import OriginalSamConfig
 from segray.config.serve import ClickServing
 from segray.demo.world import scene
 from segray.masks import rle
-from segray.sam.nano import load_sam_nano
+from segray.sam.backends.segment_anything.nano import load_sam_nano
 from segray.sam.protocol import Embedding
-from segray.serving.backend import MOST_POINTS, Clicks
+from segray.serving.backend import MOST_POINTS, ImageClicks
 from segray.serving.clicks import ClickModel, Embeddings
 
 SCENE = scene("b", 3)
@@ -28,7 +28,7 @@ NAME = "a" * 64
 
 @pytest.fixture(scope="module")
 def model() -> ClickModel:
-    return ClickModel(ClickServing(sam=OriginalSam(device="cpu"), cached_images=2))
+    return ClickModel(ClickServing(sam=OriginalSamConfig(device="cpu"), cached_images=2))
 
 
 def box(mask: Any) -> tuple[float, float, float, float]:
@@ -43,14 +43,14 @@ def overlap(first: Any, second: Any) -> float:
 @pytest.mark.parametrize(
     ("clicks", "number"),
     [
-        (Clicks(points_xy=(MIDDLE,), labels=(1,)), 3),
-        (Clicks(points_xy=(MIDDLE, (10, 10)), labels=(1, 0)), 1),
-        (Clicks(box_xyxy=(60, 40, 180, 150)), 1),
-        (Clicks(points_xy=(MIDDLE, (70, 50)), labels=(1, 0), box_xyxy=(60, 40, 180, 150)), 1),
+        (ImageClicks(points_xy=(MIDDLE,), labels=(1,)), 3),
+        (ImageClicks(points_xy=(MIDDLE, (10, 10)), labels=(1, 0)), 1),
+        (ImageClicks(box_xyxy=(60, 40, 180, 150)), 1),
+        (ImageClicks(points_xy=(MIDDLE, (70, 50)), labels=(1, 0), box_xyxy=(60, 40, 180, 150)), 1),
     ],
     ids=["a point", "points", "a box", "a box and points"],
 )
-def test_masks_are_those_of_sams_own_predictor(model: ClickModel, clicks: Clicks, number: int) -> None:
+def test_masks_are_those_of_sams_own_predictor(model: ClickModel, clicks: ImageClicks, number: int) -> None:
     predictor = SamPredictor(load_sam_nano())
     predictor.set_image(IMAGE)
     masks, scores, _ = predictor.predict(
@@ -69,40 +69,40 @@ def test_masks_are_those_of_sams_own_predictor(model: ClickModel, clicks: Clicks
 
 
 def test_a_box_around_a_thing_gives_the_thing(model: ClickModel) -> None:
-    found = model.masks(SCENE.image, "thing", Clicks(box_xyxy=box(THING)))
+    found = model.masks(SCENE.image, "thing", ImageClicks(box_xyxy=box(THING)))
     assert overlap(found.masks()[0], THING) > 0.6
 
 
 def test_empty_masks_are_left_out(model: ClickModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.sam, "mask_threshold", 1e9)
-    assert len(model.masks(IMAGE, NAME, Clicks(points_xy=(MIDDLE,), labels=(1,)))) == 0
+    assert len(model.masks(IMAGE, NAME, ImageClicks(points_xy=(MIDDLE,), labels=(1,)))) == 0
 
 
 @pytest.mark.parametrize(
     ("clicks", "sentence"),
     [
-        (Clicks(), "nothing is marked"),
-        (Clicks(points_xy=(MIDDLE,), labels=(0,)), "nothing is marked"),
-        (Clicks(points_xy=(MIDDLE,), labels=()), "1 points need as many labels, 0 are given"),
-        (Clicks(points_xy=(MIDDLE,), labels=(2,)), "not 2"),
-        (Clicks(points_xy=((240, 10),), labels=(1,)), "point (240, 10) lies outside of the image"),
-        (Clicks(points_xy=((10, -1),), labels=(1,)), "which is 240 x 200 pixels"),
-        (Clicks(points_xy=((float("nan"), 3),), labels=(1,)), "lies outside"),
-        (Clicks(box_xyxy=(50, 50, 40, 60)), "from its upper left to its lower right"),
-        (Clicks(box_xyxy=(0, 0, 241, 10)), "lie inside the image"),
-        (Clicks(box_xyxy=(0, 0, float("inf"), 10)), "lie inside the image"),
-        (Clicks(points_xy=(MIDDLE,) * (MOST_POINTS + 1), labels=(1,) * (MOST_POINTS + 1)), "at most 100"),
+        (ImageClicks(), "nothing is marked"),
+        (ImageClicks(points_xy=(MIDDLE,), labels=(0,)), "nothing is marked"),
+        (ImageClicks(points_xy=(MIDDLE,), labels=()), "1 points need as many labels, 0 are given"),
+        (ImageClicks(points_xy=(MIDDLE,), labels=(2,)), "not 2"),
+        (ImageClicks(points_xy=((240, 10),), labels=(1,)), "point (240, 10) lies outside of the image"),
+        (ImageClicks(points_xy=((10, -1),), labels=(1,)), "which is 240 x 200 pixels"),
+        (ImageClicks(points_xy=((float("nan"), 3),), labels=(1,)), "lies outside"),
+        (ImageClicks(box_xyxy=(50, 50, 40, 60)), "from its upper left to its lower right"),
+        (ImageClicks(box_xyxy=(0, 0, 241, 10)), "lie inside the image"),
+        (ImageClicks(box_xyxy=(0, 0, float("inf"), 10)), "lie inside the image"),
+        (ImageClicks(points_xy=(MIDDLE,) * (MOST_POINTS + 1), labels=(1,) * (MOST_POINTS + 1)), "at most 100"),
     ],
 )
 def test_clicks_that_do_not_fit_the_image_are_refused_in_a_sentence(
-    model: ClickModel, clicks: Clicks, sentence: str
+    model: ClickModel, clicks: ImageClicks, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         model.masks(IMAGE, NAME, clicks)
 
 
 def test_the_whole_image_may_be_the_box(model: ClickModel) -> None:
-    assert len(model.masks(IMAGE, NAME, Clicks(box_xyxy=(0, 0, 240, 200)))) <= 1
+    assert len(model.masks(IMAGE, NAME, ImageClicks(box_xyxy=(0, 0, 240, 200)))) <= 1
 
 
 def test_it_says_which_model_answers(model: ClickModel) -> None:
@@ -121,7 +121,7 @@ def test_callers_of_one_image_at_once_embed_it_once(model: ClickModel, monkeypat
 
     def call(_: int) -> bytes:
         all_there.wait(timeout=30)
-        return bytes(model.masks(IMAGE, "shared", Clicks(points_xy=(MIDDLE,), labels=(1,))).counts[0])
+        return bytes(model.masks(IMAGE, "shared", ImageClicks(points_xy=(MIDDLE,), labels=(1,))).counts[0])
 
     monkeypatch.setattr(model.sam, "embed", counted)
     with ThreadPoolExecutor(callers) as pool:

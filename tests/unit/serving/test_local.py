@@ -14,15 +14,15 @@ from segray.config.serve import ServeConfig
 from segray.demo.world import scene
 from segray.masks import rle
 from segray.models.build import NANO_START, load_student
-from segray.serving.backend import BusyError, Clicks, UnreadyError
-from segray.serving.http import create_app
+from segray.serving.backend import BusyError, ImageClicks, UnreadyError
+from segray.serving.http.application import create_app
 from segray.serving.local import LocalBackend
 
 PIXELS = scene("a", 3).image
 FILE = io.BytesIO()
 Image.fromarray(PIXELS).save(FILE, "PNG")
 SHA = hashlib.sha256(FILE.getvalue()).hexdigest()
-CLICKS = Clicks(points_xy=((120.0, 90.0),), labels=(1,))
+CLICKS = ImageClicks(points_xy=((120.0, 90.0),), labels=(1,))
 
 
 def serve_config(**changes):

@@ -16,7 +16,7 @@ from segray.masks.semantic import paint
 from segray.models.build import NANO_START, build_student, load_student
 from segray.models.package import save_student
 from segray.pages import overlay
-from segray.serving.http import create_app
+from segray.serving.http.application import create_app
 from segray.serving.local import LocalBackend
 from segray.serving.student import RefusedError, ServedStudent
 

@@ -16,7 +16,7 @@ from segray.config.serve import StudentServing
 from segray.models.build import NANO_START, load_student
 from segray.models.package import save_student
 from segray.serving.student import RefusedError, ServedStudent
-from segray.train.lineage import promote
+from segray.training.runs.lineage import promote
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 

@@ -1,0 +1,296 @@
+"""Training rows: what a training learns from, as one memory-mapped Arrow file (uri and run lengths, no pixels).
+
+Built once from a source, then opened by path in every process that loads: the system's page cache holds it once per
+machine. A row is sliced out of the buffers, never through nested Python objects. Knows no torch, no views.
+"""
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from segray.errors import ImageError, SourceError, TrainError
+from segray.formats.sources import CocoImages, Source
+from segray.images import decoding
+from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.storage import files
+from segray.storage.prefetch import map_in_order
+from segray.store.rows import ImageRow
+
+log = logging.getLogger(__name__)
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("counts", pa.large_list(pa.large_binary())),
+        pa.field("classes", pa.large_list(pa.int32())),
+        pa.field("crowds", pa.large_list(pa.bool_())),
+    ]
+)
+_CHUNK = 1024
+"""Rows of a record batch: what building holds in memory."""
+_HEADER = 64 << 10
+"""Bytes in which nearly every image file says its size."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingRow:
+    """One image to learn from."""
+
+    image_id: str
+    uri: str
+    instances: Instances | None
+    """Its masks with classes of the rows' list; None in rows built without masks."""
+
+
+class TrainingRows:
+    """Rows of a file that `build` wrote. Pickles as its path."""
+
+    def __init__(self, path: Path, chunks: Sequence["_Chunk"], classes: Sequence[str], fingerprint: str) -> None:
+        """See `open` and `build`."""
+        self.path = path
+        self.classes = tuple(classes)
+        """Class names by class id."""
+        self.fingerprint = fingerprint
+        """Hash of ids, versions, masks and class names; not of where the images lie."""
+        self._chunks = chunks
+        self._starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Map a file that `build` wrote.
+
+        Raises:
+            TrainError: it is missing or no such file.
+        """
+        try:
+            with pa.memory_map(str(path)) as file:
+                reader = pa.ipc.open_file(file)
+                last = reader.num_record_batches - 1
+                chunks = [_Chunk(reader.get_batch(index)) for index in range(last)]
+                about = json.loads(reader.get_batch_with_custom_metadata(last).custom_metadata[b"segray"])
+        except (OSError, pa.ArrowException, TypeError, KeyError, ValueError) as error:
+            raise TrainError(f"{path}: no training rows ({error}); build them anew") from error
+        return cls(Path(path), chunks, **about)
+
+    @classmethod
+    def build(
+        cls,
+        source: Source,
+        path: Path,
+        *,
+        classes: Sequence[str] | None = None,
+        with_masks: bool = True,
+        crowds: bool = False,
+        without: Container[str] = (),
+    ) -> Self:
+        """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
+
+        With masks, images of which none are known (a task that nobody has finished) are left out, and a warning counts
+        them: taken for empty ones, they would teach that nothing is there.
+
+        Args:
+            source: where images and masks come from.
+            path: the file; its folder is made.
+            classes: names by the class id that masks shall have, matched by name; none: the source's own.
+            with_masks: False leaves masks unread: unlabeled images.
+            crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
+            without: URIs of images that are not taken.
+
+        Raises:
+            TrainError: no images, no masks in any, masks without a class or of a class that is not in `classes`.
+            SourceError: as the source has it.
+        """
+        names = source.classes if classes is None else tuple(classes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            rows = (row for row in source.rows() if row.uri not in without)
+            found = _found(source, rows, names, crowds=crowds) if with_masks else ((row, None) for row in rows)
+            _write(found, temporary, names, with_masks)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return cls.open(path)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
+        return type(self).open, (self.path,)
+
+    def row(self, index: int) -> TrainingRow:
+        """Row `index`, from 0."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._chunks[chunk].row(index - int(self._starts[chunk]))
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Of all rows, in their order."""
+        return self._texts("image_id")
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """Of all rows, in their order."""
+        return self._texts("uri")
+
+    def _texts(self, column: str) -> tuple[str, ...]:
+        return tuple(one for chunk in self._chunks for one in chunk.batch.column(column).to_pylist())
+
+
+def probe_all(rows: TrainingRows) -> None:
+    """Look at every image's header, so that a training does not end at the first bad file hours later.
+
+    Raises:
+        TrainError: images that are missing, no images, or of another size than their masks; the first ten.
+    """
+    problems = (
+        problem for problem in map_in_order(_problem, (rows.row(index) for index in range(len(rows)))) if problem
+    )
+    shown = list(islice(problems, _SHOWN + 1))
+    if shown:
+        more = [f"and {sum(1 for _ in problems) + 1} more"] if len(shown) > _SHOWN else []
+        message = "images that cannot be trained on; mend them or take them out of the source:"
+        raise TrainError("\n  ".join([message, *shown[:_SHOWN], *more]))
+
+
+class _Chunk:
+    """A record batch with its buffers as arrays."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.batch = batch
+        counts, classes, crowds = (batch.column(name) for name in ("counts", "classes", "crowds"))
+        self._masks = np.asarray(counts.offsets)
+        self._known = counts.is_valid()
+        self._classes = np.asarray(classes.values)
+        self._makers = np.where(crowds.values.to_numpy(zero_copy_only=False), CROWD, "gt").astype(object)
+        _, offsets, data = counts.values.buffers()
+        self._bytes = np.frombuffer(offsets, dtype=np.int64) if offsets else np.zeros(1, dtype=np.int64)
+        self._data = memoryview(data) if data else memoryview(b"")
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    def row(self, index: int) -> TrainingRow:
+        """Row `index` of the batch."""
+        image_id, uri, _, height, width = (self.batch.column(at)[index].as_py() for at in range(5))
+        instances = None
+        if self._known[index].as_py():
+            start, stop = int(self._masks[index]), int(self._masks[index + 1])
+            edges = self._bytes[start : stop + 1].tolist()
+            counts = [bytes(self._data[a:b]) for a, b in pairwise(edges)]
+            instances = Instances.from_rle(
+                counts, (height, width), provenance=self._makers[start:stop].tolist(), classes=self._classes[start:stop]
+            )
+        return TrainingRow(image_id=image_id, uri=uri, instances=instances)
+
+
+def _found(
+    source: Source, rows: Iterable[ImageRow], names: tuple[str, ...], *, crowds: bool
+) -> Iterator[tuple[ImageRow, Instances]]:
+    """The rows whose masks the source knows, with masks of our classes.
+
+    Raises:
+        TrainError: a mask without a class, or of a class that is not ours.
+    """
+    table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
+    unknown = 0
+    for row in rows:
+        instances = _masks(source, row.image_id, crowds=crowds)
+        if instances is None:
+            unknown += 1
+            continue
+        if (instances.classes == UNLABELED).any():
+            raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")
+        instances = replace(instances, classes=table[instances.classes])
+        if (instances.classes == UNLABELED).any():
+            strange = [one for one in source.classes if one not in names]
+            raise TrainError(
+                f"image {row.image_id!r} has masks of a class that the student does not know, which are "
+                f"{_listed(strange)}; it knows {_listed(names)}: rename them, or take them out"
+            )
+        yield row, instances
+    if unknown:
+        log.warning("%d images are left out: nothing is known of their masks", unknown)
+
+
+def _masks(source: Source, image_id: str, *, crowds: bool) -> Instances | None:
+    if crowds and isinstance(source, CocoImages):
+        return source.instances(image_id, crowds=True)
+    return source.instances(image_id)
+
+
+def _write(
+    found: Iterable[tuple[ImageRow, Instances | None]], path: Path, names: tuple[str, ...], masked: bool
+) -> None:
+    """All rows in record batches, and a last empty one that says what the file holds."""
+    digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=16)
+    images_seen = masks_seen = 0
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        while chunk := list(islice(found, _CHUNK)):
+            for row, instances in chunk:
+                _update(digest, row, instances)
+                masks_seen += len(instances) if instances is not None else 0
+            images_seen += len(chunk)
+            writer.write_batch(_batch(chunk))
+        if not images_seen or (masked and not masks_seen):
+            raise TrainError(f"nothing to learn from: {images_seen} images with {masks_seen} masks; see to the source")
+        about = {"classes": names, "fingerprint": digest.hexdigest()}
+        writer.write_batch(_batch([]), custom_metadata={"segray": json.dumps(about)})
+
+
+def _update(digest: "hashlib.blake2b", row: ImageRow, instances: Instances | None) -> None:
+    digest.update(row.key)
+    if instances is not None:
+        digest.update(repr((instances.size_hw, [len(one) for one in instances.counts])).encode())
+        digest.update(
+            b"".join(instances.counts) + instances.classes.tobytes() + (instances.provenance == CROWD).tobytes()
+        )
+
+
+def _batch(rows: Sequence[tuple[ImageRow, Instances | None]]) -> pa.RecordBatch:
+    found = [instances for _, instances in rows]
+    columns = {
+        **{name: [getattr(row, name) for row, _ in rows] for name in ("image_id", "uri", "version")},
+        "height": [one.size_hw[0] if one is not None else None for one in found],
+        "width": [one.size_hw[1] if one is not None else None for one in found],
+        "counts": [list(one.counts) if one is not None else None for one in found],
+        "classes": [one.classes if one is not None else None for one in found],
+        "crowds": [one.provenance == CROWD if one is not None else None for one in found],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
+
+
+def _problem(row: TrainingRow) -> str | None:
+    """What is wrong with a row's file; from its first bytes where these tell all."""
+    expected = row.instances.size_hw if row.instances is not None else None
+    found = ""
+    for limit in (_HEADER, -1):
+        try:
+            size_hw = decoding.probe(files.read_bytes(row.uri, limit))
+        except (ImageError, SourceError) as error:
+            found = f"{row.uri}: {error}"
+            continue
+        if expected in (None, size_hw):
+            return None
+        found = f"{row.uri}: (height, width) {size_hw}, its masks are for {expected}"
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

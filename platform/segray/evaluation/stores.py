@@ -1,0 +1,98 @@
+"""What a label job left, measured against known masks of the same images: maps by mIoU, objects by AP, masks by recall.
+
+Knows stores and sources; no models, no pixels. Images that only one of both knows, or that the job refused, take no
+part: `num_images` of the result says how many did.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from segray.errors import LabelError
+from segray.evaluation.average_precision import ApResult, AveragePrecision
+from segray.evaluation.recall import RecallResult, average_recall
+from segray.formats.sources import CocoImages, LabelMaps, Source, stored_classes
+from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.masks.mean_iou import IouResult, MeanIou
+from segray.masks.semantic import BACKGROUND, paint
+from segray.store import Store
+from segray.store.rows import labeled_rows
+
+Tick = Callable[[], None]
+"""Called after each image."""
+Pairs = Iterator[tuple[str, Instances, Instances]]
+"""Image id, what was found, what is true."""
+
+
+def measure_store(store: Store, truth: Source, seen: Tick = lambda: None) -> ApResult | IouResult | RecallResult:
+    """How right a store's labels are; classes are matched by name.
+
+    A store whose first class is the background holds label maps; one without classes holds masks, of which it is
+    measured how many of the true ones are among them.
+
+    Raises:
+        LabelError: no image in common, a size or a class of the truth that is not the store's.
+        SourceError, StoreError: one of both cannot be read.
+    """
+    classes = stored_classes(store)
+    if not classes:
+        return _recall(_pairs(store, truth, seen))
+    if classes[0] == BACKGROUND:
+        return _maps(classes, LabelMaps(truth, background=True), store, seen)
+    return _objects(classes, truth, store, seen)
+
+
+def _recall(pairs: Pairs) -> RecallResult:
+    images = [(found, true.filter(true.provenance != CROWD)) for _, found, true in pairs]
+    return RecallResult(recall=average_recall(images), num_images=len(images))
+
+
+def _maps(classes: Sequence[str], truth: LabelMaps, store: Store, seen: Tick) -> IouResult:
+    gathered, table = MeanIou(classes), _table(truth.classes, classes)
+    for _, found, true in _pairs(store, truth, seen):
+        gathered.add(paint(found), paint(replace(true, classes=table[true.classes])))
+    return gathered.result()
+
+
+def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Tick) -> ApResult:
+    gathered, table = AveragePrecision(classes), _table(truth.classes, classes)
+    for image_id, found, true in _pairs(store, truth, seen):
+        gathered.add(image_id, found, replace(true, classes=table[true.classes]))
+    return gathered.result()
+
+
+def _pairs(store: Store, truth: Source, seen: Tick) -> Pairs:
+    """Every image that both know."""
+    number = 0
+    for batch in store.rows():
+        for row in labeled_rows(batch):
+            found, true = row.instances, _true(truth, row.image.image_id)
+            if found is None or true is None:
+                continue
+            if found.size_hw != true.size_hw:
+                raise LabelError(
+                    f"image {row.image.image_id!r}: labels of {found.size_hw} pixels, truth of {true.size_hw}: they are"
+                    " of two versions of the image"
+                )
+            number += 1
+            yield row.image.image_id, found, true
+            seen()
+    if not number:
+        raise LabelError(f"{store.uri} and the truth have no image in common: are their image ids the same?")
+
+
+def _true(truth: Source, image_id: str) -> Instances | None:
+    """With crowds, which AP passes over."""
+    return truth.instances(image_id, crowds=True) if isinstance(truth, CocoImages) else truth.instances(image_id)
+
+
+def _table(names: Sequence[str], classes: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """The store's class id of each of the truth's; unlabeled masks stay so."""
+    strange = [name for name in names if name not in classes]
+    if strange:
+        raise LabelError(
+            f"the truth has the classes {', '.join(strange)}, which the store does not give; it gives"
+            f" {', '.join(classes)}: rename them, or take them out"
+        )
+    return np.array([*(classes.index(name) for name in names), UNLABELED], dtype=np.int32)

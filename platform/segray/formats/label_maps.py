@@ -1,0 +1,48 @@
+"""Any source's annotations as label maps: masks that do not overlap, one per class that an image shows.
+
+A source whose classes include "background" says itself where background is, and what none of its masks covers is
+unknown. In others it is background, where that is asked for: all that is no object. What only crowds cover, or masks
+without a class, is unknown then: nobody said what it is. Small masks are seen where they lie in large ones.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from segray.formats.coco_reader import CocoImages
+from segray.formats.source import Source
+from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.masks.semantic import BACKGROUND, UNKNOWN, from_map, paint
+from segray.store.rows import ImageRow
+
+
+class LabelMaps:
+    """A source as semantic students see it."""
+
+    def __init__(self, source: Source, *, background: bool) -> None:
+        """`background`: what no mask covers is a class, the first one, unless the source has it."""
+        self._source = source
+        self._adds = background and BACKGROUND not in source.classes
+        self.classes: tuple[str, ...] = (BACKGROUND, *source.classes) if self._adds else source.classes
+
+    def rows(self) -> Iterator[ImageRow]:
+        """See `Source`."""
+        return self._source.rows()
+
+    def instances(self, image_id: str) -> Instances | None:
+        """See `Source`."""
+        found = self._found(image_id)
+        if found is None:
+            return None
+        nameless = (found.provenance == CROWD) | (found.classes == UNLABELED)
+        labels = paint(found.filter(~nameless))
+        if self._adds:
+            labels = np.where(labels == UNKNOWN, labels, labels + np.uint8(1))
+            hidden = found.filter(nameless).masks().any(0)
+            labels[(labels == UNKNOWN) & ~hidden] = 0
+        return from_map(labels, provenance="gt")
+
+    def _found(self, image_id: str) -> Instances | None:
+        if isinstance(self._source, CocoImages):
+            return self._source.instances(image_id, crowds=True)
+        return self._source.instances(image_id)

@@ -1,0 +1,1 @@
+"""Label Studio: its JSON export as a source, pre-annotations as an export."""

@@ -1,0 +1,143 @@
+"""Label Studio's JSON export: regions that people drew or corrected, as masks.
+
+Read are brush, polygon, rectangle and ellipse regions, in percent of the image as Label Studio has them; all other
+results (choices, texts, key points) say nothing of masks and are passed over. A region's class is its first label. Of
+several annotations of a task the one marked as ground truth counts, else the last updated; cancelled ones never do. An
+annotation without regions says that there is nothing in the image. Classes are the labels in alphabetical order.
+
+An image's id is the task's `data.image_id` (our own export writes it), else the image's path below the source's
+folder: what follows the folder in its URI, `d=` in /data/local-files/?d=..., or an uploaded file's name without the
+eight digits put before it; the whole URI where it lies elsewhere.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from segray.config.sources import LabelStudioSource
+from segray.errors import ImageError, SourceError
+from segray.formats.label_studio import regions
+from segray.formats.source import name_problem, read_json, refuse, rows_by_name
+from segray.images import decoding
+from segray.masks.instances import UNLABELED, Instances
+from segray.storage import files
+from segray.store.rows import ImageRow
+
+_UPLOADED = re.compile(r"^/data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?([^/]+)$")
+_LOCAL = "/data/local-files/"
+
+
+class LabelStudioTasks:
+    """The tasks of an export, one image each."""
+
+    def __init__(self, config: LabelStudioSource) -> None:
+        """Read and check the file.
+
+        Raises:
+            SourceError: not such an export; one line per problem.
+        """
+        self._folder, self._uri = config.uri, config.annotations
+        document = read_json(self._uri)
+        refuse(self._uri, _problems(document))
+        self._paths: dict[str, str] = {}
+        self._annotations: dict[str, Mapping[str, Any] | None] = {}
+        problems: list[str] = []
+        for index, task in enumerate(document):
+            image_id, path = _place(task["data"], files.absolute(self._folder))
+            if problem := name_problem(image_id):
+                problems.append(f"[{index}]: its image {problem}")
+            elif image_id in self._paths:
+                problems.append(f"[{index}]: there is another task for image {image_id!r}")
+            self._paths[image_id], self._annotations[image_id] = path, _chosen(task)
+        refuse(self._uri, problems)
+        labels = {label for found in self._annotations.values() if found for label in regions.labels(found["result"])}
+        self.classes: tuple[str, ...] = tuple(sorted(labels))
+
+    @property
+    def annotated(self) -> Iterable[str]:
+        """The images that the file speaks of: those with a finished annotation."""
+        return [image_id for image_id, annotation in self._annotations.items() if annotation is not None]
+
+    def rows(self) -> Iterator[ImageRow]:
+        """See `Source`; in the file's order."""
+        yield from rows_by_name(self._folder, self._paths)
+
+    def instances(self, image_id: str) -> Instances | None:
+        """See `Source`; None for tasks that nobody has finished."""
+        annotation = self._annotations.get(image_id)
+        if annotation is None:
+            return None
+        try:
+            found = regions.read(annotation["result"])
+        except ValueError as error:
+            raise SourceError(f"{self._uri}: image {image_id!r}: {error}") from error
+        sizes = {region.size_hw for region in found}
+        if len(sizes) > 1:
+            raise SourceError(f"{self._uri}: image {image_id!r}: regions of images of sizes {sorted(sizes)}")
+        return Instances.from_rle(
+            [region.counts for region in found],
+            sizes.pop() if sizes else self._probed(image_id),
+            provenance="gt",
+            classes=[self.classes.index(one.label) if one.label is not None else UNLABELED for one in found],
+        )
+
+    def _probed(self, image_id: str) -> tuple[int, int]:
+        """The size that no region tells."""
+        uri = files.join(files.absolute(self._folder), self._paths[image_id])
+        try:
+            return decoding.probe(files.read_bytes(uri))
+        except ImageError as error:
+            raise SourceError(f"{uri}: nothing is marked in it, and its size cannot be read ({error})") from error
+
+
+def _problems(document: object) -> list[str]:
+    if not isinstance(document, list):
+        return ["a Label Studio export is a list of tasks; export as JSON"]
+    problems = []
+    for index, task in enumerate(document):
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
+            problems.append(f"[{index}]: a task has data and annotations; export as JSON, not as JSON-MIN")
+            continue
+        given = task["annotations"]
+        whole = isinstance(given, list) and all(
+            isinstance(one, dict) and _is_result(one.get("result")) for one in given
+        )
+        if not whole:
+            problems.append(f"[{index}].annotations: must be a list of objects, each with its result")
+    return problems
+
+
+def _is_result(result: object) -> bool:
+    return isinstance(result, list) and all(
+        isinstance(one, dict) and isinstance(one.get("value", {}), dict) for one in result
+    )
+
+
+def _chosen(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    done = [one for one in task["annotations"] if not one.get("was_cancelled")]
+    return max(
+        done,
+        key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at") or ""), str(one.get("id") or "")),
+        default=None,
+    )
+
+
+def _place(data: Mapping[str, Any], folder: str) -> tuple[str, str]:
+    """A task's image id, and its path below the folder or whole URI."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    pictures = (text for text in texts if urlsplit(text).path.lower().endswith(decoding.SUFFIXES) or _LOCAL in text)
+    image = data["image"] if isinstance(data.get("image"), str) else next(pictures, "")
+    below = _below(image, folder)
+    if isinstance(data.get("image_id"), str):
+        return data["image_id"], below if files.scheme(below) else data["image_id"]
+    return below, below
+
+
+def _below(image: str, folder: str) -> str:
+    if image.startswith(f"{folder.rstrip('/')}/"):
+        return image[len(folder.rstrip("/")) + 1 :]
+    if _LOCAL in image:
+        return unquote(parse_qs(urlsplit(image).query).get("d", [""])[-1]).lstrip("/")
+    uploaded = _UPLOADED.match(image)
+    return unquote(uploaded.group(1)) if uploaded else image

@@ -1,0 +1,109 @@
+"""The `Source` protocol and what the kinds share: rows for images known by name, one error for a file's problems."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from segray.errors import SourceError
+from segray.masks.instances import Instances
+from segray.storage import files
+from segray.storage.prefetch import map_in_order
+from segray.store.rows import ImageRow
+
+_SHOWN = 10
+_ONE_BY_ONE = ("", "file", "http", "https")
+
+
+class Source(Protocol):
+    """Images, and annotations where there are any."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by the class id of `instances`; empty where there are no annotations."""
+
+    def rows(self) -> Iterator[ImageRow]:
+        """Every image once, streamed, in an order that only its content decides. Nothing is opened.
+
+        Raises:
+            SourceError: the source as a whole cannot be read. A single image that is not there is a row all the
+                same, of version "missing": whoever opens it says so.
+        """
+
+    def instances(self, image_id: str) -> Instances | None:
+        """An image's annotations, decoded now; None where it has none or is not of this source.
+
+        Raises:
+            SourceError: they are there and broken.
+        """
+
+
+def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:
+    """Rows of images known by name: id -> path below the folder, or whole URI.
+
+    Versions come from one listing where asking for each image would be a request each.
+    """
+    folder = files.absolute(folder)
+    below = {path for path in paths.values() if _plain(path)}
+    if below and not files.exists(folder):
+        raise SourceError(f"{folder}: there is no such folder of images")
+    listed: dict[str, str] = {}
+    if files.scheme(folder) in _ONE_BY_ONE:
+        below = set()
+    elif below:
+        listed = {entry.path: entry.version for entry in files.list_files(folder) if entry.path in below}
+
+    def row(item: tuple[str, str]) -> ImageRow:
+        image_id, path = item
+        uri = files.join(folder, path)
+        version = listed.get(path, files.MISSING) if path in below else version_or_missing(uri)
+        return ImageRow(image_id=image_id, uri=uri, version=version)
+
+    yield from map_in_order(row, paths.items())
+
+
+def version_or_missing(uri: str) -> str:
+    """A file's version; "missing" where it is not there or cannot be asked for."""
+    try:
+        return files.version(uri) or files.MISSING
+    except SourceError:
+        return files.MISSING
+
+
+def read_json(uri: str) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        SourceError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(files.read_bytes(uri))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{uri}: not JSON ({error})") from error
+
+
+def refuse(uri: str, problems: Sequence[str]) -> None:
+    """Raise one error for all problems of a file, if there are any.
+
+    Raises:
+        SourceError: with the first ten.
+    """
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        raise SourceError("\n  ".join([f"{uri}: {count}", *problems[:_SHOWN], *more]))
+
+
+def name_problem(name: object) -> str | None:
+    """Why a value cannot name an image; None where it can."""
+    if not isinstance(name, str) or not name.strip():
+        return f"is {name!r}, it must be a name"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"is {name!r}, which is not Unicode text"
+    return None
+
+
+def _plain(path: str) -> bool:
+    """Whether a listing of the folder would show the path as it is written."""
+    return not files.scheme(path) and not any(part.startswith(".") or not part for part in path.split("/"))

@@ -1,0 +1,1 @@
+"""Images: decoding every kind of file to RGB pixels, and finding near duplicates. Knows no models."""

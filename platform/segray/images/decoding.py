@@ -1,0 +1,217 @@
+"""Image files to pixels: every kind of file, one kind of array, and why a file gave none.
+
+Pixels are (H, W, 3) uint8 RGB, upright as EXIF says. What the kinds of files become:
+
+- palette, grey, 1-bit: their colours; transparency of any kind (alpha, palette entry, key colour) lies over white;
+- one channel of more than 8 bits (16-bit, 32-bit, float): no white point is agreed on, so the image's own 0.1st to
+  99.9th percentile is stretched to 0..255 (its minimum to maximum where those are equal); NaN is black;
+- several channels of 16 bits: the high bytes; CMYK, YCbCr, Lab: RGB by Pillow's conversion, without colour profiles;
+- animations and pages: the first.
+
+JPEG is decoded in full, never by its draft mode. Knows nothing of rows or models. All functions may run in threads.
+Pillow's process-wide guard against bombs is switched off here: `max_pixels`, checked before any decoding, replaces it.
+"""
+
+import hashlib
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from segray.errors import ImageError, SourceError
+from segray.storage import files
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB, save where another shape is given."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", ".bmp", ".jp2", ".ppm", ".pgm", ".pbm")
+"""Names that image files go by, in lower case."""
+
+REASONS = ("unreadable", "empty", "not-an-image", "truncated", "zero-sized", "too-large")
+"""Why an image was refused: its URI cannot be read, 0 bytes, no known kind of image, cut short or damaged inside, no
+pixels, more pixels (or bytes) than allowed."""
+
+MOST_PIXELS = 1 << 28
+"""Beyond this, training and evaluation open no image."""
+
+# Those of Pillow's readers that read photographs and no more: others run programs or unpack images inside images.
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+_BYTES_PER_PIXEL = 16
+_SPARE_BYTES = 64 << 20
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNED = (5, 6, 7, 8)
+_SAMPLE = 1 << 20
+
+Image.MAX_IMAGE_PIXELS = None
+
+
+def load(uri: str, max_pixels: int) -> tuple[Pixels, str]:
+    """Pixels and the SHA-256 (hex) of the file's bytes.
+
+    Raises:
+        ImageError: any of `REASONS`.
+    """
+    limit = max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES
+    try:
+        data = files.read_bytes(uri, limit + 1)
+    except SourceError as error:
+        raise ImageError("unreadable", str(error)) from error
+    if len(data) > limit:
+        raise ImageError("too-large", f"a file of over {limit} bytes, {max_pixels} pixels are allowed")
+    return decode(data, max_pixels), hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes, max_pixels: int) -> Pixels:
+    """Pixels of an image file's bytes.
+
+    Raises:
+        ImageError: any of `REASONS` but "unreadable".
+    """
+    image = _open(data)
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError("too-large", f"{width} x {height} pixels, {max_pixels} are allowed")
+    with _pillow("truncated"):
+        image.load()
+    orientation = _orientation(image, data)
+    rgb = _rgb(image)
+    return np.array(rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb)
+
+
+def probe(data: bytes) -> tuple[int, int]:
+    """Height and width that `decode` would give, from the header: nothing is decoded, whatever its size.
+
+    Raises:
+        ImageError: "empty", "not-an-image", "truncated" or "zero-sized".
+    """
+    image = _open(data)
+    width, height = image.size
+    return (width, height) if _orientation(image, data) in _TURNED else (height, width)
+
+
+def decode_indices(data: bytes) -> Pixels:
+    """A class map's palette indices or grey values (H, W) uint8, never its colours, never turned.
+
+    Raises:
+        ImageError: any of `REASONS` but "unreadable" and "too-large"; "not-an-image" too where pixels are no indices.
+    """
+    image = _open(data)
+    if image.mode not in ("P", "L", "1"):
+        raise ImageError("not-an-image", f"a class map holds one index of 8 bits a pixel, this image is {image.mode}")
+    with _pillow("truncated"):
+        image.load()
+    return np.array(image, dtype=np.uint8)
+
+
+def _open(data: bytes) -> Image.Image:
+    """The header, parsed; nothing decoded."""
+    if not data:
+        raise ImageError("empty", "0 bytes")
+    if _declared_size(data) == 0:
+        raise ImageError("zero-sized", "the header says that there are no pixels")
+    known = data.startswith(_BEGINNINGS) or data[8:12] == b"WEBP" or data[4:12] == b"ftypavif"
+    with _pillow("truncated" if known else "not-an-image"):
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+@contextmanager
+def _pillow(reason: str) -> Iterator[None]:
+    """Around Pillow's parsers only: on hostile bytes they raise nearly anything, and all of it means a bad file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:
+        detail = "no known kind of image" if reason == "not-an-image" else "its header is damaged or of an unknown kind"
+        raise ImageError(reason, detail) from error
+    except Exception as error:
+        raise ImageError("truncated", f"{type(error).__name__}: {error}") from error
+
+
+def _declared_size(data: bytes) -> int | None:
+    """Pixels by the header of a PNG, GIF or BMP, whose empty images Pillow only calls unknown; else None."""
+    header = data[:26].ljust(26, b"\0")
+    if len(data) < 26:
+        return None
+    if header.startswith(b"\x89PNG"):
+        width, height = struct.unpack(">II", header[16:24])
+    elif header.startswith(b"GIF8"):
+        width, height = struct.unpack("<HH", header[6:10])
+    elif header.startswith(b"BM"):
+        width, height = struct.unpack("<ii", header[18:26])
+    else:
+        return None
+    return int(abs(width * height))
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """EXIF's, 1 (upright) where there is none, or none that can be read: a damaged tag does not make a bad picture."""
+    if image.format == "TIFF":  # Pillow turns these itself.
+        return 1
+    try:
+        found = (_png_exif(data) if image.format == "PNG" else image.getexif()).get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:  # as for `_pillow`
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _png_exif(data: bytes) -> Image.Exif:
+    """A PNG's EXIF chunk wherever it stands; Pillow decodes the whole picture to find one behind the pixels."""
+    exif, at = Image.Exif(), 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"eXIf":
+            exif.load(data[at + 8 : at + 8 + length])
+            break
+        at += 12 + length
+    return exif
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as RGB."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        turned = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert turned is not None  # None is only for work in place.
+        return turned
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        clear = image.convert("RGBA")
+        white = Image.new("RGB", clear.size, "white")
+        white.paste(clear, mask=clear.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _stretch(values: npt.NDArray[np.generic]) -> Pixels:
+    """One channel (H, W) of any number type to 0..255 by its own percentiles, those of about a million pixels."""
+    flat = values.reshape(-1)
+    sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    low, high = np.percentile(sample, [0.1, 99.9]) if sample.size else (0.0, 0.0)
+    if low == high:
+        finite = flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if low == high:
+        return np.zeros(values.shape, dtype=np.uint8)
+    with np.errstate(invalid="ignore", over="ignore"):
+        out = np.clip((values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low)), 0, 255)
+    out[np.isnan(out)] = 0
+    return np.asarray(np.rint(out), dtype=np.uint8)

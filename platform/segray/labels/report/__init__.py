@@ -1,0 +1,1 @@
+"""The HTML report of a label job or a store."""

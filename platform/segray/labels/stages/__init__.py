@@ -1,0 +1,1 @@
+"""Stages: what a label job does to each image. Knows no Ray."""

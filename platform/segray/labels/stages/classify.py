@@ -1,0 +1,150 @@
+"""The stage that gives masks of an earlier store classes by CLIP (methods.md 7). Knows no Ray."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from segray.config.base import plain
+from segray.config.evidence import MatchRule, Overlaps
+from segray.config.stages import ClassifyConfig, TunedThreshold
+from segray.errors import BackendError, ImageError
+from segray.evidence import zero_shot
+from segray.evidence.build import build
+from segray.evidence.protocol import Evidence
+from segray.evidence.thresholds import ThresholdExample, choose
+from segray.labels.labeler import Labeler, Pixels
+from segray.labels.stages.previous import PreviousRows
+from segray.labels.stages.truth import class_maps
+from segray.masks.instances import Instances
+from segray.masks.semantic import BACKGROUND, Map, paint
+
+CODE_VERSION = 2
+"""Raise when the same settings begin to give other labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyStage:
+    """See `labels.stages.stage.Stage`."""
+
+    config: ClassifyConfig
+    weights_hash: str
+    """Of CLIP."""
+    masks_fingerprint: str
+    """Of the store whose masks are classified."""
+    threshold: float
+    name: str = "zero-shot"
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Settings that decide the classes; `classes` names them by id, for exports."""
+        config = self.config
+        words = {name: value for name, value in plain(config.words).items() if name not in _ELSEWHERE}
+        return {
+            "masks": self.masks_fingerprint,
+            "words": words | {"weights_hash": self.weights_hash},
+            "vocabulary": plain(config.vocabulary),
+            "verdict": plain(config.verdict),
+            "threshold": self.threshold,
+            "output": config.output,
+            "overlaps": config.overlaps if config.output == "map" else None,
+            "classes": list(class_names(config)),
+            "max_pixels": config.limits.max_pixels,
+            "code_version": CODE_VERSION,
+        }
+
+    def build(self) -> Labeler:
+        """Load CLIP here, and embed the vocabulary."""
+        workers = self.config.workers
+        torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
+        evidence = build(self.config.words, gpu=bool(workers.gpus))
+        if evidence.weights_hash != self.weights_hash:
+            raise BackendError(
+                f"{evidence.name}: other weights on this node than where the job was started: give one URI or revision"
+                " that all nodes reach"
+            )
+        return Labeler(
+            Classifier(evidence, self.config, self.threshold),
+            max_pixels=self.config.limits.max_pixels,
+            images_per_batch=workers.images_per_batch,
+            decode_threads=workers.decode_threads,
+            load=partial(PreviousRows(self.config.masks).with_pixels, max_pixels=self.config.limits.max_pixels),
+        )
+
+
+_ELSEWHERE = {"weights", "model", "revision"}
+"""Where weights lie; their hash says which they are."""
+
+
+class Classifier:
+    """Pixels and masks to masks with classes (see `labeler.Generator`)."""
+
+    def __init__(self, evidence: Evidence, config: ClassifyConfig, threshold: float) -> None:
+        self._evidence, self._config, self._threshold = evidence, config, threshold
+        self._concepts = zero_shot.embed(config.vocabulary, evidence.texts)
+
+    def generate(self, images: Sequence[tuple[Pixels, Instances]]) -> list[Instances]:
+        """The masks with classes, as a map or as objects.
+
+        Raises:
+            MemoryError: so many images, or one so large, do not fit.
+        """
+        try:
+            features = self._evidence.dense([pixels for pixels, _ in images])
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+        return [self._classified(one, masks) for one, (_, masks) in zip(features, images, strict=True)]
+
+    def _classified(self, features: torch.Tensor, masks: Instances) -> Instances:
+        nearness = zero_shot.compare(features, masks, self._concepts)
+        decided = zero_shot.decide(masks, nearness, self._config.verdict, self._threshold)
+        if self._config.output == "objects":
+            return zero_shot.objects(decided)
+        return zero_shot.label_map(masks, decided, self._config.overlaps)
+
+
+def class_names(config: ClassifyConfig) -> tuple[str, ...]:
+    """Of the store's masks, by class id."""
+    background = (BACKGROUND,) if config.output == "map" else ()
+    return (*background, *config.vocabulary.classes)
+
+
+def stage_of(config: ClassifyConfig, masks_fingerprint: str) -> ClassifyStage:
+    """The stage that a config describes; a threshold to be chosen is chosen here, on labeled images alone.
+
+    Raises:
+        BackendError: the weights are missing or of another architecture.
+        LabelError, SourceError: there is nothing labeled to choose a threshold on.
+    """
+    evidence = build(config.words, gpu=bool(config.workers.gpus) and torch.cuda.is_available())
+    threshold = config.threshold
+    if isinstance(threshold, TunedThreshold):
+        classes = (BACKGROUND, *config.vocabulary.classes)
+        threshold = choose(_examples(config, threshold, evidence), threshold.candidates, classes).threshold
+    return ClassifyStage(
+        config=config,
+        weights_hash=evidence.weights_hash,
+        masks_fingerprint=masks_fingerprint,
+        threshold=threshold,
+    )
+
+
+def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: Evidence) -> Iterator[ThresholdExample]:
+    """Labeled images whose masks are in the store, compared once, for all thresholds."""
+    previous, concepts = PreviousRows(config.masks), zero_shot.embed(config.vocabulary, evidence.texts)
+    for row, truth in class_maps(chosen.labeled, (BACKGROUND, *config.vocabulary.classes)):
+        try:
+            (pixels, masks), _ = previous.with_pixels(row, config.limits.max_pixels)
+        except ImageError:
+            # Refused images are left out here too, and say why in the store.
+            continue
+        nearness = zero_shot.compare(evidence.dense([pixels])[0], masks, concepts)
+        yield ThresholdExample(truth=truth, guess=partial(_guess, masks, nearness, config.verdict, config.overlaps))
+
+
+def _guess(
+    masks: Instances, nearness: zero_shot.ClassSimilarity, verdict: MatchRule, overlaps: Overlaps, threshold: float
+) -> Map:
+    return paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))

@@ -1,0 +1,74 @@
+"""The stage that segments everything: images through SAM's automatic mask generation. Knows no Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from segray.config.base import plain
+from segray.config.label import LabelConfig
+from segray.errors import BackendError
+from segray.labels.labeler import Generator, Labeler
+from segray.labels.stages.tiled import TiledGenerator
+from segray.sam.build import build
+from segray.sam.mask_generation.generator import MaskGenerator
+from segray.sam.protocol import Sam
+from segray.storage import files
+
+CODE_VERSION = 1
+"""Raise when the same settings begin to give other masks; a golden hash in the tests notices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentEverything:
+    """The label job's stage (see `labels.stages.stage.Stage`)."""
+
+    config: LabelConfig
+    weights_hash: str
+    name: str = "masks"
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Settings that decide the masks; those of execution (device, batches, workers) are left out."""
+        # The weights' hash says which model it is, wherever it lies (of a hub model, its config too).
+        elsewhere = {"device", "compile", "weights"} | (
+            {"model", "revision"} if self.config.sam.kind == "hf" else set()
+        )
+        sam = {key: value for key, value in plain(self.config.sam).items() if key not in elsewhere}
+        return {
+            "source": self.config.source.name or files.absolute(self.config.source.uri),
+            "sam": sam | {"weights_hash": self.weights_hash},
+            "masks": plain(self.config.masks),
+            "tiles": plain(self.config.tiles) if self.config.tiles else None,
+            "max_pixels": self.config.limits.max_pixels,
+            "code_version": CODE_VERSION,
+        }
+
+    def build(self) -> Labeler:
+        """Load SAM here, with the threads the config asks for."""
+        workers = self.config.workers
+        torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
+        generator: Generator = MaskGenerator(self._sam(), self.config.masks, workers.points_per_batch)
+        if self.config.tiles:
+            generator = TiledGenerator(generator, self.config.tiles, self.config.masks.box_nms_thresh)
+        return Labeler(
+            generator,
+            max_pixels=self.config.limits.max_pixels,
+            images_per_batch=workers.images_per_batch,
+            decode_threads=workers.decode_threads,
+        )
+
+    def _sam(self) -> Sam:
+        """The model that the driver saw, on the device that the actor was given."""
+        settings = self.config.sam
+        if settings.device == "auto" and not self.config.workers.gpus:
+            # Ray does not hide GPUs from actors that reserve none.
+            settings = replace(settings, device="cpu")
+        sam = build(settings)
+        if sam.weights_hash != self.weights_hash:
+            raise BackendError(
+                f"{sam.name}: other weights on this node than where the job was started ({sam.weights_hash[:12]}, "
+                f"{self.weights_hash[:12]}): give one URI or revision that all nodes reach"
+            )
+        return sam

@@ -1,0 +1,27 @@
+"""A stage: work on images that leaves a store behind. What the runner needs to know of one, and no more."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from segray.store.rows import ImageRow, LabeledRow
+
+Label = Callable[[Sequence[ImageRow]], Iterator[LabeledRow]]
+"""Labels a part's images, one row each, in any order; an image that cannot be used becomes a row with an error."""
+
+
+class Stage(Protocol):
+    """Picklable, so that it reaches the actors; whatever is heavy is made by `build`, inside them."""
+
+    @property
+    def name(self) -> str:
+        """What its stores are called: `masks` in `masks-0123456789ab`."""
+        ...
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """All that decides what it leaves: settings, weights, code version. Names the store."""
+        ...
+
+    def build(self) -> Label:
+        """Load models, start threads; called once in each actor."""
+        ...

@@ -1,0 +1,35 @@
+"""Labeled images as class maps, to choose a threshold on. Opens the labeled source and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from segray.config.sources import CocoSource, VocSource
+from segray.errors import LabelError
+from segray.formats.sources import open_source
+from segray.masks import semantic
+from segray.store.rows import ImageRow
+
+
+def class_maps(labeled: CocoSource | VocSource, classes: Sequence[str]) -> Iterator[tuple[ImageRow, semantic.Map]]:
+    """Each labeled image and its classes as indices into `classes`, background first, which are matched by name.
+
+    What no mask of a COCO file covers is background; what a VOC map does not know stays unknown.
+
+    Raises:
+        LabelError: a class of the labels is not among the classes.
+        SourceError: the labels cannot be read.
+    """
+    source = open_source(labeled)
+    strange = [name for name in source.classes if name not in classes]
+    if strange:
+        raise LabelError(
+            f"the labeled images have the classes {strange}, which are not among {list(classes)}: rename them"
+        )
+    table = np.array([classes.index(name) for name in source.classes], dtype=np.int32)
+    fill = semantic.UNKNOWN if isinstance(labeled, VocSource) else 0
+    for row in source.rows():
+        instances = source.instances(row.image_id)
+        if instances is not None:
+            yield row, semantic.paint(replace(instances, classes=table[instances.classes]), fill)

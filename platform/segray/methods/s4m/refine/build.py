@@ -1,0 +1,31 @@
+"""From settings to a refiner. Knows which there are; builds the Sam only for the one that asks it."""
+
+import torch
+
+from segray.config.sam import SamConfig
+from segray.methods.config import CachedRefinement, PointRefinement, Refinement
+from segray.methods.s4m.refine.by_points import PointRefiner
+from segray.methods.s4m.refine.cached import CachedRefiner, Lookup
+from segray.methods.s4m.refine.refiner import NoRefiner, Refiner
+from segray.sam.build import build_beside
+
+
+def build_refiner(settings: Refinement | None, sam: SamConfig, device: torch.device, lookup: Lookup) -> Refiner:
+    """The refiner a recipe asks for.
+
+    Args:
+        settings: none keeps the teacher's masks.
+        sam: the model that points prompt; its device, where `auto`, becomes `device`.
+        device: where the training runs.
+        lookup: automatic masks by image id, for cached refinement.
+
+    Raises:
+        BackendError: the Sam's weights are missing or do not fit, or its device is not there.
+    """
+    match settings:
+        case None:
+            return NoRefiner()
+        case PointRefinement():
+            return PointRefiner(build_beside(sam, device), settings)
+        case CachedRefinement():
+            return CachedRefiner(lookup, settings)

@@ -1,0 +1,1 @@
+"""Supervised training on labels alone: the baseline of every table."""

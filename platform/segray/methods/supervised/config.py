@@ -1,0 +1,23 @@
+"""Supervised training's own settings."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from segray.config.base import config
+from segray.config.schedule import AnySchedule, BatchSizes, Schedule
+from segray.config.students import InstanceStudentConfig, SemanticStudentConfig
+
+
+@config
+class Supervised:
+    """The student on labels alone: the baseline of every table."""
+
+    trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig, SemanticStudentConfig)
+    """Kinds of students."""
+    kind: Literal["supervised"] = "supervised"
+    schedule: AnySchedule = Schedule()
+    """Its only run."""
+
+    def batches(self) -> Sequence[BatchSizes]:
+        """Its run."""
+        return [BatchSizes(path="recipe", schedule=self.schedule)]

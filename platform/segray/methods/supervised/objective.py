@@ -1,0 +1,70 @@
+"""Supervised: the student on labels alone, what every other method is compared with.
+
+One run; L = L_M2F(labeled). Views are those of the semi-supervised methods (methods.md 3.4: labels get the weak view).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from typing_extensions import override
+
+from segray.config.train import TrainConfig
+from segray.evaluation.evaluators import evaluator
+from segray.methods.config import Supervised
+from segray.models.build import build_student
+from segray.models.student import Student
+from segray.training.objective import Objective
+from segray.training.plan import RunContext, RunPlan
+from segray.training.views.batch import Batch
+
+
+def plans(_: TrainConfig, recipe: Supervised) -> Sequence[RunPlan]:
+    """One run."""
+    return [
+        RunPlan(
+            recipe="supervised",
+            name="student",
+            schedule=recipe.schedule,
+            settings={},
+            objective=SupervisedObjective.build,
+            evaluator=evaluator,
+        )
+    ]
+
+
+class SupervisedStep(nn.Module):
+    """What DDP wraps: the student and its loss on labels."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    @override
+    def forward(self, labeled: Batch, count: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Named losses."""
+        output = self.student(labeled.images)
+        return dict(self.student.criterion(output, labeled.targets, keys=labeled.keys, count=count))
+
+
+class SupervisedObjective(Objective[Batch]):
+    """Labels only."""
+
+    def __init__(self, student: Student) -> None:
+        self.student = student
+        self.module = SupervisedStep(student)
+
+    @classmethod
+    def build(cls, context: RunContext) -> "SupervisedObjective":
+        """A fresh student."""
+        config = context.config
+        student = build_student(config.student, context.classes, seed=config.seed)
+        return cls(student.to(context.device))
+
+    @override
+    def prepare(self, labeled: Batch, unlabeled: Batch | None) -> Batch:
+        return labeled
+
+    @override
+    def count(self, prepared: Batch) -> torch.Tensor:
+        return self.student.criterion.count(prepared.targets)

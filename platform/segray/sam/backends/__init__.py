@@ -1,0 +1,1 @@
+"""Backends: packages of Segment Anything models behind the `Sam` protocol."""

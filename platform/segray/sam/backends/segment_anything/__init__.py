@@ -1,0 +1,1 @@
+"""The segment-anything package, and sam-nano, behind the `Sam` protocol."""

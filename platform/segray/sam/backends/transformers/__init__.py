@@ -1,0 +1,1 @@
+"""The SAM families of transformers behind the `Sam` protocol."""

@@ -1,0 +1,1 @@
+"""Automatic mask generation over any `Sam`."""

@@ -1,0 +1,341 @@
+"""Files by URI: one way to open, list, test and write them, on a disk or in an object store.
+
+Knows local paths, what pyarrow.fs speaks (s3, gs, abfs, hdfs) and, wrapped, what fsspec speaks (https, memory, sftp,
+...). Knows nothing of images or stores. Keys are taken as they are written, never percent-decoded (file:// is the
+exception: `join` encodes what it adds), so that what a listing gives can be opened again.
+
+S3 uses the AWS_* environment; another server is AWS_ENDPOINT_URL, or `?endpoint_override=http://host:port` at the
+URI's end.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import fsspec
+import pyarrow as pa
+from pyarrow import fs
+
+from segray.errors import SourceError
+from segray.storage import listing
+from segray.storage.retry import retrying
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_OPTIONS = re.compile(
+    r"\?((?:endpoint_override|region|scheme|anonymous|user|replication|retry_limit_seconds|default_bucket_location)=.*)$"
+)
+_ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
+_ONE_PUT = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
+_S3_ENVIRONMENT = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+
+S3_ATTEMPTS = 10
+"""Of each call while S3 answers that it is busy or down, about a minute in all; the library's own 3 last a second."""
+
+MISSING = "missing"
+"""The version of a file that is named somewhere and is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file that a listing met."""
+
+    uri: str
+    """Opens the file from anywhere: local paths are absolute."""
+    path: str
+    """Below the listed folder, with `/`."""
+    size: int
+    version: str
+    """The etag where the listing has one, else size and time of modification in ns."""
+
+
+def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system that `uri` lies in, and its path there. Made once per process, host and credentials.
+
+    Raises:
+        SourceError: no such scheme, a package for it is missing, or a host that cannot be reached.
+    """
+    kind = scheme(uri)
+    if kind in ("", "file"):
+        return _LOCAL, _local_path(uri)
+    with _readable(uri):
+        if kind not in _ARROW:
+            handler, path = fsspec.core.url_to_fs(uri)
+            return fs.PyFileSystem(fs.FSSpecHandler(handler)), path
+        bare, options = _split_options(uri)
+        host, _, key = bare[len(kind) + 3 :].partition("/")
+        if kind == "s3":
+            environment = tuple(os.environ.get(name) for name in _S3_ENVIRONMENT)
+            return _s3(host, options, environment), f"{host}/{key}".rstrip("/")
+        found, base = _arrow(kind, host, options)
+        return found, f"{base.rstrip('/')}/{key}".rstrip("/")
+
+
+def scheme(uri: str) -> str:
+    """The scheme in lower case; for chained fsspec URIs (zip://a::s3://b) the first; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found.group(1).lower() if found else ""
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` with path parts added, options at its end kept at the end.
+
+    As with `os.path.join`, a part that is a URI, or an absolute path below a local folder, stands for itself.
+    """
+    bare, options = _split_options(uri)
+    for part in parts:
+        if scheme(part) or (part.startswith("/") and not scheme(bare)):
+            bare, options = _split_options(part)
+        else:
+            below = quote(part) if scheme(bare) == "file" else part
+            bare = f"{bare.rstrip('/')}/{below.lstrip('/')}" if bare.strip("/") else f"{bare}{below}"
+    return f"{bare}?{options}" if options else bare
+
+
+def parent(uri: str) -> str:
+    """The folder that a file or folder lies in, options kept."""
+    bare, options = _split_options(uri)
+    folder = bare.rstrip("/").rpartition("/")[0] or ("/" if bare.startswith("/") else ".")
+    return f"{folder}?{options}" if options else folder
+
+
+def name(uri: str) -> str:
+    """The last part of a file's or folder's path, without options."""
+    return _split_options(uri)[0].rstrip("/").rpartition("/")[2]
+
+
+def absolute(uri: str) -> str:
+    """`uri` as any process on this machine can open it: a local path is made absolute, all else stays."""
+    return _local_path(uri) if scheme(uri) in ("", "file") else uri
+
+
+def read_bytes(uri: str, limit: int = -1) -> bytes:
+    """The whole file, or its first `limit` bytes if that is not negative.
+
+    Raises:
+        SourceError: it cannot be read; the message says why.
+    """
+    if scheme(uri) in ("", "file"):
+        with _readable(uri), Path(_local_path(uri)).open("rb") as file:
+            return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
+    system, path = filesystem(uri)
+
+    def read() -> bytes:
+        # Arrow asks fsspec whether it is a file first, and takes a busy server's answer for a no.
+        wrapped = isinstance(system, fs.PyFileSystem)
+        with system.handler.fs.open(path, "rb") if wrapped else system.open_input_stream(path) as stream:
+            return bytes(stream.read() if limit < 0 else stream.read(limit))
+
+    with _readable(uri):
+        return retrying(read, uri)
+
+
+def write_bytes_atomic(uri: str, data: bytes) -> None:
+    """Write so that a reader sees the old file, the new one, or none, whenever the writer dies.
+
+    A disk gets a temporary name (hidden, in the same folder), an fsync and a rename; an object store one put; what only
+    fsspec speaks whatever its `pipe_file` promises (a put where that is an object store). Missing folders are made.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    system, path = filesystem(uri)
+    folder, _, name = path.rpartition("/")
+    if isinstance(system, fs.LocalFileSystem):
+        _write_local(Path(path), data)
+    elif isinstance(system, fs.PyFileSystem):
+        system.create_dir(folder, recursive=True)
+        system.handler.fs.pipe_file(path, data)
+    elif scheme(uri) in _ONE_PUT:
+        _put(system, path, data)
+    else:
+        system.create_dir(folder, recursive=True)
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+        _put(system, temporary, data)
+        system.move(temporary, path)
+
+
+def local_copy(uri: str) -> Path:
+    """The file as one that this machine can map: itself where it is local, else a copy made once per version.
+
+    Raises:
+        SourceError: it cannot be read, or no copy can be written.
+    """
+    if scheme(uri) in ("", "file"):
+        return Path(_local_path(uri))
+    name = hashlib.sha256(f"{uri} {version(uri)}".encode()).hexdigest()[:24]
+    copy = Path(tempfile.gettempdir()) / f"segray-{os.getuid()}" / name
+    if not copy.exists():
+        write_bytes_atomic(str(copy), read_bytes(uri))
+    return copy
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a folder is there.
+
+    Raises:
+        SourceError: nobody can tell (no permission, no such host).
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        return bool(system.get_file_info(path).type != fs.FileType.NotFound)
+
+
+def version(uri: str) -> str | None:
+    """The file's version as a listing would give it; None where there is no such file.
+
+    Raises:
+        SourceError: nobody can tell.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        if isinstance(system, fs.PyFileSystem):
+            try:
+                found = system.handler.fs.info(path)
+            except FileNotFoundError:
+                return None
+            return listing.fsspec_version(found) if found["type"] == "file" else None
+        info = system.get_file_info(path)
+        return listing.arrow_version(info) if info.type == fs.FileType.File else None
+
+
+def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
+    """The files below a folder, at any depth, in an order that depends on their names only.
+
+    Args:
+        uri: the folder.
+        suffixes: in lower case, with dots; a file is listed if its name ends in one, in any case. () lists all.
+
+    Names that begin with a dot are passed over: they are other programs' leavings, and our own unfinished writes.
+    A local folder is walked as a stream that holds one folder's names at a time, follows links and enters no loop; a
+    link to nothing is listed, with version "missing". A remote one holds the listings of up to eight direct subfolders.
+
+    Raises:
+        SourceError: the folder is missing or cannot be listed; at the first `next`.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        if isinstance(system, fs.LocalFileSystem):
+            uri, found = path, listing.walk_local(path)
+        elif isinstance(system, fs.PyFileSystem):
+            found = listing.walk_fsspec(system.handler.fs, path)
+        else:
+            found = listing.walk_arrow(system, path)
+        for below, size, stamp in found:
+            if not suffixes or below.lower().endswith(suffixes):
+                yield FileEntry(uri=join(uri, below), path=below, size=size, version=stamp or MISSING)
+
+
+def list_folders(uri: str) -> list[str]:
+    """Names of a folder's direct subfolders, sorted, without those that begin with a dot; none where it is missing.
+
+    Raises:
+        SourceError: nobody can tell.
+    """
+    system, path = filesystem(uri)
+    with _readable(uri):
+        found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        folders = (info.base_name for info in found if info.type == fs.FileType.Directory)
+        return sorted(name for name in folders if not name.startswith("."))
+
+
+_LOCAL = fs.LocalFileSystem()
+
+
+@contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """Turn what a file system raises into one clear error."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceError(f"{uri}: there is no such file or folder") from error
+    except Exception as error:
+        # Every fsspec back end raises its own library's errors, none of which can be named here.
+        known = isinstance(error, (OSError, pa.ArrowException, ValueError))
+        if isinstance(error, MemoryError) or (scheme(uri) in {"", "file", *_ARROW} and not known):
+            raise
+        raise SourceError(f"{uri}: cannot be opened ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return (str(error) or "no message").splitlines()[0]
+
+
+def _split_options(uri: str) -> tuple[str, str]:
+    """The URI without the options that choose a server, and those. Any other `?` belongs to a key."""
+    found = _OPTIONS.search(uri) if scheme(uri) in _ARROW else None
+    return (uri[: found.start()], found.group(1)) if found else (uri, "")
+
+
+def _local_path(uri: str) -> str:
+    path = unquote(urlsplit(uri).path) if scheme(uri) == "file" else uri
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - Path would drop nothing less, and be slower
+
+
+@lru_cache(maxsize=64)
+def _s3(bucket: str, options: str, environment: tuple[str | None, ...]) -> fs.S3FileSystem:
+    """An S3 client. The environment is part of the key, so that changed credentials make a new client."""
+    given = {name: values[-1] for name, values in parse_qs(options).items()}
+    known = dict(zip(_S3_ENVIRONMENT, environment, strict=True))
+    endpoint = given.get("endpoint_override") or known["AWS_ENDPOINT_URL_S3"] or known["AWS_ENDPOINT_URL"]
+    region = given.get("region") or known["AWS_REGION"] or known["AWS_DEFAULT_REGION"]
+    settings: dict[str, Any] = {"anonymous": given.get("anonymous", "").lower() in ("1", "true")}
+    if endpoint:
+        transport = scheme(endpoint) or given.get("scheme", "https")
+        address = _SCHEME.sub("", endpoint).rstrip("/")
+        settings |= {"endpoint_override": address, "scheme": transport, "region": region or "us-east-1"}
+    else:
+        settings["region"] = region or fs.resolve_s3_region(bucket)
+    patience = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
+    return fs.S3FileSystem(**settings, allow_delayed_open=True, retry_strategy=patience)
+
+
+@lru_cache(maxsize=64)
+def _arrow(kind: str, host: str, options: str) -> tuple[fs.FileSystem, str]:
+    system, base = fs.FileSystem.from_uri(f"{kind}://{host}/" + (f"?{options}" if options else ""))
+    return system, base
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # The rename itself must survive a power cut too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _put(system: fs.FileSystem, path: str, data: bytes) -> None:
+    with system.open_output_stream(path) as stream:
+        stream.write(data)

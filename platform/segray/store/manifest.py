@@ -1,0 +1,95 @@
+"""The manifest of a store, `store.json`: what decides its content, who made it when. Knows nothing of parts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from segray import __version__
+from segray.config.base import fingerprint
+from segray.errors import SourceError, StoreError
+from segray.storage import commits, files
+
+FORMAT = 1
+NAME = "store.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreManifest:
+    """What `store.json` says."""
+
+    format: int
+    stage: str
+    fingerprint: str
+    content: Mapping[str, Any]
+    """Everything that decides what the rows hold."""
+    created: str
+    """ISO 8601, UTC."""
+    segray: str
+    """The version that made the store."""
+    price_per_second: float | None = None
+    """What a second of one actor costs; None where nobody said."""
+
+    @classmethod
+    def new(cls, stage: str, content: Mapping[str, Any], price_per_second: float | None) -> Self:
+        """The manifest of a store that is made now."""
+        return cls(
+            format=FORMAT,
+            stage=stage,
+            fingerprint=fingerprint(content),
+            content=json.loads(json.dumps(content)),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            segray=__version__,
+            price_per_second=price_per_second,
+        )
+
+
+def read(store_uri: str) -> StoreManifest:
+    """The manifest of the store in this folder.
+
+    Raises:
+        StoreError: there is none, it is damaged, or of a newer format.
+    """
+    uri = files.join(store_uri, NAME)
+    try:
+        if not files.exists(uri):
+            raise StoreError(
+                f"{store_uri}: no store here (no {NAME}); give the folder of a store, `segray store ls FOLDER` lists"
+                " those in FOLDER"
+            )
+        return _parse(files.read_bytes(uri), uri)
+    except SourceError as error:
+        raise StoreError(str(error)) from error
+
+
+def write(store_uri: str, manifest: StoreManifest) -> None:
+    """Commit the manifest.
+
+    Raises:
+        StoreError: it could not be written.
+    """
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    commits.commit(files.join(store_uri, NAME), text.encode())
+
+
+def _parse(data: bytes, uri: str) -> StoreManifest:
+    try:
+        values = json.loads(data)
+        if values["format"] > FORMAT:
+            raise StoreError(
+                f"{uri}: format {values['format']}, written by segray {values['segray']}; this segray, {__version__}, "
+                f"reads up to format {FORMAT}: update it"
+            )
+        manifest = StoreManifest(**values)
+        intact = fingerprint(manifest.content) == manifest.fingerprint
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{uri}: damaged ({type(error).__name__}: {error}); {_REMEDY}") from error
+    if not intact:
+        raise StoreError(
+            f"{uri}: damaged (its content does not give its fingerprint {manifest.fingerprint}); {_REMEDY}"
+        )
+    return manifest
+
+
+_REMEDY = f"bring {NAME} back from a copy, or delete it and run the job that made the store again: the parts are found"

@@ -1,0 +1,16 @@
+import pytest
+import torch
+
+from segray.config.schedule import Schedule
+from segray.training.precision import autocast
+
+
+@pytest.mark.parametrize(
+    ("amp", "on_cpu"),
+    [("bfloat16", torch.float32), ("bfloat16-everywhere", torch.bfloat16), ("off", torch.float32)],
+)
+def test_cpus_compute_in_what_the_schedule_says(amp, on_cpu):
+    layer, given = torch.nn.Linear(4, 4), torch.zeros(1, 4)
+    with autocast(Schedule(amp=amp), torch.device("cpu")):
+        assert layer(given).dtype == on_cpu
+    assert layer(given).dtype == torch.float32

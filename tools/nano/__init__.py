@@ -1,0 +1,1 @@
+"""Training of the nano models that ship with segray."""
