@@ -20,12 +20,12 @@ import torch
 from bench.table import Cell, config_of, prepared
 from bench.table_data import DATA
 from segray.config.sam import OriginalSamConfig
-from segray.config.train import TrainConfig
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.instances import InstanceEvaluator
 from segray.evaluation.pseudo_labels import LabelQuality
 from segray.formats.sources import open_source
-from segray.methods.config import S4M, CachedRefinement, PointRefinement, Refinement
+from segray.methods.config import TrainConfig
+from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.objective import StudentObjective
 from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
 from segray.methods.s4m.refine.build import build_refiner
@@ -50,12 +50,12 @@ def settings(truth: str) -> Iterator[Refinement | None]:
 
 def quality(config: TrainConfig, package: str, refinement: Refinement | None, rows: TrainingRows) -> LabelQuality:
     """Of the labels that training would learn from."""
-    assert isinstance(config.recipe, S4M)
+    assert isinstance(config.method, S4M)
     device = torch.device("cpu")
     masks = AutomaticMasks(refinement.store).find if isinstance(refinement, CachedRefinement) else lambda _: None
-    refiner = build_refiner(refinement, config.recipe.sam, device, masks)
+    refiner = build_refiner(refinement, config.method.sam, device, masks)
     student, teacher = load_student(package), load_student(package)
-    objective = StudentObjective(student, teacher, config.recipe.student, refiner)
+    objective = StudentObjective(student, teacher, config.method.student, refiner)
     evaluator = InstanceEvaluator(config, student.classes, EvaluationRows(validation=None, hidden=rows))
     found = evaluator.shard(objective, rank=0, world=1, final=True).quality
     assert found is not None
@@ -74,10 +74,10 @@ def main() -> None:
     given = parser.parse_args()
     cell = Cell(given.table, "gd-pr", given.seed, DATA[given.table].rates[0])
     config = config_of(cell)
-    config = replace(config, rhythm=replace(config.rhythm, evaluate_images=given.images))
-    assert isinstance(config.recipe, S4M)
+    config = replace(config, intervals=replace(config.intervals, evaluate_images=given.images))
+    assert isinstance(config.method, S4M)
     assert config.data.hidden is not None
-    config = replace(config, recipe=replace(config.recipe, sam=OriginalSamConfig(model=given.sam)))
+    config = replace(config, method=replace(config.method, sam=OriginalSamConfig(model=given.sam)))
     truth = prepared(cell)["stores"]["truth"]
     with tempfile.TemporaryDirectory() as folder:
         rows = TrainingRows.build(open_source(config.data.hidden), Path(folder) / "hidden.arrow")

@@ -97,7 +97,7 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
     hidden = CocoSource(**_plain(ground["data"]["hidden"]))
     config = labeling.zero_shot(ground["stores"]["sam-nano"], OUT / "data" / "stores", ground["data"]["labeled"])
     assert isinstance(config.threshold, TunedThreshold)
-    evidence, previous = build(config.words, gpu=False), PreviousRows(config.masks)
+    evidence, previous = build(config.clip, gpu=False), PreviousRows(config.masks)
     concepts = zero_shot.embed(config.vocabulary, evidence.texts)
 
     def compared(source: CocoSource | VocSource) -> list[tuple[semantic.Map, Instances, zero_shot.ClassSimilarity]]:
@@ -109,8 +109,8 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
 
     labeled, others = compared(config.threshold.labeled), compared(hidden)
     for title, own in KNOBS.items():
-        verdict, overlaps = replace(config.verdict, **own.get("verdict", {})), own.get("overlaps", config.overlaps)
-        guess = partial(_decided, verdict=verdict, overlaps=overlaps)
+        rule, overlaps = replace(config.match, **own.get("match", {})), own.get("overlaps", config.overlaps)
+        guess = partial(_decided, rule=rule, overlaps=overlaps)
         examples = [thresholds.ThresholdExample(truth=true, guess=partial(guess, *one)) for true, *one in labeled]
         least = thresholds.choose(examples, config.threshold.candidates, MAP_CLASSES).threshold
         gathered = MeanIou(MAP_CLASSES)
@@ -121,18 +121,18 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
 
 KNOBS: Mapping[str, Mapping[str, Any]] = {
     "as configured: cosine, no margin, smallest mask seen": {},
-    "softmax over classes": {"verdict": {"measure": "softmax"}},
-    "margin 0.05": {"verdict": {"margin": 0.05}},
-    "margin 0.1": {"verdict": {"margin": 0.1}},
-    "masks of 4 cells and more": {"verdict": {"min_tokens": 4.0}},
+    "softmax over classes": {"match": {"measure": "softmax"}},
+    "margin 0.05": {"match": {"margin": 0.05}},
+    "margin 0.1": {"match": {"margin": 0.1}},
+    "masks of 4 cells and more": {"match": {"min_tokens": 4.0}},
     "SAM's best mask seen": {"overlaps": "best"},
 }
 
 
 def _decided(
-    masks: Instances, nearness: zero_shot.ClassSimilarity, threshold: float, *, verdict: MatchRule, overlaps: Overlaps
+    masks: Instances, nearness: zero_shot.ClassSimilarity, threshold: float, *, rule: MatchRule, overlaps: Overlaps
 ) -> semantic.Map:
-    return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
+    return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, rule, threshold), overlaps))
 
 
 def tag_rows(seed: int, *, table: str) -> Iterator[tuple[str, Figures]]:
@@ -186,12 +186,12 @@ def stored(store: str) -> Guess:
 
 def _cells(config: ClassifyConfig) -> Guess:
     """The classes of the map's own cells, between them by interpolation; no mask is asked."""
-    evidence = build(config.words, gpu=False)
+    evidence = build(config.clip, gpu=False)
     concepts = zero_shot.embed(config.vocabulary, evidence.texts)
 
     def scores(row: ImageRow, size_hw: tuple[int, ...]) -> Tensor:
         pixels = _pixels(row)
-        return _pixel_scores(evidence.dense([pixels])[0], concepts, size_hw, config.verdict)
+        return _pixel_scores(evidence.dense([pixels])[0], concepts, size_hw, config.match)
 
     assert isinstance(config.threshold, TunedThreshold)
     examples = (
@@ -202,14 +202,14 @@ def _cells(config: ClassifyConfig) -> Guess:
     return lambda row, true: _map(scores(row, true.shape), chosen)
 
 
-def _pixel_scores(features: Tensor, concepts: ClassEmbeddings, size_hw: Sequence[int], verdict: MatchRule) -> Tensor:
+def _pixel_scores(features: Tensor, concepts: ClassEmbeddings, size_hw: Sequence[int], rule: MatchRule) -> Tensor:
     """(K, H, W): how near each pixel is to each class, from a map (h, w, D); the background is no class."""
     cosines = features @ concepts.vectors.T
     best = torch.stack(
         [cosines[..., concepts.owners == owner].amax(-1) for owner in range(1, 1 + concepts.num_classes)]
     )
     large = F.interpolate(best[None], size=tuple(size_hw), mode="bilinear", align_corners=False)[0]
-    return large if verdict.measure == "cosine" else (LOGIT_SCALE * large).softmax(0)
+    return large if rule.measure == "cosine" else (LOGIT_SCALE * large).softmax(0)
 
 
 def _map(scores: Tensor, threshold: float) -> semantic.Map:

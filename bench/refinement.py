@@ -26,7 +26,7 @@ from torch import Tensor
 from segray.config.sam import OriginalSamConfig
 from segray.demo.world import scene
 from segray.masks.view import View
-from segray.methods.config import PointRefinement
+from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.by_points import PointRefiner
 from segray.methods.s4m.refine.refiner import Refined, on_canvas

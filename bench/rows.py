@@ -18,8 +18,8 @@ class Row:
     title: str
     base: str | None = None
     """The row that it is compared with, seed by seed."""
-    recipe: Callable[[Table, Stores], Table]
-    """From the schedule, and stores where it needs one, to a config's `recipe`."""
+    method: Callable[[Table, Stores], Table]
+    """From the schedule, and stores where it needs one, to a config's `method`."""
     labels: str | None = None
     """The store that takes the place of the labeled images."""
     first: str | None = None
@@ -45,14 +45,14 @@ def _teacher(title: str, base: str | None = None, *, distillation: Table | None 
 def _s4m(
     title: str, base: str | None = None, *, distillation: Table | None = None, until: str | None = None, **student: Any
 ) -> Row:
-    def recipe(schedule: Table, stores: Stores) -> Table:
+    def method(schedule: Table, stores: Stores) -> Table:
         own = {"refinement": None, "arp": None, **training.STUDENT_RUN, **student}
         if own["refinement"] is TRUE:
             own["refinement"] = {**TRUE, "store": stores["truth"]}
         teacher = {"distillation": distillation, "schedule": schedule}
         return {"kind": "s4m", "teacher": teacher, "student": {"schedule": schedule, **own}}
 
-    return Row(title=title, base=base, recipe=recipe, first=f"teacher {distillation}", until=until)
+    return Row(title=title, base=base, method=method, first=f"teacher {distillation}", until=until)
 
 
 INSTANCES: Mapping[str, Row] = {
@@ -73,7 +73,7 @@ def _supervised(title: str, base: str | None = None, *, labels: str | None = Non
     return Row(
         title=title,
         base=base,
-        recipe=lambda schedule, _: {"kind": "supervised", "schedule": schedule},
+        method=lambda schedule, _: {"kind": "supervised", "schedule": schedule},
         labels=labels,
     )
 
@@ -81,11 +81,11 @@ def _supervised(title: str, base: str | None = None, *, labels: str | None = Non
 def _unimatch(
     title: str, base: str, streams: str, *, zero_shot: str | None = None, use: str = "guide", **own: Any
 ) -> Row:
-    def recipe(schedule: Table, stores: Stores) -> Table:
+    def method(schedule: Table, stores: Stores) -> Table:
         guide = {"zero_shot": {"store": stores[zero_shot], "use": use}, "label_smoothing": 0.1} if zero_shot else {}
         return {**training.UNIMATCH, "streams": streams, "schedule": schedule, **guide, **own}
 
-    return Row(title=title, base=base, recipe=recipe)
+    return Row(title=title, base=base, method=method)
 
 
 SEMANTIC: Mapping[str, Row] = {

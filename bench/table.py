@@ -28,7 +28,6 @@ from bench.table_text import ACTIONS, Rate, text
 from segray import keyed_random
 from segray.config.base import build, fingerprint, overridden
 from segray.config.sources import CocoSource
-from segray.config.train import TrainConfig
 from segray.demo import labeling
 from segray.evaluation.average_precision import AveragePrecision
 from segray.formats.sources import open_source
@@ -37,6 +36,7 @@ from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import BACKGROUND
+from segray.methods.config import TrainConfig
 from segray.training.runs.metrics import read_metrics
 
 LINES = Path("docs/tables")
@@ -229,7 +229,7 @@ def config_of(cell: Cell, overrides: Sequence[str] = ()) -> TrainConfig:
         data = {**data, "labeled": {"kind": "store", "uri": stores[row.labels]}}
     tables = {
         "job": "train",
-        "recipe": row.recipe({**task.schedule, "learning_rate": cell.rate}, stores),
+        "method": row.method({**task.schedule, "learning_rate": cell.rate}, stores),
         "data": data,
         "runs": str(OUT / "runs"),
         "seed": cell.seed,
@@ -237,7 +237,7 @@ def config_of(cell: Cell, overrides: Sequence[str] = ()) -> TrainConfig:
         "view": task.view,
         "device": "auto",
         "workers": {"count": 0, "torch_threads": 1},
-        "rhythm": {"log_every": 50, "checkpoint_every": 100},
+        "intervals": {"log_every": 50, "checkpoint_every": 100},
         "tracking": {"wandb": "off"},
     }
     return build(TrainConfig, overridden(tables, overrides), f"cell {cell.key}")

@@ -13,8 +13,8 @@ from segray.config.sources import CocoSource
 from segray.demo import labeling, training
 from segray.demo.coco import write_world
 from segray.formats.sources import open_source
+from segray.job_configs import LabelJob
 from segray.jobs.cluster import connected
-from segray.jobs.configs import LabelJob
 from segray.jobs.label import label
 from segray.masks.instances import Instances
 from segray.store import Store

@@ -21,10 +21,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from segray.config.base import build
-from segray.config.train import TrainConfig
 from segray.demo import training
 from segray.formats.sources import open_source
 from segray.jobs.train import prepare_rows, train
+from segray.methods.config import TrainConfig
 from segray.methods.plans import plans
 from segray.store import Store
 from segray.store.rows import LabeledRow
@@ -57,7 +57,7 @@ def config(variant: str, steps: int = 1000, batch: int = 8) -> TrainConfig:
     """A training of the procedural world, with so many labeled and as many unlabeled images a step."""
     schedule = {**training.SCHEDULE, "steps": steps, "labeled_batch": batch, "unlabeled_batch": batch}
     refinement = {"points": training.REFINEMENT, "cached": {"kind": "cached", "store": str(store_uri())}}
-    recipe: dict[str, Any] = {"kind": "supervised", "schedule": {**schedule, "labeled_batch": 2 * batch}}
+    method: dict[str, Any] = {"kind": "supervised", "schedule": {**schedule, "labeled_batch": 2 * batch}}
     if variant != "supervised":
         student = {
             "schedule": schedule,
@@ -65,10 +65,10 @@ def config(variant: str, steps: int = 1000, batch: int = 8) -> TrainConfig:
             "arp": training.ARP if variant.endswith("ARP") else None,
             **training.STUDENT_RUN,
         }
-        recipe = {"kind": "s4m", "teacher": {"schedule": schedule, "distillation": None}, "student": student}
+        method = {"kind": "s4m", "teacher": {"schedule": schedule, "distillation": None}, "student": student}
     tables = {
         "job": "train",
-        "recipe": recipe,
+        "method": method,
         "data": training.family_b(OUT, train=120, validation=30, share=0.2),
         "runs": str(OUT / "runs"),
         "student": training.STUDENT,

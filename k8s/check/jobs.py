@@ -15,10 +15,10 @@ from k8s.check.quantities import quantity
 from k8s.check.serve_config import deploy_schema
 from segray.config.label import LabelConfig
 from segray.config.serve import KeyFile, NoKeys, ServeConfig
-from segray.config.train import TrainConfig
 from segray.errors import ConfigError
-from segray.jobs.configs import Job, load
+from segray.job_configs import Job, load
 from segray.jobs.serve import FLAGS
+from segray.methods.config import TrainConfig
 
 Configs = dict[str, dict[str, str]]
 """The files of each config map."""
@@ -163,7 +163,7 @@ def _pools(job: Job) -> list[Pool]:
             return [Pool(called="workers", count=job.workers.count, cpus=job.workers.cpus, gpus=job.workers.gpus)]
         case ServeConfig():
             return [
-                Pool(called=key, count=each.most, cpus=each.cpus, gpus=each.gpus) for key, each in job.copies.items()
+                Pool(called=key, count=each.max, cpus=each.cpus, gpus=each.gpus) for key, each in job.copies.items()
             ]
         case _:
             return []

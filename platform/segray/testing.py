@@ -120,28 +120,28 @@ runs = "{runs}"
 view = {{ canvas_hw = [64, 64] }}
 workers = {{ count = 0 }}
 tracking = {{ wandb = "off" }}
-rhythm = {{ log_every = 1, checkpoint_every = 2 }}
+intervals = {{ log_every = 1, checkpoint_every = 2 }}
 """
 _SCHEDULE = "{{ steps = {steps}, labeled_batch = 4, unlabeled_batch = 4, learning_rate = 0.01, clip_norm = 1.0 }}"
-_RECIPES = {
+_METHODS = {
     "supervised": """
-[recipe]
+[method]
 kind = "supervised"
 schedule = {schedule}
 """,
     # Weights of few updates are sure of nothing: the constants are such that every component acts all the same.
     "s4m": """
-[recipe]
+[method]
 kind = "s4m"
 teacher = {{ schedule = {schedule}, distillation = {{ num_points = 8 }} }}
-[recipe.student]
+[method.student]
 schedule = {schedule}
 pseudo_labels = {{ score_threshold = 0.0, mask_threshold = 0.3 }}
 arp = {{ min_area = 0.0 }}
 ema = {{ burn_in = 0.4, half_life = 1.0 }}
 """,
     "unimatch": """
-[recipe]
+[method]
 kind = "unimatch"
 schedule = {schedule}
 threshold = 0.4
@@ -149,16 +149,16 @@ threshold = 0.4
 }
 
 
-def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4, student: str | None = None) -> Path:
+def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student: str | None = None) -> Path:
     """A training of seconds, as a config file: images of 64 pixels, a student of few weights, in this process.
 
     Eight labeled images, eight unlabeled ones whose masks are known as `hidden`, four for validation.
 
     Args:
         folder: becomes the home of images, runs and the file.
-        recipe: supervised, s4m or unimatch.
+        method: supervised, s4m or unimatch.
         steps: of each run.
-        student: mask2former or fpn; none: what the recipe trains.
+        student: mask2former or fpn; none: what the method trains.
     """
     sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
     data = "".join(
@@ -166,10 +166,10 @@ def write_training(folder: Path, recipe: str = "s4m", *, steps: int = 4, student
         for role, name in (*zip(_ROLES, _ROLES, strict=True), ("hidden", "unlabeled"))
     )
     schedule = _SCHEDULE.format(steps=steps)
-    method = _RECIPES[recipe].format(schedule=schedule)
+    table = _METHODS[method].format(schedule=schedule)
     path = folder / "train.toml"
-    network = _STUDENTS[student or ("fpn" if recipe == "unimatch" else "mask2former")]
-    path.write_text(_TRAINING.format(runs=folder / "runs") + method + network + data)
+    network = _STUDENTS[student or ("fpn" if method == "unimatch" else "mask2former")]
+    path.write_text(_TRAINING.format(runs=folder / "runs") + table + network + data)
     return path
 
 

@@ -4,8 +4,8 @@ import torch
 from segray import keyed_random
 from segray.config.views import StrongView
 from segray.losses.criterion import Targets
-from segray.methods.config import Arp
 from segray.methods.s4m.arp import mix
+from segray.methods.s4m.config import Arp
 from segray.training.views.colour import strong_view
 
 pytestmark = [

@@ -310,7 +310,7 @@ JOB_MISTAKES = [
     ("gpu/jobs", lambda o: config(o, "label.toml", "memory_gib = 30", "memory_gib = 40"), "room for 0"),
     ("gpu/jobs", lambda o: spec(o, "RayJob", "segray-train")["workerGroupSpecs"].clear(), "room for 0"),
     ("gpu", lambda o: config(o, "serve.toml", "max_ongoing = 32", "max_ongoing = 2"), "can never fill"),
-    ("gpu", lambda o: config(o, "serve.toml", "most = 8", "most = 80"), "room for"),
+    ("gpu", lambda o: config(o, "serve.toml", "max = 8", "max = 80"), "room for"),
     ("gpu", keyless, "keys are off, and a RayService"),
     ("gpu", lambda o: serving(o, "serve.app:build", "serve.app:made"), "has no made"),
     ("gpu", lambda o: serving(o, "name: Student", "name: Teacher"), "no deployment Teacher"),

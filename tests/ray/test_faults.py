@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES, STEPS, INTERVAL = 24, 15, 3
 OUTAGE_S = 5.0
 PATIENCE_S = 240
-GENTLE = ["recipe.schedule.learning_rate=0.0001", "student.importance_sample_ratio=0.0", "workers.cpus=1"]
+GENTLE = ["method.schedule.learning_rate=0.0001", "student.importance_sample_ratio=0.0", "workers.cpus=1"]
 
 
 class Moody:
@@ -165,7 +165,7 @@ def train(world):
     started = []
 
     def command(runs, workers, *overrides, **environment):
-        overrides = (f"rhythm.checkpoint_every={INTERVAL}", f"workers.count={workers}", *GENTLE, *overrides)
+        overrides = (f"intervals.checkpoint_every={INTERVAL}", f"workers.count={workers}", *GENTLE, *overrides)
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs.train", str(world), f"runs={runs}", *overrides],
             cwd=ROOT,

@@ -109,7 +109,7 @@ def deploy(address, students, key, tmp_path_factory) -> Deploy:  # noqa: ARG001 
             "job": "serve",
             "keys": {"kind": "file", "path": str(file)},
             "limits": LIMITS,
-            "student": {"uri": students["first"], "replicas": {"least": 2, "most": 2, "cpus": 0.5}},
+            "student": {"uri": students["first"], "replicas": {"min": 2, "max": 2, "cpus": 0.5}},
             "clicks": {"sam": {"kind": "original", "model": "nano"}, "replicas": {"cpus": 0.5}},
         }
         application = {

@@ -18,8 +18,8 @@ from segray.training.runs.metrics import read_metrics
 ROOT = Path(__file__).parents[2]
 STEPS = 40
 GENTLE = [
-    "recipe.schedule.learning_rate=0.0001",
-    # Nearly equal points are told apart by rounding: see tests/unit/recipes/test_workers.py.
+    "method.schedule.learning_rate=0.0001",
+    # Nearly equal points are told apart by rounding: see tests/unit/methods/test_workers.py.
     "student.importance_sample_ratio=0.0",
     "workers.cpus=1",
 ]

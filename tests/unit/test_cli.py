@@ -152,7 +152,7 @@ def test_a_port_in_use_is_told_before_ray_is_loaded():
 def home(tmp_path_factory):
     """Where two runs have been trained by the command: S4M's teacher and student."""
     folder = tmp_path_factory.mktemp("home")
-    done = segray("train", write_training(folder), "rhythm.log_every=2")
+    done = segray("train", write_training(folder), "intervals.log_every=2")
     assert done.returncode == 0, done.stderr
     assert "s4m-student-" in done.stdout
     return folder
@@ -177,10 +177,10 @@ def test_the_same_command_says_that_the_run_is_finished(home):
 @pytest.mark.parametrize(
     ("override", "status", "message"),
     [
-        ("recipe.student.schedule.accumulate=2", 2, "in groups of 4: give a multiple of 8"),
+        ("method.student.schedule.accumulate=2", 2, "in groups of 4: give a multiple of 8"),
         ("workers.count=3", 2, "teacher.schedule.labeled_batch: 4 images cannot be shared by 3 workers"),
-        ("recipe.student.ema.burn_in=2", 2, "recipe.student.ema.burn_in"),
-        ("rhythm.checkpoint_every=3", 0, "finished before"),
+        ("method.student.ema.burn_in=2", 2, "method.student.ema.burn_in"),
+        ("intervals.checkpoint_every=3", 0, "finished before"),
         ("data.labeled.annotations=nowhere.json", 1, "nowhere.json"),
     ],
 )

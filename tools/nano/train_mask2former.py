@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from segray.config.base import build
-from segray.config.train import TrainConfig
 from segray.demo import training
 from segray.demo.coco import renamed, write_world
 from segray.jobs.train import train
+from segray.methods.config import TrainConfig
 from segray.models.build import NANO_START, load_student
 from segray.models.package import save_student
 
@@ -31,7 +31,7 @@ def pretraining(out: Path, steps: int, start: str | None) -> TrainConfig:
     schedule = {**training.SCHEDULE, "steps": steps, "learning_rate": 6e-4, "warmup": 0.03}
     tables = {
         "job": "train",
-        "recipe": {"kind": "supervised", "schedule": schedule},
+        "method": {"kind": "supervised", "schedule": schedule},
         "data": {
             "labeled": training.coco(scenes.parent / "images", scenes),
             "validation": training.coco(others.parent / "images", others),
@@ -40,7 +40,7 @@ def pretraining(out: Path, steps: int, start: str | None) -> TrainConfig:
         "student": {**training.STUDENT, "start": start},
         "view": training.VIEW,
         "workers": {"count": 0, "torch_threads": 1},
-        "rhythm": {"log_every": 50, "checkpoint_every": 100, "evaluate_every": 500},
+        "intervals": {"log_every": 50, "checkpoint_every": 100, "evaluate_every": 500},
         "tracking": {"wandb": "off"},
     }
     return build(TrainConfig, tables, "pretraining")

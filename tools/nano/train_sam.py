@@ -188,11 +188,11 @@ class Trainer:
         partial.replace(path)
 
 
-def train(plan: SamPlan, out: Path, rhythm: SamIntervals) -> Trainer:
+def train(plan: SamPlan, out: Path, intervals: SamIntervals) -> Trainer:
     """Train to `plan.steps`, from the last checkpoint in `out` if there is one; SIGTERM saves and stops."""
     out.mkdir(parents=True, exist_ok=True)
     cache_path = out / f"scenes-{plan.num_scenes}.npy"
-    build_cache(cache_path, plan.num_scenes, IMAGE_SIZE, rhythm.cache_workers)
+    build_cache(cache_path, plan.num_scenes, IMAGE_SIZE, intervals.cache_workers)
     cache = np.load(cache_path, mmap_mode="r")
     trainer = Trainer(plan, out)
     if trainer.resume():
@@ -205,31 +205,31 @@ def train(plan: SamPlan, out: Path, rhythm: SamIntervals) -> Trainer:
         while trainer.step < plan.steps and not asked_to_stop:
             began = time.monotonic()
             recent.append({**trainer.advance(cache), "seconds": time.monotonic() - began})
-            if trainer.step % rhythm.log_every == 0:
+            if trainer.step % intervals.log_every == 0:
                 _write_log(trainer, {name: float(np.mean([row[name] for row in recent])) for name in recent[0]})
                 recent.clear()
-            if time.monotonic() - saved > rhythm.checkpoint_seconds:
+            if time.monotonic() - saved > intervals.checkpoint_seconds:
                 trainer.save()
                 saved = time.monotonic()
-            if time.monotonic() - evaluated > rhythm.evaluate_seconds:
-                _evaluate(trainer, rhythm)
+            if time.monotonic() - evaluated > intervals.evaluate_seconds:
+                _evaluate(trainer, intervals)
                 evaluated = time.monotonic()
     finally:
         signal.signal(signal.SIGTERM, before)
     trainer.save()
     if not asked_to_stop:
-        _evaluate(trainer, rhythm)
+        _evaluate(trainer, intervals)
     return trainer
 
 
-def _evaluate(trainer: Trainer, rhythm: SamIntervals) -> None:
+def _evaluate(trainer: Trainer, intervals: SamIntervals) -> None:
     """Export, and log mean IoU from one and three points on held-out scenes of both families."""
     trainer.export(trainer.out / "sam-nano.safetensors")
-    if rhythm.evaluate_scenes == 0:
+    if intervals.evaluate_scenes == 0:
         return
     scores: dict[str, float] = {}
     for family in ("a", "b"):
-        scenes = list(held_out(family, rhythm.evaluate_scenes))
+        scenes = list(held_out(family, intervals.evaluate_scenes))
         means = mean_ious(trainer.average, scenes, (1, 3), seed=0)
         scores |= {
             f"{family}_best@1": means[0, 0],

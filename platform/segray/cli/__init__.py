@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
+from segray import job_configs
 from segray.cli import demo, labeling, runs, serving, stores, submitting, training
 from segray.cli.common import FAILED, WRONG, Config, Overrides, app
 from segray.config import base
 from segray.errors import ConfigError, SegrayError
-from segray.jobs import configs
 
 app.info.help = __doc__
 
@@ -28,7 +28,7 @@ def check(
     data: Annotated[bool, typer.Option(help="See also that the data is there that it names.")] = True,
 ) -> None:
     """Check a config: all mistakes at once, or what it comes to."""
-    loaded = configs.load(config, overrides or ())
+    loaded = job_configs.load(config, overrides or ())
     if data:
         from segray.jobs import inputs
 

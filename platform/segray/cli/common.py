@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segray.jobs import configs
+from segray import job_configs
 
 if TYPE_CHECKING:
     from segray.store import Store
@@ -43,4 +43,4 @@ def open_store(store_or_config: str) -> Store:
         return Store.open(store_or_config)
     from segray.jobs.label import find_store
 
-    return find_store(configs.load_label_job(Path(store_or_config)))
+    return find_store(job_configs.load_label_job(Path(store_or_config)))

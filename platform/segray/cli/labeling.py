@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from segray import job_configs
 from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, interruptible, open_store
-from segray.jobs import configs
 
 FEW = 5
 """Refused images that are named at the end of a job; its report names more."""
@@ -17,7 +17,7 @@ FEW = 5
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
     """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
-    loaded = configs.load_label_job(config, overrides or ())
+    loaded = job_configs.load_label_job(config, overrides or ())
     from segray.jobs import inputs
 
     inputs.look(loaded)

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
+from segray import job_configs
 from segray.cli.common import Config, Overrides, app
 from segray.config.serve import ServeConfig
-from segray.jobs import configs
 from segray.jobs.ports import free_port
 
 
 @app.command()
 def serve(config: Config, overrides: Overrides = None) -> None:
     """Serve a student: the endpoint and its page, until ctrl-C or SIGTERM; what is under way then is answered."""
-    loaded = configs.load_as(ServeConfig, config, overrides or ())
+    loaded = job_configs.load_as(ServeConfig, config, overrides or ())
     if "RAY_ADDRESS" not in os.environ:
         # A cluster's ports are its machines'; ours is looked at before all that is slow to load.
         free_port(loaded.host, loaded.port)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from segray import job_configs
 from segray.cli.common import Config, Overrides, app, interruptible
 from segray.config.evaluate import EvaluateConfig
 from segray.config.sources import CocoSource
-from segray.config.train import TrainConfig
-from segray.jobs import configs
+from segray.methods.config import TrainConfig
 
 
 @app.command()
@@ -18,10 +18,10 @@ def train(
     config: Config,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option(help="Remove what this config's runs have left, and start over.")] = False,
-    until: Annotated[str | None, typer.Option(help="Stop after this run of the recipe, such as teacher.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this run of the method, such as teacher.")] = None,
 ) -> None:
     """Train a student. The same command again goes on where it was stopped."""
-    loaded = configs.load_as(TrainConfig, config, overrides or ())
+    loaded = job_configs.load_as(TrainConfig, config, overrides or ())
     with interruptible():
         from segray.cli import console
         from segray.jobs.train import train as run
@@ -34,7 +34,7 @@ def train(
 @app.command()
 def evaluate(config: Config, overrides: Overrides = None) -> None:
     """Measure a student, or the labels in a store, on images with known masks."""
-    loaded = configs.load_as(EvaluateConfig, config, overrides or ())
+    loaded = job_configs.load_as(EvaluateConfig, config, overrides or ())
     from segray.cli import console
     from segray.jobs.evaluate import evaluate as run
 

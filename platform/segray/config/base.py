@@ -1,6 +1,6 @@
 """Loading and naming configs: TOML plus overrides onto a dataclass, problems as lines for people, fingerprints.
 
-Knows nothing of any particular config; `jobs.configs` lists those.
+Knows nothing of any particular config; `job_configs` lists those.
 """
 
 import dataclasses

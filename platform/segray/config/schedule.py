@@ -75,7 +75,7 @@ AnySchedule = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSizes:
-    """What of one of a recipe's runs must come out even on any number of workers."""
+    """What of one of a method's runs must come out even on any number of workers."""
 
     path: str
     """Where its schedule stands in the config."""

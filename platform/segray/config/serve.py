@@ -28,9 +28,9 @@ class Batching:
 class Replicas:
     """How many copies of a deployment, and what each one is given."""
 
-    least: Annotated[int, pydantic.Field(ge=0)] = 1
+    min: Annotated[int, pydantic.Field(ge=0)] = 1
     """Copies that stay; 0 lets it go to none, at the price of a cold start."""
-    most: Positive = 1
+    max: Positive = 1
     """Copies under load."""
     cpus: Annotated[float, pydantic.Field(ge=0)] = 1.0
     """Ray CPUs of each copy."""
@@ -43,8 +43,8 @@ class Replicas:
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "Replicas":
-        if self.least > self.most:
-            raise ValueError(f"least {self.least} is above most {self.most}")
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
         return self
 
 
@@ -192,7 +192,7 @@ class ServeConfig:
 
     @pydantic.model_validator(mode="after")
     def _batches(self) -> "ServeConfig":
-        batching, copies = self.student.batching, 1 if self.ingress is None else self.ingress.most
+        batching, copies = self.student.batching, 1 if self.ingress is None else self.ingress.max
         most = self.ingress_max_ongoing * copies * self.limits.max_images
         if batching.max_images > most:
             raise ValueError(

@@ -60,11 +60,11 @@ class ClassifyConfig(StageConfig):
     """What kind of job this file describes."""
     masks: StoreUri
     """A label job's store; its images are gone through."""
-    words: ClipModel = NanoClipConfig()
+    clip: ClipModel = NanoClipConfig()
     """What compares regions with words."""
     vocabulary: Vocabulary
     """What classes are called."""
-    verdict: MatchRule = MatchRule()
+    match: MatchRule = MatchRule()
     """When a mask is of a class."""
     threshold: Threshold = 0.5
     """A mask that is less near than this to every class is background."""

@@ -1,4 +1,4 @@
-"""The train job: which method, on which data, with which student, on what machines."""
+"""Settings of a training that no method changes: data, student, views, workers, intervals. Knows no method."""
 
 from typing import Annotated, Literal
 
@@ -6,11 +6,9 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Device
-from segray.config.schedule import BatchSizes
 from segray.config.sources import Source, Uri
-from segray.config.students import STUDENTS, Mask2Former, StudentConfig
+from segray.config.students import Mask2Former, StudentConfig
 from segray.config.views import WeakView
-from segray.methods.config import MethodConfig
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -95,13 +93,9 @@ class Tracking:
 
 
 @config
-class TrainConfig:
-    """Train a student: `segray train CONFIG`."""
+class TrainSettings:
+    """Everything of a train job but its method (`segray.methods.config.TrainConfig` adds that)."""
 
-    job: Literal["train"]
-    """What kind of job this file describes."""
-    recipe: MethodConfig
-    """The method."""
     data: TrainingData
     """What is learned from."""
     runs: Uri
@@ -111,55 +105,20 @@ class TrainConfig:
     view: WeakView = WeakView()
     """What training sees of an image."""
     seed: int = 0
-    """Of everything drawn."""
+    """Random seed of everything drawn."""
     device: Device = "auto"
     """Where a worker computes; auto takes CUDA where it has reserved a GPU."""
     workers: TrainWorkers = TrainWorkers()
     """How training is spread."""
-    rhythm: Intervals = Intervals()
+    intervals: Intervals = Intervals()
     """How often it is measured and saved."""
     tracking: Tracking = Tracking()
     """Where metrics go."""
 
     @pydantic.model_validator(mode="after")
-    def _device_is_reserved(self) -> "TrainConfig":
+    def _device_is_reserved(self) -> "TrainSettings":
         if self.workers.count and self.device == "cuda" and not self.workers.gpus:
             raise ValueError('device "cuda" needs workers.gpus above 0: workers compute on what they reserve')
         if self.workers.count and self.device == "cpu" and self.workers.gpus:
             raise ValueError(f'device "cpu" needs workers.gpus = 0, got {self.workers.gpus:g}: it would stand idle')
         return self
-
-    @pydantic.model_validator(mode="after")
-    def _student_fits(self) -> "TrainConfig":
-        multiple, canvas_hw = self.student.multiple, self.view.canvas_hw
-        if any(side % multiple for side in canvas_hw):
-            raise ValueError(f"view.canvas_hw {list(canvas_hw)}: a {self.student.kind} needs multiples of {multiple}")
-        fitting = [kind.kind for kind in STUDENTS if issubclass(kind, self.recipe.trains)]
-        if self.student.kind not in fitting:
-            raise ValueError(
-                f"recipe {self.recipe.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"
-            )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _images_can_be_shared(self) -> "TrainConfig":
-        problems = [problem for run in self.recipe.batches() for problem in _unshared(run, self)]
-        if problems:
-            raise ValueError("\n  ".join(problems))
-        return self
-
-
-def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
-    """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
-    if run.group is not None and config.data.unlabeled is None:
-        return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
-    most, accumulate = max(config.workers.count, 1), run.schedule.accumulate
-    batches = [("labeled_batch", run.schedule.labeled_batch, 1)]
-    batches += [("unlabeled_batch", run.schedule.unlabeled_batch, run.group)] if run.group is not None else []
-    return [
-        f"{run.path}.schedule.{name}: {batch} images cannot be shared by {workers} workers in {accumulate} pieces"
-        f"{f', in groups of {group}' if group > 1 else ''}: give a multiple of {workers * accumulate * group}"
-        for workers in range(config.workers.min_count or most, most + 1)
-        for name, batch, group in batches
-        if batch % (workers * accumulate * group)
-    ]

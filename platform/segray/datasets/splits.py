@@ -2,7 +2,7 @@
 
 Images that belong together form a group and never stand on both sides. A seed puts the groups in one order, by hashes
 of their file names: first those that bring classes not seen before, as many a time as possible, then the rest. A split
-is a beginning of that order; so for one seed every smaller share is part of every larger one. Knows no recipes.
+is a beginning of that order; so for one seed every smaller share is part of every larger one. Knows no methods.
 """
 
 import hashlib

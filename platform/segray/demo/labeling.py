@@ -22,14 +22,14 @@ MASKS: Final[Table] = {
     "stability_score_thresh": 0.5,
 }
 """Thresholds that suit sam-nano, which is surer of nothing than 0.88."""
-VERDICT: Final[Table] = {"measure": "cosine"}
+MATCH: Final[Table] = {"measure": "cosine"}
 """clip-nano learned what is near a phrase and what is not, one phrase at a time, and knows no word for the background:
 a softmax over classes would find the nearest one there too."""
 TAGGER: Final[Table] = {"steps": 600, "learning_rate": 1e-3}
 SCALES: Final = (1.0, 1.5, 2.0)
 RULE: Final[Table] = {"max_image_share": 0.25}
 """sam-nano finds whole scenes too; without a cap one of them takes all of an image whose activations are few."""
-SETTINGS: Final = (MASKS, VERDICT, TAGGER, SCALES, RULE)
+SETTINGS: Final = (MASKS, MATCH, TAGGER, SCALES, RULE)
 """All of these: what is kept of such jobs is of these settings."""
 
 
@@ -47,7 +47,7 @@ def zero_shot(found: str, stores: Path, labeled: Table, *, output: str = "map") 
         "masks": found,
         "stores": str(stores),
         "vocabulary": {"classes": FAMILY_CLASSES["b"], "templates": ["{}"]},
-        "verdict": VERDICT,
+        "match": MATCH,
         "threshold": {"labeled": labeled},
         "output": output,
         "workers": {"actors": 1, "torch_threads": 1},

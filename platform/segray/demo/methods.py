@@ -13,7 +13,7 @@ from typing import Any, Final
 from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig
 from segray.demo import labeling, training
-from segray.jobs.configs import LabelJob
+from segray.job_configs import LabelJob
 
 Table = Mapping[str, Any]
 Label = Callable[[str, LabelJob], str]
@@ -71,7 +71,7 @@ class World:
 class Training:
     """Tables of a training's config."""
 
-    recipe: Table
+    method: Table
     student: Table
     data: Mapping[str, Table]
 
@@ -84,8 +84,8 @@ def s4m(world: World, label: Label) -> Mapping[str, Training]:
     """Instances from few labels: labels alone, and S4M, which asks SAM about its teacher's masks as it goes."""
     label("masks", _masks(world, world.sample))
     return {
-        name: Training(recipe=recipe, student=training.STUDENT, data=world.data)
-        for name, recipe in training.recipes(world.size.steps).items()
+        name: Training(method=method, student=training.STUDENT, data=world.data)
+        for name, method in training.methods(world.size.steps).items()
     }
 
 
@@ -97,8 +97,8 @@ def unimatch(world: World, label: Label) -> Mapping[str, Training]:
     enhanced = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
     return {
         "Supervised": _supervised(world, world.data["labeled"]),
-        "UniMatch": Training(recipe=plain, student=training.FPN, data=world.data),
-        "UniMatch + zero-shot labels": Training(recipe=enhanced, student=training.FPN, data=world.data),
+        "UniMatch": Training(method=plain, student=training.FPN, data=world.data),
+        "UniMatch + zero-shot labels": Training(method=enhanced, student=training.FPN, data=world.data),
     }
 
 
@@ -129,9 +129,9 @@ def _cam(world: World, threshold: Table) -> CamConfig:
 
 
 def _supervised(world: World, labeled: Table) -> Training:
-    recipe = {"kind": "supervised", "schedule": _schedule(world)}
+    method = {"kind": "supervised", "schedule": _schedule(world)}
     data = {"labeled": labeled, "validation": world.data["validation"]}
-    return Training(recipe=recipe, student=training.FPN, data=data)
+    return Training(method=method, student=training.FPN, data=data)
 
 
 def _schedule(world: World) -> Table:

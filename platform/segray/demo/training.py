@@ -99,8 +99,8 @@ def family_b(folder: Path, *, train: int, validation: int, share: float, seed: i
     return {**data, "validation": coco(others.parent / "images", others)}
 
 
-def recipes(steps: int) -> Mapping[str, dict[str, Any]]:
-    """The `recipe` tables that are compared, equal in student updates."""
+def methods(steps: int) -> Mapping[str, dict[str, Any]]:
+    """The `method` tables that are compared, equal in student updates."""
     schedule = {**SCHEDULE, "steps": steps}
     teacher = {"schedule": schedule, "distillation": DISTILLATION}
     student = {"schedule": schedule, "refinement": REFINEMENT, "arp": ARP, **STUDENT_RUN}

@@ -8,7 +8,7 @@ import torch
 
 from segray import keyed_random
 from segray.config.students import InstanceStudentConfig
-from segray.config.train import TrainConfig
+from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.average_precision import AveragePrecision
 from segray.evaluation.pseudo_labels import PseudoLabelQuality
@@ -62,9 +62,9 @@ class InstanceEvaluator:
 
     metric = "ap"
 
-    def __init__(self, config: TrainConfig, classes: Sequence[str], rows: EvaluationRows) -> None:
+    def __init__(self, config: TrainSettings, classes: Sequence[str], rows: EvaluationRows) -> None:
         self.classes, self.rows = tuple(classes), rows
-        self.limit = config.rhythm.evaluate_images
+        self.limit = config.intervals.evaluate_images
         assert isinstance(config.student, InstanceStudentConfig)
         self.max_dets = config.student.predict.top_k
         self.view = replace(config.view, flip=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from segray import keyed_random
-from segray.config.train import TrainConfig
+from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.instances import RowExamples
 from segray.evaluation.students import chosen, gather_maps
@@ -43,9 +43,9 @@ class LabelMapEvaluator:
 
     metric = "miou"
 
-    def __init__(self, config: TrainConfig, classes: Sequence[str], rows: EvaluationRows) -> None:
+    def __init__(self, config: TrainSettings, classes: Sequence[str], rows: EvaluationRows) -> None:
         self.classes, self.rows = tuple(classes), rows
-        self.limit = config.rhythm.evaluate_images
+        self.limit = config.intervals.evaluate_images
         self.view = replace(config.view, flip=0)
 
     def shard(self, measured: Measured, *, rank: int, world: int, final: bool) -> LabelMapShard:

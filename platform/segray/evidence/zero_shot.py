@@ -83,20 +83,20 @@ def compare(features: torch.Tensor, masks: Instances, concepts: ClassEmbeddings)
     return ClassSimilarity(cosines=best.numpy(), tokens=tokens)
 
 
-def decide(masks: Instances, nearness: ClassSimilarity, verdict: MatchRule, threshold: float) -> Instances:
+def decide(masks: Instances, nearness: ClassSimilarity, rule: MatchRule, threshold: float) -> Instances:
     """The masks with a class and a score: 0 the background, from 1 the vocabulary's; UNLABELED where it is unknown.
 
     The score in [0, 1] is what was compared with the threshold: the cosine with the class, or its probability under
     CLIP's softmax; of what is too far from all classes, what that lacks of 1.
     """
-    values = nearness.cosines if verdict.measure == "cosine" else _softmax(nearness.cosines * LOGIT_SCALE)
+    values = nearness.cosines if rule.measure == "cosine" else _softmax(nearness.cosines * LOGIT_SCALE)
     best = values[:, 1:].argmax(axis=1) + 1
     rows = np.arange(len(masks))
     far = values[rows, best] < threshold
     background = values[:, 0] >= values[rows, best]
     ordered = np.sort(values, axis=1)
-    unsure = (ordered[:, -1] - ordered[:, -2] < verdict.margin) & ~far
-    unknown = unsure | (nearness.tokens < verdict.min_tokens) | (masks.areas == 0)
+    unsure = (ordered[:, -1] - ordered[:, -2] < rule.margin) & ~far
+    unknown = unsure | (nearness.tokens < rule.min_tokens) | (masks.areas == 0)
     sure = values.clip(0, 1)
     chosen = sure[rows, best]
     scores = np.where(background, sure[:, 0], np.where(far, 1 - chosen, chosen))

@@ -17,13 +17,12 @@ from PIL import Image
 from segray.config.base import build
 from segray.config.serve import ServeConfig
 from segray.config.sources import CocoSource
-from segray.config.train import TrainConfig
 from segray.demo import training
 from segray.demo.methods import NAME, Method, Size, Training, World
 from segray.demo.world import scene
 from segray.evaluation.stores import measure_store
 from segray.formats.sources import open_source
-from segray.jobs.configs import LabelJob
+from segray.job_configs import LabelJob
 from segray.jobs.evaluate import Result
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report
@@ -31,6 +30,7 @@ from segray.jobs.serve import serving
 from segray.jobs.train import RunResult, train
 from segray.jobs.train import Show as ShowTraining
 from segray.labels.summary import Summary
+from segray.methods.config import TrainConfig
 from segray.store import Store
 from segray.training.reports.comparison import compare_report
 from segray.training.runs.lineage import show_run
@@ -132,13 +132,13 @@ def train_config(world: World, one: Training) -> TrainConfig:
     """The training as `segray train` would have it."""
     tables = {
         "job": "train",
-        "recipe": one.recipe,
+        "method": one.method,
         "data": one.data,
         "runs": str(world.folder / "runs"),
         "student": one.student,
         "view": training.VIEW,
         "workers": {"count": min(2, len(os.sched_getaffinity(0)))},
-        "rhythm": {"log_every": 20, "checkpoint_every": 100, "evaluate_images": 40},
+        "intervals": {"log_every": 20, "checkpoint_every": 100, "evaluate_images": 40},
         "tracking": {"wandb": "off"},
     }
     return build(TrainConfig, tables, "demo")

@@ -13,7 +13,7 @@ from segray.config.stages import FolderMaps
 from segray.config.tags import CsvTags
 from segray.errors import SourceError, StoreError
 from segray.formats.sources import open_source
-from segray.jobs.configs import Job
+from segray.job_configs import Job
 from segray.storage import files
 from segray.store import Store
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from segray.config.base import fingerprint
 from segray.errors import LabelError
+from segray.job_configs import LabelJob
 from segray.jobs.cluster import connected
-from segray.jobs.configs import LabelJob
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
 from segray.labels import runner

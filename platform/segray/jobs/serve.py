@@ -107,7 +107,7 @@ def require_room(config: ServeConfig, there: Mapping[str, float]) -> None:
 
 
 def _share(replicas: Replicas, what: str) -> float:
-    return float(replicas.least * getattr(replicas, what))
+    return float(replicas.min * getattr(replicas, what))
 
 
 def _shown(host: str) -> str:

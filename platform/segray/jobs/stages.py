@@ -8,7 +8,7 @@ import ray
 from segray.config.label import LabelConfig
 from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
 from segray.formats.sources import open_source
-from segray.jobs.configs import LabelJob
+from segray.job_configs import LabelJob
 from segray.labels.stages import classify
 from segray.labels.stages.segment import SegmentEverything
 from segray.labels.stages.stage import Stage

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segray import job_configs
 from segray.config.base import fingerprint, plain
 from segray.config.evaluate import EvaluateConfig
 from segray.config.stages import CamConfig
-from segray.config.train import TrainConfig
 from segray.errors import ConfigError
-from segray.jobs import configs
+from segray.methods.config import TrainConfig
 
 KINDS = ("label", "train", "evaluate")
 CODE = ("platform", "jobs", "serve", "configs")
@@ -45,7 +45,7 @@ class Submission:
     """One of `KINDS`."""
     config: Path
     overrides: tuple[str, ...]
-    loaded: configs.Job
+    loaded: job_configs.Job
     name: str
     """What the job is called; the same config gives the same."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class Submission:
             ConfigError: the config has problems or is another job's; a name that a cluster would not take; a variable
                 that has no value here.
         """
-        loaded: configs.Job
+        loaded: job_configs.Job
         if kind == "label":
-            loaded = configs.load_label_job(config, overrides)
+            loaded = job_configs.load_label_job(config, overrides)
         else:
-            loaded = configs.load_as(configs.JOBS[kind], config, overrides)
+            loaded = job_configs.load_as(job_configs.JOBS[kind], config, overrides)
         name = name or f"{kind}-{fingerprint(loaded)}"
         if not _NAME.fullmatch(name):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The train job: check everything that can be checked before the spend, then the recipe's runs one after the other."""
+"""The train job: check everything that can be checked before the spend, then the method's runs one after the other."""
 
 import hashlib
 import tempfile
@@ -10,10 +10,10 @@ from typing import Any
 from segray import __version__
 from segray.config.base import fingerprint, plain
 from segray.config.sources import Source
-from segray.config.train import TrainConfig
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
 from segray.formats.sources import open_for
+from segray.methods.config import TrainConfig
 from segray.methods.plans import plans
 from segray.models.build import start_hash
 from segray.nets.device import place
@@ -35,7 +35,7 @@ ROLES = ("labeled", "unlabeled", "validation", "hidden")
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """One run of the recipe, at its end."""
+    """One run of the method, at its end."""
 
     name: str
     folder: RunFolder
@@ -51,7 +51,7 @@ Show = Callable[[TrainProgress], None]
 def train(
     config: TrainConfig, *, fresh: bool = False, until: str | None = None, show: Show | None = None
 ) -> list[RunResult]:
-    """Train what the recipe asks for, going on where an earlier command stopped; the last result is the student's.
+    """Train what the method asks for, going on where an earlier command stopped; the last result is the student's.
 
     A finished run whose figures are of other images, or of another `student.predict`, is measured anew and not trained.
 
@@ -103,7 +103,7 @@ class StoredRows:
 def _upto(steps: Sequence[RunPlan], until: str | None) -> Sequence[RunPlan]:
     names = [plan.name for plan in steps]
     if until is not None and until not in names:
-        raise ConfigError(f"the recipe has no run called {until!r}; its runs are {', '.join(names)}")
+        raise ConfigError(f"the method has no run called {until!r}; its runs are {', '.join(names)}")
     return steps[: names.index(until) + 1] if until else steps
 
 
@@ -112,7 +112,7 @@ def _named(config: TrainConfig, steps: Sequence[RunPlan], rows: Mapping[str, Sto
     runs = []
     for plan in steps:
         content = run_content(config, plan, rows, folders)
-        folders[plan.name] = RunFolder(runs=config.runs, name=f"{plan.recipe}-{plan.name}-{fingerprint(content)}")
+        folders[plan.name] = RunFolder(runs=config.runs, name=f"{plan.method}-{plan.name}-{fingerprint(content)}")
         parents = {name: folders[name] for name in plan.parents}
         runs.append(NamedRun(plan=plan, content=content, folder=folders[plan.name], parents=parents))
     return runs
@@ -207,7 +207,7 @@ def run_content(
     """Everything that decides a run's weights; its fingerprint names the run."""
     return {
         "code": CODE_VERSION,
-        "recipe": plan.recipe,
+        "method": plan.method,
         "run": plan.name,
         "settings": dict(plan.settings),
         # In how many pieces a step goes is a matter of memory, like the number of workers: no loss knows of it.
@@ -225,7 +225,7 @@ def run_content(
 def measurement(config: TrainConfig, rows: Mapping[str, StoredRows]) -> str:
     """Names what figures depend on beside the weights: the images, and how a student's output becomes instances."""
     measured = {role: rows[role].rows.fingerprint for role in ("validation", "hidden") if role in rows}
-    few = {"hidden_images": config.rhythm.evaluate_images} if "hidden" in rows else {}
+    few = {"hidden_images": config.intervals.evaluate_images} if "hidden" in rows else {}
     return fingerprint({**measured, **few, "predict": plain(config.student.predict)})
 
 
@@ -234,7 +234,7 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
     plan = run.plan
     return {
         "name": run.folder.name,
-        "recipe": plan.recipe,
+        "method": plan.method,
         "run": plan.name,
         "segray": __version__,
         "fingerprint": fingerprint(dict(run.content)),

@@ -1,38 +1,60 @@
-"""The methods' own settings: one module per recipe, each class only its own fields."""
+"""The train job: its method, and all that no method changes (`segray.config.train`). Imports no torch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 
-from segray.methods.s4m.config import (
-    S4M,
-    Arp,
-    CachedRefinement,
-    PointRefinement,
-    PseudoLabels,
-    Refinement,
-    StructuralDistillation,
-    StudentRun,
-    TeacherRun,
-)
+from segray.config.base import config
+from segray.config.schedule import BatchSizes
+from segray.config.students import STUDENTS
+from segray.config.train import TrainSettings
+from segray.methods.s4m.config import S4M
 from segray.methods.supervised.config import Supervised
-from segray.methods.unimatch.config import CutMix, UniMatch, ZeroShot
+from segray.methods.unimatch.config import UniMatch
 
 MethodConfig = Annotated[Supervised | S4M | UniMatch, pydantic.Field(discriminator="kind")]
 
-__all__ = [
-    "S4M",
-    "Arp",
-    "CachedRefinement",
-    "CutMix",
-    "PointRefinement",
-    "PseudoLabels",
-    "MethodConfig",
-    "Refinement",
-    "StructuralDistillation",
-    "StudentRun",
-    "Supervised",
-    "TeacherRun",
-    "UniMatch",
-    "ZeroShot",
-]
+
+@config
+class TrainConfig(TrainSettings):
+    """Train a student: `segray train CONFIG`."""
+
+    job: Literal["train"]
+    """What kind of job this file describes."""
+    method: MethodConfig
+    """The method."""
+
+    @pydantic.model_validator(mode="after")
+    def _student_fits(self) -> "TrainConfig":
+        multiple, canvas_hw = self.student.multiple, self.view.canvas_hw
+        if any(side % multiple for side in canvas_hw):
+            raise ValueError(f"view.canvas_hw {list(canvas_hw)}: a {self.student.kind} needs multiples of {multiple}")
+        fitting = [kind.kind for kind in STUDENTS if issubclass(kind, self.method.trains)]
+        if self.student.kind not in fitting:
+            raise ValueError(
+                f"method {self.method.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _images_can_be_shared(self) -> "TrainConfig":
+        problems = [problem for run in self.method.batches() for problem in _unshared(run, self)]
+        if problems:
+            raise ValueError("\n  ".join(problems))
+        return self
+
+
+def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
+    """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
+    if run.group is not None and config.data.unlabeled is None:
+        return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
+    most, accumulate = max(config.workers.count, 1), run.schedule.accumulate
+    batches = [("labeled_batch", run.schedule.labeled_batch, 1)]
+    batches += [("unlabeled_batch", run.schedule.unlabeled_batch, run.group)] if run.group is not None else []
+    return [
+        f"{run.path}.schedule.{name}: {batch} images cannot be shared by {workers} workers in {accumulate} pieces"
+        f"{f', in groups of {group}' if group > 1 else ''}: give a multiple of {workers * accumulate * group}"
+        for workers in range(config.workers.min_count or most, most + 1)
+        for name, batch, group in batches
+        if batch % (workers * accumulate * group)
+    ]

@@ -1,4 +1,4 @@
-"""`RunPlan`: one training of a recipe, as the runner sees it. Recipes make them; nothing here knows a method."""
+"""`RunPlan`: one training of a method, as the runner sees it. Methods make them; nothing here knows a method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from segray.config.schedule import Schedule
-from segray.config.train import TrainConfig
+from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.models.student import Student
 from segray.training.objective import Objective
@@ -19,7 +19,7 @@ from segray.training.reports.panels import Panel
 class RunContext:
     """What a run is built from, on each worker."""
 
-    config: TrainConfig
+    config: TrainSettings
     classes: tuple[str, ...]
     """Of the labeled images."""
     device: torch.device
@@ -87,12 +87,12 @@ def _no_check(_: Mapping[str, TrainingRows]) -> None:
 class RunPlan:
     """One training: an objective, a schedule, and what its result depends on."""
 
-    recipe: str
+    method: str
     name: str
-    """The run's own name within the recipe."""
+    """The run's own name within the method."""
     schedule: Schedule
     settings: Mapping[str, Any]
-    """What of the recipe's config decides this run's result, as plain values."""
+    """What of the method's config decides this run's result, as plain values."""
     objective: Callable[[RunContext], Objective[Any]]
     """Builds the objective on a worker; picklable."""
     evaluator: Callable[[RunContext, EvaluationRows], Evaluator | None]
@@ -100,6 +100,6 @@ class RunPlan:
     unlabeled: bool = False
     """Whether it learns from the unlabeled images."""
     parents: tuple[str, ...] = ()
-    """Names of earlier runs of the recipe whose students it builds on."""
+    """Names of earlier runs of the method whose students it builds on."""
     check: Callable[[Mapping[str, TrainingRows]], None] = _no_check
     """Looks at the rows by role before anything is spent; raises TrainError where the run cannot use them."""

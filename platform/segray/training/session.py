@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from segray.config.train import TrainConfig
+from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
@@ -33,7 +33,7 @@ NUM_PANELS = 8
 class RunJob:
     """All that a worker is told."""
 
-    config: TrainConfig
+    config: TrainSettings
     plan: RunPlan
     folder: RunFolder
     rows: Mapping[str, str]
@@ -137,11 +137,11 @@ class Session:
 
     def _between(self, done: int) -> None:
         """What is due after `done` updates."""
-        rhythm, last = self.job.config.rhythm, done == self.job.plan.schedule.steps
-        logged, saved = done % rhythm.log_every == 0 or last, done % rhythm.checkpoint_every == 0 and not last
+        intervals, last = self.job.config.intervals, done == self.job.plan.schedule.steps
+        logged, saved = done % intervals.log_every == 0 or last, done % intervals.checkpoint_every == 0 and not last
         if logged:
             self._tell("train", done, self.loop.metrics())
-        if rhythm.evaluate_every and done % rhythm.evaluate_every == 0 and not last:
+        if intervals.evaluate_every and done % intervals.evaluate_every == 0 and not last:
             self._keep_if_best(done, self._evaluate(done, final=False))
         if saved:
             self._checkpoint(done)

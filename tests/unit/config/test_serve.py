@@ -14,9 +14,9 @@ TABLES = {"job": "serve", "keys": {"kind": "off"}, "student": {"uri": "x"}}
         ({"student": {"uri": "x", "max_ongoing": 4}}, "a batch of batching.max_images 8 can never fill"),
         ({"student": {"uri": "x", "target_ongoing": 17.0}}, "target_ongoing 17 is above max_ongoing 16"),
         ({"student": {"uri": "x", "dtype": "float16", "device": "cpu"}}, "dtype 'float16' needs CUDA"),
-        ({"ingress": {"least": 2}}, "least 2 is above most 1"),
+        ({"ingress": {"min": 2}}, "min 2 is above max 1"),
         (
-            {"ingress": {"most": 3}, "ingress_max_ongoing": 2, "limits": {"max_images": 1}},
+            {"ingress": {"max": 3}, "ingress_max_ongoing": 2, "limits": {"max_images": 1}},
             "max_images 8 can never fill: 3 x ingress_max_ongoing 2 requests of limits.max_images 1 hold 6 images",
         ),
         (

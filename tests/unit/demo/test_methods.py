@@ -50,7 +50,7 @@ def test_jobs_and_trainings_in_their_order(asked, world, method, jobs, trainings
     assert {config.stores for config in labeled.values()} == {str(world.stores)}
     assert labeled["masks"].source.annotations == ("sample.json" if method == "s4m" else "unlabeled.json")
     configs = [train_config(world, one) for one in trained.values()]
-    assert len({str(plain(config.recipe)) + str(plain(config.data)) for config in configs}) == len(configs)
+    assert len({str(plain(config.method)) + str(plain(config.data)) for config in configs}) == len(configs)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -64,10 +64,10 @@ def test_what_sam_and_clip_say_is_of_the_masks_and_guides_the_last_student(asked
     jobs, trainings = asked("unimatch")
     assert jobs["classes"].masks == "masks"
     assert jobs["classes"].threshold.labeled.annotations == "labeled.json"
-    recipes = [train_config(world, one).recipe for one in trainings.values()]
-    assert [getattr(one, "zero_shot", None) is not None for one in recipes] == [False, False, True]
-    assert recipes[-1].zero_shot.store == "classes"
-    assert {one.schedule.steps for one in recipes} == {SIZE.map_steps}
+    methods = [train_config(world, one).method for one in trainings.values()]
+    assert [getattr(one, "zero_shot", None) is not None for one in methods] == [False, False, True]
+    assert methods[-1].zero_shot.store == "classes"
+    assert {one.schedule.steps for one in methods} == {SIZE.map_steps}
 
 
 def test_tags_alone_teach_the_students_of_maps(asked, world):

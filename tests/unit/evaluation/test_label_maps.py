@@ -18,7 +18,7 @@ def measuring(made, **rows):
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_parts_of_workers_make_up_the_whole(tiny, world):
-    objective, measure = measuring(tiny("unimatch", "student", "recipe.ema_half_life=5.0"))
+    objective, measure = measuring(tiny("unimatch", "student", "method.ema_half_life=5.0"))
     shards = [measure.shard(objective, rank=rank, world=world, final=True) for rank in range(world)]
     found = measure.result(shards)
     whole = measure.result([measure.shard(objective, rank=0, world=1, final=True)])
@@ -38,13 +38,13 @@ def test_a_student_alone_and_rows_that_are_not_there_leave_figures_out(tiny):
 
 
 def test_a_run_on_the_way_is_measured_on_few_images(tiny):
-    objective, measure = measuring(tiny("unimatch", "student", "rhythm.evaluate_images=2"))
+    objective, measure = measuring(tiny("unimatch", "student", "intervals.evaluate_images=2"))
     few, all_images = (measure.shard(objective, rank=0, world=1, final=final).iou[""] for final in (False, True))
     assert (few.result().num_images, all_images.result().num_images) == (2, 4)
 
 
 def test_panels_show_the_truth_the_label_map_and_the_student(tiny):
-    objective, measure = measuring(tiny("unimatch", "student", "recipe.threshold=0.0"))
+    objective, measure = measuring(tiny("unimatch", "student", "method.threshold=0.0"))
     for panel in measure.panels(objective, 2):
         columns = dict(panel.columns)
         assert list(columns) == ["truth", "label map", "student"]
@@ -53,7 +53,7 @@ def test_panels_show_the_truth_the_label_map_and_the_student(tiny):
 
 
 def test_the_kind_of_student_says_what_measures_it(tiny):
-    instances, maps = (tiny(recipe, "student") for recipe in ("supervised", "unimatch"))
+    instances, maps = (tiny(method, "student") for method in ("supervised", "unimatch"))
     for made, kind in ((instances, InstanceEvaluator), (maps, LabelMapEvaluator)):
         rows = EvaluationRows(validation=made.rows["validation"], hidden=None)
         assert type(evaluator(made.context, rows)) is kind

@@ -61,7 +61,7 @@ def test_below_the_threshold_is_background(measure, threshold, sure):
 
 
 @pytest.mark.parametrize(
-    ("cosines", "tokens", "verdict", "expected"),
+    ("cosines", "tokens", "match", "expected"),
     [
         ([0.10, 0.30, 0.1], 4, {}, 1),
         ([0.31, 0.30, 0.1], 4, {}, 0),
@@ -73,10 +73,10 @@ def test_below_the_threshold_is_background(measure, threshold, sure):
         ([-np.inf, 0.10, 0.09], 4, {"margin": 0.02}, 0),
     ],
 )
-def test_background_by_concept_and_when_a_mask_is_unknown(cosines, tokens, verdict, expected):
+def test_background_by_concept_and_when_a_mask_is_unknown(cosines, tokens, rule, expected):
     masks = rectangles((8, 8), (0, 0, 8, 8))
     nearness = ClassSimilarity(cosines=np.array([cosines]), tokens=np.array([tokens]))
-    assert decide(masks, nearness, MatchRule(measure="cosine", **verdict), 0.2).classes.tolist() == [expected]
+    assert decide(masks, nearness, MatchRule(measure="cosine", **rule), 0.2).classes.tolist() == [expected]
 
 
 def test_the_nearest_of_a_classs_concepts_counts():

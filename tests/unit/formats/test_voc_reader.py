@@ -8,7 +8,7 @@ from PIL import Image
 
 from segray.config.sources import VocSource
 from segray.errors import SourceError
-from segray.formats.sources import VocFolders
+from segray.formats.sources import VocImages
 from segray.formats.voc_writer import export_voc
 from segray.masks.semantic import paint
 from segray.store.rows import ImageRow, LabeledRow
@@ -19,10 +19,10 @@ MAP[4:, 6:] = 1
 MAP[0] = 255
 
 
-def source(tmp_path: Path, classes: tuple[str, ...] = ()) -> VocFolders:
+def source(tmp_path: Path, classes: tuple[str, ...] = ()) -> VocImages:
     for folder in ("pictures/below", "maps/below"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-    return VocFolders(VocSource(uri=str(tmp_path / "pictures"), masks=str(tmp_path / "maps"), classes=classes))
+    return VocImages(VocSource(uri=str(tmp_path / "pictures"), masks=str(tmp_path / "maps"), classes=classes))
 
 
 def save(tmp_path: Path, image: Image.Image) -> None:
@@ -55,7 +55,7 @@ def test_what_our_own_export_wrote_is_read_again(tmp_path: Path) -> None:
         instances=opened.instances("below/a.jpg"),
     )
     export_voc([row], tmp_path / "out", opened.classes)
-    again = VocFolders(VocSource(uri=str(tmp_path), masks=str(tmp_path / "out/SegmentationClass")))
+    again = VocImages(VocSource(uri=str(tmp_path), masks=str(tmp_path / "out/SegmentationClass")))
     found = again.instances("below/a.jpg")
     assert found is not None
     assert np.array_equal(paint(found), MAP)

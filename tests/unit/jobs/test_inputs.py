@@ -4,8 +4,8 @@ import pytest
 
 from segray.config.base import build
 from segray.config.stages import CamConfig
-from segray.config.train import TrainConfig
 from segray.jobs import inputs
+from segray.methods.config import TrainConfig
 from segray.testing import write_coco
 
 
@@ -37,24 +37,24 @@ def test_what_a_threshold_is_chosen_on_is_there(tmp_path, given, key):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "key"),
+    ("method", "key"),
     [
-        ({"kind": "unimatch", "zero_shot": {"store": "nowhere"}}, "recipe.zero_shot.store"),
+        ({"kind": "unimatch", "zero_shot": {"store": "nowhere"}}, "method.zero_shot.store"),
         (
             {"kind": "s4m", "student": {"refinement": {"kind": "cached", "store": "nowhere"}}},
-            "recipe.student.refinement.store",
+            "method.student.refinement.store",
         ),
         ({"kind": "unimatch"}, None),
     ],
 )
-def test_what_a_recipe_learns_from_is_there(tmp_path, recipe, key):
+def test_what_a_recipe_learns_from_is_there(tmp_path, method, key):
     world = write_coco(tmp_path / "world", 2)
     source = {"kind": "coco", "uri": world.uri, "annotations": world.annotations}
     tables = {
         "job": "train",
-        "recipe": recipe,
+        "method": method,
         "data": {"labeled": source, "unlabeled": source},
-        "student": {"kind": "fpn"} if recipe["kind"] == "unimatch" else {"kind": "mask2former"},
+        "student": {"kind": "fpn"} if method["kind"] == "unimatch" else {"kind": "mask2former"},
         "runs": str(tmp_path / "runs"),
     }
     assert missing(TrainConfig, tables) == ([] if key is None else [key])

@@ -15,7 +15,7 @@ def configured(**changes):
     tables = {
         "job": "serve",
         "keys": {"kind": "off"},
-        "student": {"uri": str(NANO_START), "replicas": {"least": 2, "most": 4}},
+        "student": {"uri": str(NANO_START), "replicas": {"min": 2, "max": 4}},
     }
     return build(ServeConfig, tables | changes, "test")
 

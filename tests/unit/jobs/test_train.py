@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segray.config.train import TrainConfig
 from segray.errors import ConfigError, SegrayError, StoreError, TrainError
 from segray.evaluation.instances import InstanceEvaluator
 from segray.formats.sources import open_source
+from segray.job_configs import load_as
 from segray.jobs import train as job
-from segray.jobs.configs import load_as
 from segray.jobs.train import train
 from segray.masks.instances import Instances
+from segray.methods.config import TrainConfig
 from segray.models.build import build_student, load_student
 from segray.models.package import read_card, save_student
 from segray.storage import files
@@ -34,14 +34,14 @@ from segray.training.session import run_worker
 
 RECIPES = {"supervised": ["student"], "s4m": ["teacher", "student"], "unimatch": ["labeler", "student"]}
 CLASSES = dict.fromkeys(RECIPES, ("disc", "square")) | {"unimatch": ("background", "disc", "square")}
-EVALUATE = ["rhythm.evaluate_every=3"]
+EVALUATE = ["intervals.evaluate_every=3"]
 
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory) -> dict[str, tuple[Path, list[str]]]:
-    """A config file of each recipe, and what is other than it says: UniMatch V2 has all of its parts."""
-    files_of = {recipe: write_training(tmp_path_factory.mktemp(recipe), recipe) for recipe in RECIPES}
-    return {recipe: (path, all_parts(path) if recipe == "unimatch" else []) for recipe, path in files_of.items()}
+    """A config file of each method, and what is other than it says: UniMatch V2 has all of its parts."""
+    files_of = {method: write_training(tmp_path_factory.mktemp(method), method) for method in RECIPES}
+    return {method: (path, all_parts(path) if method == "unimatch" else []) for method, path in files_of.items()}
 
 
 def all_parts(path: Path) -> list[str]:
@@ -50,20 +50,20 @@ def all_parts(path: Path) -> list[str]:
     store = Store.create(str(path.parent / "stores"), "labels", {"classes": list(unlabeled.classes)})
     store.write_part([LabeledRow(image=row, instances=unlabeled.instances(row.image_id)) for row in unlabeled.rows()])
     return [
-        "recipe.streams=v2",
-        "recipe.ema_half_life=8.0",
-        "recipe.ramp=0.75",
-        f"recipe.zero_shot.store={store.uri}",
-        "recipe.zero_shot.use=relabel",
+        "method.streams=v2",
+        "method.ema_half_life=8.0",
+        "method.ramp=0.75",
+        f"method.zero_shot.store={store.uri}",
+        "method.zero_shot.use=relabel",
     ]
 
 
 @pytest.fixture
 def config(worlds, tmp_path) -> Callable[..., TrainConfig]:
-    """`config(recipe, *overrides)`, with runs of the test's own."""
+    """`config(method, *overrides)`, with runs of the test's own."""
 
-    def load(recipe, *overrides):
-        path, parts = worlds[recipe]
+    def load(method, *overrides):
+        path, parts = worlds[method]
         return load_as(TrainConfig, path, [f"runs={tmp_path / 'runs'}", *parts, *overrides])
 
     return load
@@ -73,8 +73,8 @@ def config(worlds, tmp_path) -> Callable[..., TrainConfig]:
 def whole(worlds, tmp_path_factory) -> dict[str, list[Any]]:
     """Results of runs that nobody interrupted."""
     return {
-        recipe: train(load_as(TrainConfig, path, [f"runs={tmp_path_factory.mktemp('runs')}", *parts, *EVALUATE]))
-        for recipe, (path, parts) in worlds.items()
+        method: train(load_as(TrainConfig, path, [f"runs={tmp_path_factory.mktemp('runs')}", *parts, *EVALUATE]))
+        for method, (path, parts) in worlds.items()
     }
 
 
@@ -128,7 +128,7 @@ def assert_same_run(one, other):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "run", "step"),
+    ("method", "run", "step"),
     [
         ("supervised", "student", 1),  # Before any checkpoint.
         ("supervised", "student", 2),  # After a checkpoint.
@@ -141,12 +141,12 @@ def assert_same_run(one, other):
         ("unimatch", "student", 3),
     ],
 )
-def test_a_stopped_run_goes_on_to_the_same_end(config, whole, stopped, recipe, run, step):
-    settings = config(recipe, *EVALUATE)
+def test_a_stopped_run_goes_on_to_the_same_end(config, whole, stopped, method, run, step):
+    settings = config(method, *EVALUATE)
     stopped(settings, run, step)
     again = train(settings)
     assert not again[-1].was_finished
-    for one, other in zip(again, whole[recipe], strict=True):
+    for one, other in zip(again, whole[method], strict=True):
         assert_same_run(one, other)
 
 
@@ -156,7 +156,7 @@ def test_a_machine_about_to_go_leaves_a_checkpoint_of_its_own(config, whole, mon
         patch.setattr(
             job, "run_worker", lambda one, group: run_worker(one, replace(group, leaving=lambda: next(asked)))
         )
-        (warned,) = train(config("supervised", *EVALUATE, "rhythm.checkpoint_every=4"))
+        (warned,) = train(config("supervised", *EVALUATE, "intervals.checkpoint_every=4"))
     steps = {one.name for one in Path(warned.folder.uri, "checkpoints").iterdir()}
     assert steps == {"step-00000002", "step-00000004"}
     assert_same_run(warned, whole["supervised"][0])
@@ -196,16 +196,16 @@ def test_fresh_starts_over(config, stopped, whole):
         ("seed=1", 2),
         ("view.flip=0.0", 2),
         ("student.num_queries=5", 2),
-        ("recipe.student.schedule.steps=3", 1),
-        ("recipe.student.unlabeled_weight=1.0", 1),
-        ("recipe.student.refinement=none", 1),
-        ("recipe.teacher.distillation=none", 2),
+        ("method.student.schedule.steps=3", 1),
+        ("method.student.unlabeled_weight=1.0", 1),
+        ("method.student.refinement=none", 1),
+        ("method.teacher.distillation=none", 2),
         ("student.predict.top_k=3", 0),
         ("data.validation=none", 0),
         ("data.hidden=none", 0),
-        ("rhythm.log_every=2", 0),
-        ("recipe.teacher.schedule.accumulate=2", 0),
-        ("rhythm.evaluate_images=3", 0),
+        ("intervals.log_every=2", 0),
+        ("method.teacher.schedule.accumulate=2", 0),
+        ("intervals.evaluate_images=3", 0),
         ("workers.max_failures=3", 0),
         ("tracking.project=other", 0),
     ],
@@ -221,21 +221,21 @@ def test_what_decides_a_result_names_the_run(config, override, runs):
 
 
 def test_a_run_leaves_what_design_says(whole):
-    for recipe, names in RECIPES.items():
-        for name, result in zip(names, whole[recipe], strict=True):
+    for method, names in RECIPES.items():
+        for name, result in zip(names, whole[method], strict=True):
             folder = Path(result.folder.uri)
-            assert folder.name.startswith(f"{recipe}-{name}-")
+            assert folder.name.startswith(f"{method}-{name}-")
             assert {one.name for one in folder.iterdir()} >= {
                 *("run.json", "metrics.jsonl", "checkpoints", "best", "last", "finished.json", "report.html")
             }
-            assert load_student(result.folder.student("last")).classes == CLASSES[recipe]
+            assert load_student(result.folder.student("last")).classes == CLASSES[method]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "train"] == [1, 2, 3, 4]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "evaluate"] == [3, 4]
 
 
-@pytest.mark.parametrize("recipe", ["s4m", "unimatch"])
-def test_a_student_is_known_to_build_on_the_run_before_it(whole, recipe):
-    first, second = (one.folder for one in whole[recipe])
+@pytest.mark.parametrize("method", ["s4m", "unimatch"])
+def test_a_student_is_known_to_build_on_the_run_before_it(whole, method):
+    first, second = (one.folder for one in whole[method])
     assert [one.name for one in ancestors(first.runs, show_run(first.runs, second.name))] == [first.name]
     assert first.name in Path(second.uri, "report.html").read_text()
 
@@ -248,7 +248,7 @@ def test_pseudo_labels_are_measured_before_and_after_refinement(whole):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "run", "networks"),
+    ("method", "run", "networks"),
     [
         ("s4m", "teacher", {"student"}),
         ("s4m", "student", {"student", "teacher"}),
@@ -256,9 +256,9 @@ def test_pseudo_labels_are_measured_before_and_after_refinement(whole):
         ("unimatch", "student", {"student"}),
     ],
 )
-def test_checkpoints_hold_student_and_teacher_and_nothing_that_stays(whole, recipe, run, networks):
+def test_checkpoints_hold_student_and_teacher_and_nothing_that_stays(whole, method, run, networks):
     """No SAM, and no model of a run before."""
-    (folder,) = (one.folder for one in whole[recipe] if one.name == run)
+    (folder,) = (one.folder for one in whole[method] if one.name == run)
     found = list(Path(folder.uri, "checkpoints").rglob("*.safetensors"))
     assert {one.stem for one in found} == networks
     assert all(load_file(one).keys() == weights(folder.student("last")).keys() for one in found)
@@ -290,7 +290,7 @@ def test_a_student_learns_what_the_labeler_says_at_its_end(config):
 
 
 def test_best_of_label_maps_is_the_first_of_the_greatest_miou(config):
-    (found,) = train(config("unimatch", "rhythm.evaluate_every=1"), until="labeler")
+    (found,) = train(config("unimatch", "intervals.evaluate_every=1"), until="labeler")
     mious = {line["step"]: line["miou"] for line in told(found.folder.uri) if line["kind"] == "evaluate"}
     assert len(set(mious.values())) > 1
     best = max(mious, key=mious.__getitem__)
@@ -357,7 +357,7 @@ def test_another_measurement_measures_anew_and_trains_nothing(config, tmp_path, 
 
 
 def test_best_is_never_compared_over_two_measurements(config, stopped, tmp_path):
-    settings = config("supervised", "rhythm.evaluate_every=1")
+    settings = config("supervised", "intervals.evaluate_every=1")
     stopped(settings, "student", 2)
     state = next(Path(settings.runs).glob("supervised-*/checkpoints/*/state.json"))
     kept = json.loads(state.read_text())
@@ -377,7 +377,7 @@ def test_best_is_the_better_on_all_images(config, monkeypatch, ap, step):
         "result",
         lambda self, shards: {**result(self, shards), "ap": 1.0 if len(shards[0].ap[""]) == 1 else next(whole)},
     )
-    (found,) = train(config("supervised", "rhythm.evaluate_every=1", "rhythm.evaluate_images=1"))
+    (found,) = train(config("supervised", "intervals.evaluate_every=1", "intervals.evaluate_images=1"))
     assert (found.end["best"]["step"], found.end["best"]["ap"]) == (step, max(0.5, ap))
     best, last = (weights(found.folder.student(which)) for which in ("best", "last"))
     assert all(bool((best[name] == last[name]).all()) for name in best) == (step == 4)
@@ -390,7 +390,7 @@ def test_an_evaluation_due_is_in_the_checkpoint_of_the_same_step(config, monkeyp
         patch.setattr(
             job, "run_worker", lambda one, group: run_worker(one, replace(group, leaving=lambda: next(asked)))
         )
-        (warned,) = train(config("supervised", "rhythm.evaluate_every=2", "rhythm.checkpoint_every=4"))
+        (warned,) = train(config("supervised", "intervals.evaluate_every=2", "intervals.checkpoint_every=4"))
     before = checkpoint.find(warned.folder.uri)[1]
     assert (before.step, before.best and before.best["step"]) == (2, 2)
 
@@ -419,7 +419,7 @@ def test_a_run_refines_from_the_masks_of_a_store(config, tmp_path):
     store = Store.create(str(tmp_path / "stores"), "masks", {})
     store.write_part([LabeledRow(image=row, instances=unlabeled.instances(row.image_id)) for row in unlabeled.rows()])
     refinement = f'{{kind="cached", store="{store.uri}", min_iou=0.01}}'
-    settings = config("s4m", f"recipe.student.refinement={refinement}", *EVALUATE)
+    settings = config("s4m", f"method.student.refinement={refinement}", *EVALUATE)
     end = train(settings)[-1].end
     assert end["last"]["labels_after/matched_iou"] != end["last"]["labels_before/matched_iou"]
 
@@ -489,12 +489,12 @@ MISTAKES = {
     "images of another size": (lambda folder: source("labeled", shrunk(folder)), TrainError, "its masks are for"),
     "no such file": (lambda folder: [f"data.labeled.annotations={folder}/no.json"], SegrayError, "no.json"),
     "no such sam": (
-        lambda folder: ["recipe.sam.kind=original", f"recipe.sam.weights={folder}/no.pth"],
+        lambda folder: ["method.sam.kind=original", f"method.sam.weights={folder}/no.pth"],
         SegrayError,
         "no.pth",
     ),
     "pieces that do not come out even": (
-        lambda _: ["recipe.student.schedule.accumulate=3"],
+        lambda _: ["method.student.schedule.accumulate=3"],
         ConfigError,
         "labeled_batch: 4 images",
     ),
@@ -504,15 +504,15 @@ MISTAKES = {
         "teacher.schedule.labeled_batch: 4 images",
     ),
     "groups cut by pieces": (
-        lambda _: ["recipe.student.schedule.accumulate=2"],
+        lambda _: ["method.student.schedule.accumulate=2"],
         ConfigError,
         "unlabeled_batch: 4 images cannot be shared by 1 workers in 2 pieces, in groups of 4",
     ),
     "no unlabeled images": (lambda _: ["data.unlabeled=none"], ConfigError, "data.unlabeled"),
     "images that the store lacks": (
         lambda folder: [
-            "recipe.student.refinement.kind=cached",
-            f"recipe.student.refinement.store={half_a_store(folder)}",
+            "method.student.refinement.kind=cached",
+            f"method.student.refinement.store={half_a_store(folder)}",
         ],
         TrainError,
         "4 unlabeled images are not in",
@@ -567,7 +567,7 @@ def test_a_checkpoint_of_another_architecture_is_one_clear_error(config, stopped
 
 
 def test_a_run_that_diverges_ends_with_what_to_do(config):
-    settings = config("supervised", "recipe.schedule.learning_rate=1e30", "recipe.schedule.clip_norm=1e30")
+    settings = config("supervised", "method.schedule.learning_rate=1e30", "method.schedule.clip_norm=1e30")
     with pytest.raises(TrainError, match=r"not finite at step \d.*lower schedule\.learning_rate"):
         train(settings)
     folder = next(Path(settings.runs).glob("supervised-*"))

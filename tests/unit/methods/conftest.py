@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from segray.config.train import TrainConfig
-from segray.jobs.configs import load_as
+from segray.job_configs import load_as
 from segray.jobs.train import prepare_rows
+from segray.methods.config import TrainConfig
 from segray.methods.plans import plans
 from segray.models.build import build_student
 from segray.models.package import save_student
@@ -21,7 +21,7 @@ from segray.training.plan import RunContext, RunPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Tiny:
-    """A run of a recipe before its first step."""
+    """A run of a method before its first step."""
 
     config: TrainConfig
     plan: RunPlan
@@ -34,17 +34,17 @@ class Tiny:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Callable[..., Tiny]:
-    """`tiny(recipe, run, *overrides)`; what a run builds on has random weights."""
+    """`tiny(method, run, *overrides)`; what a run builds on has random weights."""
     folder = tmp_path_factory.mktemp("tiny")
     paths: dict[str, Path] = {}
 
-    def make(recipe: str, run: str, *overrides: str) -> Tiny:
-        if recipe not in paths:
-            (folder / recipe).mkdir()
-            paths[recipe] = write_training(folder / recipe, recipe)
-        config = load_as(TrainConfig, paths[recipe], overrides)
+    def make(method: str, run: str, *overrides: str) -> Tiny:
+        if method not in paths:
+            (folder / method).mkdir()
+            paths[method] = write_training(folder / method, method)
+        config = load_as(TrainConfig, paths[method], overrides)
         rows = {role: one.rows for role, one in prepare_rows(config).items()}
-        teacher = str(folder / recipe / "teacher")
+        teacher = str(folder / method / "teacher")
         save_student(build_student(config.student, rows["labeled"].classes, seed=7), teacher, info={})
         context = RunContext(
             config=config,

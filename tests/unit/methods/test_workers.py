@@ -29,16 +29,16 @@ from segray.training.loop import Loop
 STEPS = 3
 BATCHES = ("labeled_batch=4", "unlabeled_batch=8", "learning_rate=0.01", "decay='constant'")
 CASES = {
-    "supervised": ("supervised", "student", [f"recipe.schedule.{one}" for one in BATCHES]),
-    "teacher": ("s4m", "teacher", [f"recipe.teacher.schedule.{one}" for one in BATCHES]),
+    "supervised": ("supervised", "student", [f"method.schedule.{one}" for one in BATCHES]),
+    "teacher": ("s4m", "teacher", [f"method.teacher.schedule.{one}" for one in BATCHES]),
     **{
-        f"student, {labels} labels": ("s4m", "student", [f"recipe.student.schedule.{one}" for one in BATCHES])
+        f"student, {labels} labels": ("s4m", "student", [f"method.student.schedule.{one}" for one in BATCHES])
         for labels in ("all", "some", "no")
     },
 }
-UNIMATCH = [*(f"recipe.schedule.{one}" for one in BATCHES), "recipe.ema_half_life=4.0"]
+UNIMATCH = [*(f"method.schedule.{one}" for one in BATCHES), "method.ema_half_life=4.0"]
 CASES |= {
-    f"unimatch {which}": ("unimatch", "student", [*UNIMATCH, f"recipe.streams={which}"]) for which in ("v1", "v2")
+    f"unimatch {which}": ("unimatch", "student", [*UNIMATCH, f"method.streams={which}"]) for which in ("v1", "v2")
 }
 BOUNDS = {"student, some labels": 1 << 62, "student, no labels": 0}
 """Keys below which an unlabeled image keeps its labels."""
@@ -130,8 +130,8 @@ def trained(tiny, tmp_path_factory):
     # Rounding decides which of nearly equal points are the most uncertain, by whose differences losses would jump.
     flat = ["student.importance_sample_ratio=0.0"]
     made = {
-        case: tiny(recipe, run, *(flat if recipe != "unimatch" else []), *overrides)
-        for case, (recipe, run, overrides) in CASES.items()
+        case: tiny(method, run, *(flat if method != "unimatch" else []), *overrides)
+        for case, (method, run, overrides) in CASES.items()
     }
     alone = Group(device=torch.device("cpu"))
     for case, one in made.items():

@@ -60,7 +60,7 @@ def leave_run(tmp_path: Path) -> LeaveRun:
         **record: object,
     ) -> Run:
         uri = files.join(runs, name)
-        about = {"name": name, "recipe": name, "run": "student", "classes": classes, "created": "2026-03-01"} | record
+        about = {"name": name, "method": name, "run": "student", "classes": classes, "created": "2026-03-01"} | record
         files.write_bytes_atomic(files.join(uri, "run.json"), json.dumps(about).encode())
         log = MetricsLog(uri, resume_step=0)
         for step in range(1, 301):

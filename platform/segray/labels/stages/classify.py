@@ -41,12 +41,12 @@ class ClassifyStage:
     def content(self) -> Mapping[str, Any]:
         """Settings that decide the classes; `classes` names them by id, for exports."""
         config = self.config
-        words = {name: value for name, value in plain(config.words).items() if name not in _ELSEWHERE}
+        clip = {name: value for name, value in plain(config.clip).items() if name not in _ELSEWHERE}
         return {
             "masks": self.masks_fingerprint,
-            "words": words | {"weights_hash": self.weights_hash},
+            "clip": clip | {"weights_hash": self.weights_hash},
             "vocabulary": plain(config.vocabulary),
-            "verdict": plain(config.verdict),
+            "match": plain(config.match),
             "threshold": self.threshold,
             "output": config.output,
             "overlaps": config.overlaps if config.output == "map" else None,
@@ -59,7 +59,7 @@ class ClassifyStage:
         """Load CLIP here, and embed the vocabulary."""
         workers = self.config.workers
         torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
-        evidence = build(self.config.words, gpu=bool(workers.gpus))
+        evidence = build(self.config.clip, gpu=bool(workers.gpus))
         if evidence.weights_hash != self.weights_hash:
             raise BackendError(
                 f"{evidence.name}: other weights on this node than where the job was started: give one URI or revision"
@@ -99,7 +99,7 @@ class Classifier:
 
     def _classified(self, features: torch.Tensor, masks: Instances) -> Instances:
         nearness = zero_shot.compare(features, masks, self._concepts)
-        decided = zero_shot.decide(masks, nearness, self._config.verdict, self._threshold)
+        decided = zero_shot.decide(masks, nearness, self._config.match, self._threshold)
         if self._config.output == "objects":
             return zero_shot.objects(decided)
         return zero_shot.label_map(masks, decided, self._config.overlaps)
@@ -118,7 +118,7 @@ def stage_of(config: ClassifyConfig, masks_fingerprint: str) -> ClassifyStage:
         BackendError: the weights are missing or of another architecture.
         LabelError, SourceError: there is nothing labeled to choose a threshold on.
     """
-    evidence = build(config.words, gpu=bool(config.workers.gpus) and torch.cuda.is_available())
+    evidence = build(config.clip, gpu=bool(config.workers.gpus) and torch.cuda.is_available())
     threshold = config.threshold
     if isinstance(threshold, TunedThreshold):
         classes = (BACKGROUND, *config.vocabulary.classes)
@@ -141,10 +141,10 @@ def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: Evidence
             # Refused images are left out here too, and say why in the store.
             continue
         nearness = zero_shot.compare(evidence.dense([pixels])[0], masks, concepts)
-        yield ThresholdExample(truth=truth, guess=partial(_guess, masks, nearness, config.verdict, config.overlaps))
+        yield ThresholdExample(truth=truth, guess=partial(_guess, masks, nearness, config.match, config.overlaps))
 
 
 def _guess(
-    masks: Instances, nearness: zero_shot.ClassSimilarity, verdict: MatchRule, overlaps: Overlaps, threshold: float
+    masks: Instances, nearness: zero_shot.ClassSimilarity, rule: MatchRule, overlaps: Overlaps, threshold: float
 ) -> Map:
-    return paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, verdict, threshold), overlaps))
+    return paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, rule, threshold), overlaps))

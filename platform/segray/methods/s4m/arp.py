@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from segray import keyed_random
 from segray.losses.criterion import Targets
-from segray.methods.config import Arp
+from segray.methods.s4m.config import Arp
 
 _FEWEST = 3
 """Images among which there is a pair to mix and one to leave alone."""

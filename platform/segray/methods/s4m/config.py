@@ -143,6 +143,6 @@ class S4M:
         """Both runs."""
         arp = self.student.arp
         return [
-            BatchSizes(path="recipe.teacher", schedule=self.teacher.schedule),
-            BatchSizes(path="recipe.student", schedule=self.student.schedule, group=arp.group if arp else 1),
+            BatchSizes(path="method.teacher", schedule=self.teacher.schedule),
+            BatchSizes(path="method.student", schedule=self.student.schedule, group=arp.group if arp else 1),
         ]

@@ -23,15 +23,15 @@ from typing_extensions import override
 
 from segray import keyed_random
 from segray.config.base import plain
-from segray.config.train import TrainConfig
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import TrainError
 from segray.evaluation.instances import instance_evaluator
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.methods.component_counts import ComponentCounts
-from segray.methods.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
+from segray.methods.config import TrainConfig
 from segray.methods.s4m.arp import mix
+from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.methods.s4m.distillation import Structure, StructureCriterion
 from segray.methods.s4m.pseudo_labels import Guesses, select
 from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
@@ -51,33 +51,33 @@ from segray.training.views.batch import Batch
 from segray.training.views.colour import strong_view
 
 
-def plans(_: TrainConfig, recipe: S4M) -> Sequence[RunPlan]:
+def plans(_: TrainConfig, method: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
-    refinement = recipe.student.refinement
-    asks_sam = recipe.teacher.distillation is not None or isinstance(refinement, PointRefinement)
-    sam = {"sam": describe(recipe.sam).weights_hash, "dtype": recipe.sam.dtype} if asks_sam else {}
+    refinement = method.student.refinement
+    asks_sam = method.teacher.distillation is not None or isinstance(refinement, PointRefinement)
+    sam = {"sam": describe(method.sam).weights_hash, "dtype": method.sam.dtype} if asks_sam else {}
     teacher = RunPlan(
-        recipe="s4m",
+        method="s4m",
         name="teacher",
-        schedule=recipe.teacher.schedule,
+        schedule=method.teacher.schedule,
         settings={
-            "distillation": plain(recipe.teacher)["distillation"],
-            **(sam if recipe.teacher.distillation else {}),
+            "distillation": plain(method.teacher)["distillation"],
+            **(sam if method.teacher.distillation else {}),
         },
-        objective=partial(TeacherObjective.build, recipe=recipe),
+        objective=partial(TeacherObjective.build, method=method),
         evaluator=instance_evaluator,
     )
-    own = {name: value for name, value in plain(recipe.student).items() if name != "schedule"}
+    own = {name: value for name, value in plain(method.student).items() if name != "schedule"}
     student = RunPlan(
-        recipe="s4m",
+        method="s4m",
         name="student",
-        schedule=recipe.student.schedule,
+        schedule=method.student.schedule,
         settings={**own, **(sam if isinstance(refinement, PointRefinement) else {}), **_store(refinement)},
-        objective=partial(StudentObjective.build, recipe=recipe),
+        objective=partial(StudentObjective.build, method=method),
         evaluator=instance_evaluator,
         unlabeled=True,
         parents=("teacher",),
-        check=partial(_masks_there, recipe=recipe),
+        check=partial(_masks_there, method=method),
     )
     return [teacher, student]
 
@@ -123,12 +123,12 @@ class TeacherObjective(Objective[TeacherInputs]):
         self.module = TeacherStep(student, self.distillation)
 
     @classmethod
-    def build(cls, context: RunContext, *, recipe: S4M) -> "TeacherObjective":
+    def build(cls, context: RunContext, *, method: S4M) -> "TeacherObjective":
         """A fresh student, which becomes the teacher."""
         config = context.config
         student = build_student(config.student, context.classes, seed=config.seed).to(context.device)
-        sam = build_beside(recipe.sam, context.device) if recipe.teacher.distillation else None
-        return cls(student, recipe.teacher, sam)
+        sam = build_beside(method.sam, context.device) if method.teacher.distillation else None
+        return cls(student, method.teacher, sam)
 
     @override
     def prepare(self, labeled: Batch, unlabeled: Batch | None) -> TeacherInputs:
@@ -191,13 +191,13 @@ class StudentObjective(Objective[StudentInputs]):
         self._figures = ComponentCounts()
 
     @classmethod
-    def build(cls, context: RunContext, *, recipe: S4M) -> "StudentObjective":
+    def build(cls, context: RunContext, *, method: S4M) -> "StudentObjective":
         """A fresh student (not a copy of the teacher: 3.7) and the teacher of stage 1.
 
         Raises:
             TrainError: the teacher's folder holds another student than this config's.
         """
-        config, settings = context.config, recipe.student
+        config, settings = context.config, method.student
         student = build_student(config.student, context.classes, seed=keyed_random.key(config.seed, "stage 2"))
         teacher = load_student(context.parents["teacher"])
         if (teacher.settings, teacher.classes) != (config.student, context.classes):
@@ -207,7 +207,7 @@ class StudentObjective(Objective[StudentInputs]):
             )
         refinement = settings.refinement
         masks = AutomaticMasks(refinement.store) if isinstance(refinement, CachedRefinement) else None
-        refiner = build_refiner(refinement, recipe.sam, context.device, masks.find if masks else _no_masks)
+        refiner = build_refiner(refinement, method.sam, context.device, masks.find if masks else _no_masks)
         return cls(student.to(context.device), teacher.to(context.device), settings, refiner)
 
     @override
@@ -311,8 +311,8 @@ def _store(refinement: Refinement | None) -> dict[str, str]:
     return {"store": Store.open(refinement.store).manifest.fingerprint}
 
 
-def _masks_there(rows: Mapping[str, TrainingRows], *, recipe: S4M) -> None:
-    refinement = recipe.student.refinement
+def _masks_there(rows: Mapping[str, TrainingRows], *, method: S4M) -> None:
+    refinement = method.student.refinement
     if isinstance(refinement, CachedRefinement):
         AutomaticMasks(refinement.store).check(rows["unlabeled"].image_ids)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segray.methods.config import PseudoLabels
+from segray.methods.s4m.config import PseudoLabels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,4 +20,4 @@ class Supervised:
 
     def batches(self) -> Sequence[BatchSizes]:
         """Its run."""
-        return [BatchSizes(path="recipe", schedule=self.schedule)]
+        return [BatchSizes(path="method", schedule=self.schedule)]

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from segray.config.train import TrainConfig
 from segray.evaluation.evaluators import evaluator
-from segray.methods.config import Supervised
+from segray.methods.config import TrainConfig
+from segray.methods.supervised.config import Supervised
 from segray.models.build import build_student
 from segray.models.student import Student
 from segray.training.objective import Objective
@@ -19,13 +19,13 @@ from segray.training.plan import RunContext, RunPlan
 from segray.training.views.batch import Batch
 
 
-def plans(_: TrainConfig, recipe: Supervised) -> Sequence[RunPlan]:
+def plans(_: TrainConfig, method: Supervised) -> Sequence[RunPlan]:
     """One run."""
     return [
         RunPlan(
-            recipe="supervised",
+            method="supervised",
             name="student",
-            schedule=recipe.schedule,
+            schedule=method.schedule,
             settings={},
             objective=SupervisedObjective.build,
             evaluator=evaluator,

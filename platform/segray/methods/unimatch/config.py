@@ -105,7 +105,7 @@ class UniMatch:
 
     def batches(self) -> Sequence[BatchSizes]:
         """Its run; with relabeling both."""
-        return [BatchSizes(path="recipe", schedule=self.schedule, group=self.group)]
+        return [BatchSizes(path="method", schedule=self.schedule, group=self.group)]
 
     @property
     def half_life(self) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from segray import keyed_random
-from segray.methods.config import CutMix
+from segray.methods.unimatch.config import CutMix
 
 Box = tuple[slice, slice]
 """Rows and columns of a canvas."""

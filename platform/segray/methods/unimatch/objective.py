@@ -31,13 +31,13 @@ from typing_extensions import override
 from segray import keyed_random
 from segray.config.base import plain
 from segray.config.students import CrossEntropy
-from segray.config.train import TrainConfig
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.label_maps import label_map_evaluator
 from segray.losses.cross_entropy import SemanticCriterion
 from segray.masks.semantic import UNKNOWN, Map
 from segray.methods.component_counts import ComponentCounts
-from segray.methods.config import UniMatch
+from segray.methods.config import TrainConfig
+from segray.methods.unimatch.config import UniMatch
 from segray.methods.unimatch.cutmix import boxes, partners, paste
 from segray.methods.unimatch.perturbation import ChannelScaling, Factors, complementary, dropped, spared
 from segray.methods.unimatch.streams import Stream, UnlabeledTargets
@@ -72,28 +72,28 @@ STREAMS: Final[Mapping[str, _Streams]] = {
 }
 
 
-def plans(_: TrainConfig, recipe: UniMatch) -> Sequence[RunPlan]:
+def plans(_: TrainConfig, method: UniMatch) -> Sequence[RunPlan]:
     """One run; with relabeling the run of the model that labels, then the student's."""
-    settings = {name: value for name, value in plain(recipe).items() if name not in ("kind", "schedule")}
-    settings["ema_half_life"] = recipe.half_life
-    if recipe.zero_shot is not None:
+    settings = {name: value for name, value in plain(method).items() if name not in ("kind", "schedule")}
+    settings["ema_half_life"] = method.half_life
+    if method.zero_shot is not None:
         # What made the labels, wherever they lie.
-        store = Store.open(recipe.zero_shot.store).manifest.fingerprint
+        store = Store.open(method.zero_shot.store).manifest.fingerprint
         settings["zero_shot"] = {**settings["zero_shot"], "store": store}
     student = RunPlan(
-        recipe="unimatch",
+        method="unimatch",
         name="student",
-        schedule=recipe.schedule,
+        schedule=method.schedule,
         settings=settings,
-        objective=partial(UniMatchObjective.build, recipe=recipe),
+        objective=partial(UniMatchObjective.build, method=method),
         evaluator=label_map_evaluator,
         unlabeled=True,
-        check=partial(_labels_there, recipe=recipe),
+        check=partial(_labels_there, method=method),
     )
-    if recipe.zero_shot is None or recipe.zero_shot.use != "relabel":
+    if method.zero_shot is None or method.zero_shot.use != "relabel":
         return [student]
     labeler = replace(student, name="labeler")
-    relabeled = partial(UniMatchObjective.build_relabeled, recipe=recipe)
+    relabeled = partial(UniMatchObjective.build_relabeled, method=method)
     return [labeler, replace(student, objective=relabeled, parents=("labeler",))]
 
 
@@ -167,21 +167,21 @@ class UniMatchObjective(Objective[Inputs]):
         self._figures = ComponentCounts()
 
     @classmethod
-    def build(cls, context: RunContext, *, recipe: UniMatch) -> "UniMatchObjective":
+    def build(cls, context: RunContext, *, method: UniMatch) -> "UniMatchObjective":
         """A fresh student."""
         config = context.config
         student = build_student(config.student, context.classes, seed=config.seed).to(context.device)
-        zero_shot = ZeroShotLabels(recipe.zero_shot, context.classes) if recipe.zero_shot else None
-        return cls(student, recipe, zero_shot=zero_shot)
+        zero_shot = ZeroShotLabels(method.zero_shot, context.classes) if method.zero_shot else None
+        return cls(student, method, zero_shot=zero_shot)
 
     @classmethod
-    def build_relabeled(cls, context: RunContext, *, recipe: UniMatch) -> "UniMatchObjective":
+    def build_relabeled(cls, context: RunContext, *, method: UniMatch) -> "UniMatchObjective":
         """A fresh student, no copy of the model that labels (7.4 F, variant 2)."""
         config = context.config
         student = build_student(config.student, context.classes, seed=keyed_random.key(config.seed, "relabeled"))
         labeler = load_student(context.parents["labeler"], context.device)
         freeze(labeler)
-        return cls(student.to(context.device), recipe, labeler=labeler)
+        return cls(student.to(context.device), method, labeler=labeler)
 
     @override
     def before_step(self, at: RunPosition) -> None:
@@ -289,9 +289,9 @@ class UniMatchObjective(Objective[Inputs]):
         return labels.to(torch.uint8).masked_fill(~believed, UNKNOWN)
 
 
-def _labels_there(rows: Mapping[str, TrainingRows], *, recipe: UniMatch) -> None:
-    if recipe.zero_shot is not None:
-        ZeroShotLabels(recipe.zero_shot, rows["labeled"].classes).masks.check(rows["unlabeled"].image_ids)
+def _labels_there(rows: Mapping[str, TrainingRows], *, method: UniMatch) -> None:
+    if method.zero_shot is not None:
+        ZeroShotLabels(method.zero_shot, rows["labeled"].classes).masks.check(rows["unlabeled"].image_ids)
 
 
 def _inside(batch: Batch) -> Tensor:

@@ -11,8 +11,8 @@ from segray.errors import TrainError
 from segray.formats.sources import stored_classes
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import UNKNOWN, Map, on_canvas
-from segray.methods.config import ZeroShot
 from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
+from segray.methods.unimatch.config import ZeroShot
 from segray.store import Store
 from segray.training.views.batch import Batch
 

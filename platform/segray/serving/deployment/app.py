@@ -11,10 +11,10 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
+from segray import job_configs
 from segray.config import base
 from segray.config.serve import Replicas, RequestLimits, ServeConfig
 from segray.errors import ConfigError
-from segray.jobs import configs
 from segray.serving.backend import RETRY_AFTER_S
 from segray.serving.deployment.deployments import ClicksCopy, Load, StudentCopy
 from segray.serving.deployment.ingress import Ingress, StudentIngress
@@ -53,7 +53,7 @@ def load_config(args: Mapping[str, Any]) -> ServeConfig:
             f" {path!r} and {overrides!r}"
         )
     words = [*map(str, overrides), *(f"{key}={value}" for key, value in rest.items())]
-    return configs.load_as(ServeConfig, Path(path), words)
+    return job_configs.load_as(ServeConfig, Path(path), words)
 
 
 def application(config: ServeConfig, load: Load | None = None) -> Application:
@@ -108,16 +108,16 @@ def _deployment(
     **settings: Any,
 ) -> Any:
     """How many copies, on what, when there are to be more, and what may wait for them."""
-    if replicas.least < replicas.most:
+    if replicas.min < replicas.max:
         settings["autoscaling_config"] = AutoscalingConfig(
-            min_replicas=replicas.least,
-            max_replicas=replicas.most,
+            min_replicas=replicas.min,
+            max_replicas=replicas.max,
             target_ongoing_requests=target_ongoing or max(1, max_ongoing / 2),
             upscale_delay_s=replicas.upscale_delay_s,
             downscale_delay_s=replicas.downscale_delay_s,
         )
     else:
-        settings["num_replicas"] = replicas.least
+        settings["num_replicas"] = replicas.min
     return serve.deployment(
         kind,
         name=name,

@@ -89,14 +89,14 @@ def compare_report(
 
 
 def _called(runs: Mapping[str, Run]) -> dict[str, Run]:
-    """The runs by name, a folder's shortened to recipe and run, with its fingerprint where that is not one run only."""
+    """The runs by name, a folder's shortened to method and run, with its fingerprint where that is not one run only."""
     short = {name: _short(run) if name == run.name else name for name, run in runs.items()}
     number = Counter(short.values())
     return {one if number[one] == 1 else f"{one} {name.rpartition('-')[2]}": runs[name] for name, one in short.items()}
 
 
 def _short(run: Run) -> str:
-    words = [run.record.get(part) for part in ("recipe", "run")]
+    words = [run.record.get(part) for part in ("method", "run")]
     return " ".join(str(word) for word in words if word) or run.name
 
 

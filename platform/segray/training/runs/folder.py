@@ -1,6 +1,6 @@
 """`RunFolder`: what a run leaves, and where.
 
-<runs>/<recipe>-<run>-<fingerprint>/
+<runs>/<method>-<run>-<fingerprint>/
   run.json        what decides the result, the whole config, parents, data
   metrics.jsonl   one line per log or evaluation
   checkpoints/    what is needed to go on

@@ -28,7 +28,7 @@ class Run:
 
     folder: RunFolder
     record: Mapping[str, Any]
-    """run.json: recipe, run, fingerprint, content, config, created, parents, data, classes."""
+    """run.json: method, run, fingerprint, content, config, created, parents, data, classes."""
     end: Mapping[str, Any] | None
     """finished.json: step, seconds, best, last; None while it is not finished."""
 

@@ -32,9 +32,9 @@ def config(masks_store, words, tmp_path):
             "job": "classify",
             "masks": masks_store.uri,
             "stores": str(tmp_path / "stores"),
-            "words": {"kind": "nano", "weights": words},
+            "clip": {"kind": "nano", "weights": words},
             "vocabulary": {"classes": ["disc", "square"]},
-            "verdict": {"min_tokens": 0},
+            "match": {"min_tokens": 0},
             "threshold": 0.0,
         }
         return build(ClassifyConfig, tables | given, "test")
@@ -56,7 +56,7 @@ def test_every_mask_of_the_store_gets_a_class_and_a_score(run, config, masks_sto
 
 
 def test_a_map_names_the_background_and_its_masks_do_not_overlap(run, config):
-    stage = stage_of(config(threshold=1.0, verdict={"measure": "cosine", "min_tokens": 0}))
+    stage = stage_of(config(threshold=1.0, rule={"measure": "cosine", "min_tokens": 0}))
     store, rows = run(stage, images_of(stage.config)[1])
     assert store.manifest.content["classes"] == ["background", "disc", "square"]
     many = rows["00003.png"].instances
@@ -82,7 +82,7 @@ def test_class_names_are_all_that_an_open_vocabulary_coco_file_needs(run, config
         ({"threshold": 0.1}, False),
         ({"vocabulary": {"classes": ["disc", "square"], "background": ["sky"]}}, False),
         ({"output": "objects"}, False),
-        ({"verdict": {"min_tokens": 1}}, False),
+        ({"match": {"min_tokens": 1}}, False),
     ],
 )
 def test_what_decides_the_classes_names_the_store(config, given, same):

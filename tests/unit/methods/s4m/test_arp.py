@@ -3,8 +3,8 @@ import torch
 
 from segray import keyed_random
 from segray.losses.criterion import Targets
-from segray.methods.config import Arp
 from segray.methods.s4m.arp import mix
+from segray.methods.s4m.config import Arp
 
 SIDE = (24, 32)
 MODES = ["static", "dynamic"]

@@ -15,8 +15,8 @@ from segray.formats.sources import open_source
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.methods.config import Arp, PseudoLabels, StudentRun
 from segray.methods.s4m.arp import mix
+from segray.methods.s4m.config import Arp, PseudoLabels, StudentRun
 from segray.methods.s4m.objective import StudentObjective
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner
@@ -30,7 +30,7 @@ from segray.training.objective import RunPosition
 from segray.training.views.colour import strong_view
 
 CPU = torch.device("cpu")
-NO_SAM = ["recipe.teacher.distillation=none", "recipe.sam.kind=original", "recipe.sam.weights=nowhere.pth"]
+NO_SAM = ["method.teacher.distillation=none", "method.sam.kind=original", "method.sam.weights=nowhere.pth"]
 ACTED = {
     *("labels_per_image", "images_labeled", "masks_replaced", "images_refined", "iou_with_teacher"),
     *("pasted_per_image", "images_pasted_into", "teacher_distance"),
@@ -221,7 +221,7 @@ def test_every_component_acts_in_the_tiny_run(tiny):
 
 @pytest.mark.parametrize("overrides", [[], ["refinement=none"], ["arp=none"], ["refinement=none", "arp=none"]], ids=str)
 def test_components_can_be_left_out(tiny, overrides):
-    _, figures = advanced(tiny("s4m", "student", *(f"recipe.student.{one}" for one in overrides)))
+    _, figures = advanced(tiny("s4m", "student", *(f"method.student.{one}" for one in overrides)))
     assert figures["images_labeled"] > 0
     assert (figures.get("masks_replaced", 0) > 0) is ("refinement=none" not in overrides)
     assert ("masks_replaced" in figures) is ("refinement=none" not in overrides)
@@ -268,13 +268,13 @@ def test_stage_1_distils_and_its_module_holds_no_sam(tiny):
     assert objective.teachers() == {}
     student = {f"student.{name}" for name in objective.student.state_dict()}
     assert objective.module.state_dict().keys() == student
-    _, plain = advanced(tiny("s4m", "teacher", "recipe.teacher.distillation=none"))
+    _, plain = advanced(tiny("s4m", "teacher", "method.teacher.distillation=none"))
     assert "loss/structure" not in plain
 
 
 @pytest.mark.parametrize("run", ["teacher", "student"])
 def test_a_recipe_without_sam_builds_none(tiny, run):
-    _, figures = advanced(tiny("s4m", run, *NO_SAM, "recipe.student.refinement=none"))
+    _, figures = advanced(tiny("s4m", run, *NO_SAM, "method.student.refinement=none"))
     assert figures["loss"] > 0
 
 
@@ -286,9 +286,9 @@ def test_a_run_with_sam_says_at_once_that_it_has_none(tiny):
 def test_cached_refinement_takes_the_stores_masks_and_builds_no_sam(tiny, tmp_path):
     made = tiny("s4m", "student")
     store = automatic_masks(made, tmp_path)
-    settings = ["recipe.student.refinement.kind=cached", f"recipe.student.refinement.store={store}"]
+    settings = ["method.student.refinement.kind=cached", f"method.student.refinement.store={store}"]
     made = tiny(
-        "s4m", "student", *NO_SAM, *settings, "recipe.student.refinement.min_iou=0.0", "recipe.student.arp=none"
+        "s4m", "student", *NO_SAM, *settings, "method.student.refinement.min_iou=0.0", "method.student.arp=none"
     )
     made.plan.check(made.rows)
     objective, figures = advanced(made)

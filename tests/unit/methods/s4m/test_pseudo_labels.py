@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from segray.methods.config import PseudoLabels
+from segray.methods.s4m.config import PseudoLabels
 from segray.methods.s4m.pseudo_labels import select
 
 SETTINGS = PseudoLabels(score_threshold=0.7, min_soft_area=5 / 64, mask_threshold=0.5)

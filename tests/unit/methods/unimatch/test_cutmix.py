@@ -7,7 +7,7 @@ import torch
 from segray import keyed_random
 from segray.config.base import build
 from segray.errors import ConfigError
-from segray.methods.config import CutMix
+from segray.methods.unimatch.config import CutMix
 from segray.methods.unimatch.cutmix import boxes, partners, paste
 
 KEYS = [keyed_random.key("test", index) for index in range(12)]

@@ -29,7 +29,7 @@ from segray.training.views.colour import strong_view
 CPU = torch.device("cpu")
 
 
-SURE = "recipe.threshold=0.9"
+SURE = "method.threshold=0.9"
 
 
 def first_step(made):
@@ -91,7 +91,7 @@ def counted_of(stream):
 
 
 def test_sure_pixels_of_the_weak_view_are_the_labels_and_padding_is_none(tiny):
-    made = tiny("unimatch", "student", "recipe.cutmix=none", SURE, "recipe.streams=v1")
+    made = tiny("unimatch", "student", "method.cutmix=none", SURE, "method.streams=v1")
     teacher = Halves()
     objective, weak, inputs = prepared(made, labeler=None, teacher=teacher)
     within = inside(weak)
@@ -111,9 +111,9 @@ def test_sure_pixels_of_the_weak_view_are_the_labels_and_padding_is_none(tiny):
 
 @pytest.mark.parametrize("streams", ["fixmatch", "dual", "v1", "v2"])
 def test_views_are_colour_then_mixing_alike_in_image_label_guide_and_what_counts(with_labels, streams):
-    made = with_labels("guide", f"recipe.streams={streams}", "recipe.cutmix={share=1.0}", SURE)
+    made = with_labels("guide", f"method.streams={streams}", "method.cutmix={share=1.0}", SURE)
     _, weak, inputs = prepared(made, teacher=Halves())
-    settings, within = made.config.recipe, inside(weak)
+    settings, within = made.config.method, inside(weak)
     sure = torch.where(torch.arange(64) < 32, 1, 255).to(torch.uint8)
     plain = torch.where(within, sure, 255).to(torch.uint8)
     guide = torch.where(upper(weak), 2, torch.where(within, 0, 255)).to(torch.uint8)
@@ -140,7 +140,7 @@ def test_views_are_colour_then_mixing_alike_in_image_label_guide_and_what_counts
     ("streams", "guided", "number"), [("fixmatch", False, 1), ("v1", False, 3), ("v2", False, 2), ("v1", True, 3)]
 )
 def test_a_threshold_above_one_teaches_nothing_and_costs_nothing(tiny, with_labels, streams, guided, number):
-    settings = ["recipe.threshold=1.1", f"recipe.streams={streams}"]
+    settings = ["method.threshold=1.1", f"method.streams={streams}"]
     made = with_labels("guide", *settings) if guided else tiny("unimatch", "student", *settings)
     objective, _, inputs = prepared(made)
     found = objective.module(replace(inputs, trust=0.1), objective.count(inputs))
@@ -164,7 +164,7 @@ def test_a_threshold_above_one_teaches_nothing_and_costs_nothing(tiny, with_labe
     ],
 )
 def test_losses_are_weighted_halves_divided_by_all_pixels_of_images(tiny, streams, weights):
-    made = tiny("unimatch", "student", f"recipe.streams={streams}", "recipe.feature_dropout=0.01")
+    made = tiny("unimatch", "student", f"method.streams={streams}", "method.feature_dropout=0.01")
     objective, _, inputs = prepared(made)
     inputs = replace(inputs, streams=[replace(one, factors=[None] * 4) for one in inputs.streams])
     count = objective.count(inputs)
@@ -181,7 +181,7 @@ def test_losses_are_weighted_halves_divided_by_all_pixels_of_images(tiny, stream
 
 
 def test_v2_drops_complementary_channels_but_not_of_half_of_the_images(tiny):
-    made = tiny("unimatch", "student", "recipe.streams=v2")
+    made = tiny("unimatch", "student", "method.streams=v2")
     _, weak, inputs = prepared(made)
     whole = spared(weak.keys, 4)
     assert sum(whole) == 2
@@ -200,7 +200,7 @@ def test_v2_drops_complementary_channels_but_not_of_half_of_the_images(tiny):
 @pytest.mark.parametrize("streams", ["v1", "v2"])
 def test_the_pass_that_makes_labels_loses_no_channels(tiny, streams):
     teacher = Halves()
-    _, weak, _ = prepared(tiny("unimatch", "student", f"recipe.streams={streams}"), teacher=teacher)
+    _, weak, _ = prepared(tiny("unimatch", "student", f"method.streams={streams}"), teacher=teacher)
     (seen,) = teacher.seen
     assert torch.equal(seen, teacher.normalised(weak.images))
 
@@ -226,7 +226,7 @@ def test_v1_is_its_own_teacher_in_eval_mode_and_goes_back_to_training(tiny):
 
 @pytest.mark.parametrize(("step", "kept"), [(0, 0.0), (1, 0.0), (2, 0.5), (3, 2 / 3), (50, 0.5 ** (1 / 8))])
 def test_v2s_teacher_is_a_mean_of_the_first_students_then_a_moving_average(tiny, step, kept):
-    objective = tiny("unimatch", "student", "recipe.ema_half_life=8.0").objective()
+    objective = tiny("unimatch", "student", "method.ema_half_life=8.0").objective()
     with torch.no_grad():
         for one in objective.student.parameters():
             one.add_(1.0)
@@ -260,7 +260,7 @@ def with_labels(tiny, tmp_path):
     store = zero_shot(tiny("unimatch", "student"), tmp_path)
 
     def make(use, *overrides, run="student"):
-        settings = [f"recipe.zero_shot.store={store}", f"recipe.zero_shot.use={use}", "recipe.cutmix=none"]
+        settings = [f"method.zero_shot.store={store}", f"method.zero_shot.use={use}", "method.cutmix=none"]
         return tiny("unimatch", run, *settings, *overrides)
 
     return make
@@ -278,7 +278,7 @@ def upper(batch):
 @pytest.mark.parametrize("least", [0.0, 0.5])
 @pytest.mark.parametrize("use", ["guide", "fill", "only"])
 def test_zero_shot_labels_lie_on_the_canvas_and_are_used_as_asked(with_labels, use, least):
-    made = with_labels(use, f"recipe.zero_shot.min_confidence={least}", SURE)
+    made = with_labels(use, f"method.zero_shot.min_confidence={least}", SURE)
     objective, weak, inputs = prepared(made, teacher=Halves())
     within, above = inside(weak), upper(weak)
     below = torch.full((), 255 if least else 0, dtype=torch.uint8)
@@ -299,7 +299,7 @@ def test_zero_shot_labels_lie_on_the_canvas_and_are_used_as_asked(with_labels, u
 
 
 def test_unlabeled_images_count_more_and_more_while_the_weight_ramps_up(tiny):
-    objective, _, inputs = prepared(tiny("unimatch", "student", "recipe.ramp=0.5", "recipe.threshold=0"))
+    objective, _, inputs = prepared(tiny("unimatch", "student", "method.ramp=0.5", "method.threshold=0"))
     count, found = objective.count(inputs), []
     for step in (0, 20, 40, 80):
         objective.before_step(RunPosition(step=step, steps=80))
@@ -310,7 +310,7 @@ def test_unlabeled_images_count_more_and_more_while_the_weight_ramps_up(tiny):
 
 
 def test_trust_falls_in_a_line(with_labels):
-    made = with_labels("guide", "recipe.zero_shot.trust=0.2")
+    made = with_labels("guide", "method.zero_shot.trust=0.2")
     objective, _, inputs = prepared(made)
     count = objective.count(inputs)
     found = []
@@ -326,7 +326,7 @@ def test_classes_are_matched_by_name_or_refused(tiny, with_labels, tmp_path):
     made = with_labels("guide")
     made.plan.check(made.rows)
     store = zero_shot(made, tmp_path / "other", ("background", "whale"))
-    other = tiny("unimatch", "student", f"recipe.zero_shot.store={store}")
+    other = tiny("unimatch", "student", f"method.zero_shot.store={store}")
     with pytest.raises(TrainError, match="do not know whale"):
         other.plan.check(other.rows)
 
@@ -337,7 +337,7 @@ def test_images_without_zero_shot_labels_are_refused_before_the_training(tiny, t
     empty = Instances.empty((64, 64))
     first = next(iter(open_source(made.config.data.unlabeled).rows()))
     store.write_part([LabeledRow(image=first, instances=empty)])
-    made = tiny("unimatch", "student", f"recipe.zero_shot.store={store.uri}")
+    made = tiny("unimatch", "student", f"method.zero_shot.store={store.uri}")
     with pytest.raises(TrainError, match="7 unlabeled images are not in"):
         made.plan.check(made.rows)
 
@@ -347,7 +347,7 @@ def test_runs_are_named_by_the_labels_that_they_learn_from(tiny, tmp_path):
     settings = []
     for classes in (("background", "square"), ("background", "disc")):
         store = zero_shot(made, tmp_path / classes[1], classes)
-        settings.append(tiny("unimatch", "student", f"recipe.zero_shot.store={store}").plan.settings)
+        settings.append(tiny("unimatch", "student", f"method.zero_shot.store={store}").plan.settings)
     assert settings[0] != settings[1]
     assert str(tmp_path) not in str(settings)
 
@@ -370,14 +370,14 @@ def test_relabeling_is_a_guided_run_then_a_fresh_student_that_learns_all_it_says
 
 
 def test_no_labeled_images_at_all_the_store_takes_their_place(tiny, with_labels):
-    store = with_labels("only").config.recipe.zero_shot.store
+    store = with_labels("only").config.method.zero_shot.store
     made = tiny(
         "unimatch",
         "student",
         f'data.labeled={{kind="store", uri="{store}"}}',
         "data.hidden=none",
         "data.validation=none",
-        f'recipe.zero_shot={{store={store!r}, use="guide"}}',
+        f'method.zero_shot={{store={store!r}, use="guide"}}',
     )
     assert made.rows["labeled"].classes == ("background", "square")
     _, figures = advanced(made)
@@ -398,7 +398,7 @@ def advanced(made):
 
 @pytest.mark.parametrize("use", ["guide", "fill", "only", "relabel"])
 def test_every_component_acts_in_the_tiny_run(with_labels, use):
-    made = with_labels(use, "recipe.cutmix={share=0.5}", run="student" if use != "relabel" else "labeler")
+    made = with_labels(use, "method.cutmix={share=0.5}", run="student" if use != "relabel" else "labeler")
     _, figures = advanced(made)
     for name in ("pixels_taught", "pixels_by_zero_shot", "views_mixed", "loss/unlabeled/features"):
         assert figures[name] > 0, name

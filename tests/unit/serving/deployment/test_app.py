@@ -66,13 +66,13 @@ def test_there_are_clicks_where_the_config_has_them():
 
 
 def test_a_fixed_number_of_copies_is_not_scaled():
-    student = deployments(student={"uri": "x", "replicas": {"least": 3, "most": 3}})["Student"]
+    student = deployments(student={"uri": "x", "replicas": {"min": 3, "max": 3}})["Student"]
     assert student.num_replicas == 3
     assert student._deployment_config.autoscaling_config is None
 
 
 def test_copies_scale_as_the_config_says():
-    replicas = {"least": 0, "most": 4, "upscale_delay_s": 7, "downscale_delay_s": 70, "cpus": 2, "gpus": 0.5}
+    replicas = {"min": 0, "max": 4, "upscale_delay_s": 7, "downscale_delay_s": 70, "cpus": 2, "gpus": 0.5}
     student = deployments(student={"uri": "x", "target_ongoing": 6, "replicas": replicas})["Student"]
     scaling = student._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas, scaling.target_ongoing_requests) == (0, 4, 6)
@@ -91,11 +91,11 @@ def test_queues_are_bounded_and_the_student_is_user_config():
 def test_the_shipped_config_fits_on_two_cores():
     config = build(ServeConfig, read(Path("configs/serve/nano.toml")), "nano")
     assert set(config.copies) == {"student", "clicks"}
-    assert sum(one.least * one.cpus for one in config.copies.values()) <= 2
+    assert sum(one.min * one.cpus for one in config.copies.values()) <= 2
 
 
 def test_without_an_ingress_the_student_speaks_http_itself():
-    found = deployments(ingress=None, ingress_max_ongoing=11, student={"uri": "x", "replicas": {"least": 2, "most": 2}})
+    found = deployments(ingress=None, ingress_max_ongoing=11, student={"uri": "x", "replicas": {"min": 2, "max": 2}})
     assert set(found) == {"Student"}
     assert found["Student"].num_replicas == 2
     assert found["Student"].max_ongoing_requests == 11

@@ -62,7 +62,7 @@ def test_only_images_that_all_runs_show(leave_run: LeaveRun) -> None:
 def test_folders_names_are_shortened_as_far_as_they_stay_apart(
     tmp_path: Path, leave_run: LeaveRun, names: dict[str, str], told: list[str]
 ) -> None:
-    runs = {name: leave_run(name, recipe="s4m", run=run) for name, run in names.items()}
+    runs = {name: leave_run(name, method="s4m", run=run) for name, run in names.items()}
     compare_report(runs, tmp_path / "c.html")
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
     titles = re.findall(r'<bdi class="name">(.*?)</bdi>', page)

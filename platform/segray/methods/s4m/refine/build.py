@@ -3,7 +3,7 @@
 import torch
 
 from segray.config.sam import SamConfig
-from segray.methods.config import CachedRefinement, PointRefinement, Refinement
+from segray.methods.s4m.config import CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.refine.by_points import PointRefiner
 from segray.methods.s4m.refine.cached import CachedRefiner, Lookup
 from segray.methods.s4m.refine.refiner import NoRefiner, Refiner
@@ -11,7 +11,7 @@ from segray.sam.build import build_beside
 
 
 def build_refiner(settings: Refinement | None, sam: SamConfig, device: torch.device, lookup: Lookup) -> Refiner:
-    """The refiner a recipe asks for.
+    """The refiner a method asks for.
 
     Args:
         settings: none keeps the teacher's masks.

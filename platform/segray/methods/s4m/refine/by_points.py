@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from segray.masks.view import View
-from segray.methods.config import PointRefinement
+from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.points import box_points, draw_points
 from segray.methods.s4m.refine.refiner import Refined, Refiner, clear_padding, on_canvas, parts, replace_masks

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.methods.config import CachedRefinement
+from segray.methods.s4m.config import CachedRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner, on_canvas, parts, replace_masks, unrefined
 

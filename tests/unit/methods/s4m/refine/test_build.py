@@ -3,7 +3,7 @@ import torch
 
 from segray.config.sam import OriginalSamConfig
 from segray.errors import BackendError
-from segray.methods.config import CachedRefinement, PointRefinement, Refinement
+from segray.methods.s4m.config import CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.refine.build import build_refiner
 from segray.methods.s4m.refine.by_points import PointRefiner
 from segray.methods.s4m.refine.cached import CachedRefiner

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.methods.config import CachedRefinement
+from segray.methods.s4m.config import CachedRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.cached import CachedRefiner, pairwise_iou

@@ -9,8 +9,8 @@ from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig
 from segray.config.serve import ServeConfig
 from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
-from segray.config.train import TrainConfig
 from segray.errors import ConfigError
+from segray.methods.config import TrainConfig
 
 T = TypeVar("T")
 LabelJob = LabelConfig | ClassifyConfig | CamConfig | VoteConfig

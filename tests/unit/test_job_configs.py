@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from segray import job_configs
 from segray.config import base
 from segray.errors import ConfigError
-from segray.jobs import configs
-from segray.methods.config import UniMatch
+from segray.methods.unimatch.config import UniMatch
 
 ROOT = Path(__file__).parents[3]
 GOOD = 'job = "label"\nstores = "out"\n[source]\nkind = "folder"\nuri = "images"\n'
@@ -21,7 +21,7 @@ def write(folder, text):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_config_of_the_project_loads(path):
-    assert configs.load(path).job in configs.JOBS
+    assert job_configs.load(path).job in job_configs.JOBS
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_every_config_of_the_project_loads(path):
 )
 def test_a_mistake_is_one_line_with_its_path(tmp_path, tables, problem):
     with pytest.raises(ConfigError) as caught:
-        configs.load(write(tmp_path, f"{GOOD}{tables}\n"))
+        job_configs.load(write(tmp_path, f"{GOOD}{tables}\n"))
     assert len(caught.value.problems) == 1
     assert problem in str(caught.value)
 
 
 TRAINING = """job = "train"
 runs = "out"
-[recipe]
+[method]
 kind = "s4m"
 [data.labeled]
 kind = "coco"
@@ -70,24 +70,24 @@ uri = "images"
         (["device=cuda", "workers.count=0"], ""),
         (["device=cuda"], 'device "cuda" needs workers.gpus above 0'),
         (["device=cpu", "workers.gpus=1"], 'device "cpu" needs workers.gpus = 0, got 1'),
-        (["workers.count=3"], "recipe.teacher.schedule.labeled_batch: 16 images cannot be shared by 3 workers"),
+        (["workers.count=3"], "method.teacher.schedule.labeled_batch: 16 images cannot be shared by 3 workers"),
         (["workers.count=8"], "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4"),
         (["workers.count=4", "workers.min_count=2"], "shared by 3 workers"),
-        (["recipe.student.schedule.accumulate=5"], "recipe.student.schedule.labeled_batch: 16 images cannot"),
-        (["student.kind=fpn"], "recipe s4m with student fpn: it trains mask2former"),
+        (["method.student.schedule.accumulate=5"], "method.student.schedule.labeled_batch: 16 images cannot"),
+        (["student.kind=fpn"], "method s4m with student fpn: it trains mask2former"),
         (["view.canvas_hw=[64, 100]"], "view.canvas_hw [64, 100]: a mask2former needs multiples of 32"),
-        (["recipe={kind='unimatch'}"], "recipe unimatch with student mask2former"),
-        (["recipe={kind='unimatch'}", "student.kind=dpt"], "a dpt needs multiples of 14"),
-        (["recipe={kind='unimatch'}", "student.kind=dpt", "view.canvas_hw=[126, 70]"], ""),
-        (["data.unlabeled=none"], "recipe.student learns from unlabeled images: give data.unlabeled"),
+        (["method={kind='unimatch'}"], "method unimatch with student mask2former"),
+        (["method={kind='unimatch'}", "student.kind=dpt"], "a dpt needs multiples of 14"),
+        (["method={kind='unimatch'}", "student.kind=dpt", "view.canvas_hw=[126, 70]"], ""),
+        (["data.unlabeled=none"], "method.student learns from unlabeled images: give data.unlabeled"),
     ],
 )
 def test_what_workers_cannot_do_is_said_while_loading(tmp_path, overrides, problem):
     if not problem:
-        assert configs.load(write(tmp_path, TRAINING), overrides).job == "train"
+        assert job_configs.load(write(tmp_path, TRAINING), overrides).job == "train"
         return
     with pytest.raises(ConfigError) as caught:
-        configs.load(write(tmp_path, TRAINING), overrides)
+        job_configs.load(write(tmp_path, TRAINING), overrides)
     assert problem in str(caught.value)
 
 
@@ -109,7 +109,7 @@ def test_v2_has_a_teacher_of_its_own_unless_told_otherwise(given, half_life):
 def test_all_mistakes_are_listed_and_counted(tmp_path):
     bad = 'job = "label"\n[source]\nkind = "coco"\nuri = ""\n[masks]\npoints_per_side = 0\n[extra]\nx = 1\n'
     with pytest.raises(ConfigError, match="5 problems") as caught:
-        configs.load(write(tmp_path, bad))
+        job_configs.load(write(tmp_path, bad))
     paths = {problem.split(":")[0] for problem in caught.value.problems}
     assert paths == {"source.uri", "source.annotations", "stores", "masks.points_per_side", "extra"}
 
@@ -124,12 +124,12 @@ def test_all_mistakes_are_listed_and_counted(tmp_path):
 )
 def test_what_is_no_job_is_refused(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
-        configs.load(write(tmp_path, text))
+        job_configs.load(write(tmp_path, text))
 
 
 def test_a_missing_file_is_named():
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
-        configs.load(Path("nowhere.toml"))
+        job_configs.load(Path("nowhere.toml"))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_missing_file_is_named():
     ],
 )
 def test_overrides_are_toml_values(tmp_path, override, path, value):
-    loaded = configs.load(write(tmp_path, GOOD), [override])
+    loaded = job_configs.load(write(tmp_path, GOOD), [override])
     for name in path:
         loaded = getattr(loaded, name)
     assert loaded == value
@@ -152,7 +152,7 @@ def test_overrides_are_toml_values(tmp_path, override, path, value):
 @pytest.mark.parametrize(("override", "message"), [("masks", "key.path=value"), ("job.x=1", "job is a value")])
 def test_overrides_that_fit_nothing_are_refused(tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):
-        configs.load(write(tmp_path, GOOD), [override])
+        job_configs.load(write(tmp_path, GOOD), [override])
 
 
 def test_fingerprints_name_content_not_order():
@@ -174,4 +174,4 @@ def test_configs_load_without_torch_or_ray(tmp_path):
 def test_none_is_a_value(tmp_path, tables, overrides):
     top, _, source = GOOD.partition("[source]")
     path = write(tmp_path, f"{top}{tables}[source]{source}")
-    assert configs.load(path, overrides).tiles is None
+    assert job_configs.load(path, overrides).tiles is None
