@@ -1,7 +1,7 @@
 """How good is sam-nano: mean IoU from 1, 3 and 9 points on held-out scenes, beside colour thresholding.
 
-`python -m tools.nano.sam_evaluation` prints JSON. Knows the worlds and a segment-anything Sam; does not know training. The
-first point is drawn at random in the visible mask, each next one at random where the mask so far is wrong (after one
+`python -m tools.nano.sam_evaluation` prints JSON. Knows the worlds and a segment-anything Sam; does not know training.
+The first point is drawn at random in the visible mask, each next one at random where the mask so far is wrong (after one
 point the mask of highest predicted IoU, later the single mask). Scenes are drawn from seeds that training never uses.
 """
 

@@ -1,4 +1,4 @@
-"""Trains mask2former-nano, the student that ships with segray: `python -m tools.nano.train_mask2former --out DIR [--steps N]`.
+"""Train mask2former-nano, the student that ships with segray: `python -m tools.nano.train_mask2former --out DIR`.
 
 On scenes of family A only, whose shapes and textures no reported result has, with an object's colour word for its
 class: that queries learn in a few thousand steps, shapes they do not. The same command goes on where it was stopped; at

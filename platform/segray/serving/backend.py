@@ -1,6 +1,6 @@
 """What the HTTP application asks of the models behind it, wherever they run.
 
-`serving.local` answers in this process, `serving.deployment.app` by Ray Serve deployments; `serving.http.application` knows neither.
+`serving.local` answers in this process, `serving.deployment` through Ray Serve. `serving.http` knows neither.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Clicks and boxes to masks by a SAM: an image is embedded once, then every click on it costs one decoder pass.
 
-Knows a `Sam`, pixels and clicks. Knows no HTTP and no Ray: `serving.local` and `serving.deployment.app` call it, from any threads.
+Knows a `Sam`, pixels and clicks. Knows no HTTP and no Ray: backends call it, from any thread.
 """
 
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """Models of the segment-anything package behind the `Sam` protocol: vit_b, vit_l, vit_h and segray's nano.
 
-Knows image sizes, prompts and weights. The decoder's mathematics is in segray.sam.backends.segment_anything.decoder. Results are the package's
-own up to rounding.
+Knows image sizes, prompts and weights; `decoder` beside this module runs the mask decoder. Results equal the
+package's own up to rounding.
 """
 
 from collections.abc import Callable, Sequence

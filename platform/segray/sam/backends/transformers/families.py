@@ -1,7 +1,7 @@
 """How each family of SAM in transformers goes from an image to predicted IoUs, and from those to masks.
 
 Knows where the families differ: what the encoder leaves behind, the decoder's output tokens, which mask tokens answer,
-how features become logits. Does not know about loading, image sizes or the Sam protocol's prompts (segray.sam.backends.transformers.model).
+how features become logits. Does not know loading, image sizes or the Sam protocol's prompts (see `model`).
 
 Shapes: B images, P prompts, T mask tokens, C channels, (h, w) the embedding's grid.
 """
