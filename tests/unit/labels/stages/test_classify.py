@@ -56,7 +56,7 @@ def test_every_mask_of_the_store_gets_a_class_and_a_score(run, config, masks_sto
 
 
 def test_a_map_names_the_background_and_its_masks_do_not_overlap(run, config):
-    stage = stage_of(config(threshold=1.0, rule={"measure": "cosine", "min_tokens": 0}))
+    stage = stage_of(config(threshold=1.0, match={"measure": "cosine", "min_tokens": 0}))
     store, rows = run(stage, images_of(stage.config)[1])
     assert store.manifest.content["classes"] == ["background", "disc", "square"]
     many = rows["00003.png"].instances
