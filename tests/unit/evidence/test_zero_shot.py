@@ -61,7 +61,7 @@ def test_below_the_threshold_is_background(measure, threshold, sure):
 
 
 @pytest.mark.parametrize(
-    ("cosines", "tokens", "match", "expected"),
+    ("cosines", "tokens", "rule", "expected"),
     [
         ([0.10, 0.30, 0.1], 4, {}, 1),
         ([0.31, 0.30, 0.1], 4, {}, 0),
