@@ -9,7 +9,7 @@ from segray.config import base
 from segray.errors import ConfigError
 from segray.methods.unimatch.config import UniMatch
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 GOOD = 'job = "label"\nstores = "out"\n[source]\nkind = "folder"\nuri = "images"\n'
 
 
@@ -162,8 +162,8 @@ def test_fingerprints_name_content_not_order():
 
 def test_configs_load_without_torch_or_ray(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from segray.config import jobs;"
-        f"jobs.load(Path({str(write(tmp_path, GOOD))!r}));"
+        "import sys; from pathlib import Path; from segray import job_configs;"
+        f"job_configs.load(Path({str(write(tmp_path, GOOD))!r}));"
         "sys.exit(bool({'torch', 'ray', 'numpy'} & set(sys.modules)))"
     )
     environment = {"PYTHONPATH": str(ROOT / "platform"), "PATH": ""}
