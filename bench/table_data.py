@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
+from segray.config.label import StageJob
 from segray.config.sources import CocoSource
 from segray.demo import labeling, training
 from segray.demo.coco import write_world
 from segray.formats.sources import open_source
-from segray.job_configs import LabelJob
 from segray.jobs.cluster import connected
 from segray.jobs.label import label
 from segray.masks.instances import Instances
@@ -153,7 +153,7 @@ def _named(source: Table, name: str) -> Table:
     return {**source, "name": name}
 
 
-def _labeled(config: LabelJob) -> str:
+def _labeled(config: StageJob) -> str:
     """The store of a label job that has done all there is to do."""
     return label(config).store
 

@@ -24,8 +24,8 @@ from segray.config.base import build
 from segray.demo import training
 from segray.formats.sources import open_source
 from segray.jobs.train import prepare_rows, train
+from segray.methods import plans
 from segray.methods.config import TrainConfig
-from segray.methods.plans import plans
 from segray.store import Store
 from segray.store.rows import LabeledRow
 from segray.training.group import Group

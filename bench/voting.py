@@ -12,8 +12,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from segray.config.evidence import VoteRule
 from segray.masks.instances import Instances
+from segray.methods.sepl.config import VoteRule
 from segray.methods.sepl.vote import vote
 
 SIZE_HW, MASKS, CLASSES = (375, 500), 100, (3, 7, 12)

@@ -1,26 +1,41 @@
-"""The jobs a config file can describe, by its `job` key."""
+"""The jobs a config file can describe, by its `job` key. Imports no torch: stages are found by their names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from pkgutil import resolve_name
+from typing import Final, TypeVar
 
 from segray.config import base
 from segray.config.evaluate import EvaluateConfig
-from segray.config.label import LabelConfig
+from segray.config.label import StageJob
 from segray.config.serve import ServeConfig
-from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
 from segray.errors import ConfigError
 from segray.methods.config import TrainConfig
 
 T = TypeVar("T")
-LabelJob = LabelConfig | ClassifyConfig | CamConfig | VoteConfig
-"""What `segray label` runs: each leaves a store."""
-Job = LabelJob | TrainConfig | EvaluateConfig | ServeConfig
-JOBS: Mapping[str, type[Job]] = {
-    "label": LabelConfig,
-    "classify": ClassifyConfig,
-    "cam": CamConfig,
-    "vote": VoteConfig,
+Job = StageJob | TrainConfig | EvaluateConfig | ServeConfig
+
+
+@dataclass(frozen=True)
+class StageNames:
+    """The two parts of a job that labels, as `module:name`."""
+
+    config: str
+    """The class of its config, a `StageJob`; its module imports no torch."""
+    stage_of: str
+    """The function that makes the stage (`segray.labels.stages.stage.Stage`) that such a config describes."""
+
+
+LABEL_JOBS: Final[Mapping[str, StageNames]] = {
+    "label": StageNames("segray.config.label:LabelConfig", "segray.labels.stages.segment:stage_of"),
+    "classify": StageNames("segray.config.stages:ClassifyConfig", "segray.labels.stages.classify:stage_of"),
+    "cam": StageNames("segray.methods.sepl.config:CamConfig", "segray.methods.sepl.cam_stage:stage_of"),
+    "vote": StageNames("segray.methods.sepl.config:VoteConfig", "segray.methods.sepl.vote_stage:stage_of"),
+}
+"""The jobs that `segray label` runs; each leaves a store."""
+JOBS: Final[Mapping[str, type[Job]]] = {
+    **{kind: resolve_name(names.config) for kind, names in LABEL_JOBS.items()},
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "serve": ServeConfig,
@@ -53,14 +68,13 @@ def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     return loaded
 
 
-def load_label_job(path: Path, overrides: Sequence[str] = ()) -> LabelJob:
+def load_label_job(path: Path, overrides: Sequence[str] = ()) -> StageJob:
     """As `load`, of any job that labels.
 
     Raises:
         ConfigError: also where the file describes another.
     """
     loaded = load(path, overrides)
-    if not isinstance(loaded, LabelJob):
-        own = [name for name, known in JOBS.items() if issubclass(known, LabelJob)]
-        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs one of {', '.join(own)}")
+    if not isinstance(loaded, StageJob):
+        raise ConfigError(f"{path}: describes a {loaded.job} job, this command needs one of {', '.join(LABEL_JOBS)}")
     return loaded

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from segray.config.sources import CocoSource
+from segray.config.students import InstanceStudentConfig
 from segray.labels.labeler import Labeler
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.methods import settings_class
 
 
 @dataclass(frozen=True)
@@ -123,30 +126,12 @@ tracking = {{ wandb = "off" }}
 intervals = {{ log_every = 1, checkpoint_every = 2 }}
 """
 _SCHEDULE = "{{ steps = {steps}, labeled_batch = 4, unlabeled_batch = 4, learning_rate = 0.01, clip_norm = 1.0 }}"
-_METHODS = {
-    "supervised": """
+_METHOD = """
 [method]
-kind = "supervised"
+kind = "{kind}"
 schedule = {schedule}
-""",
-    # Weights of few updates are sure of nothing: the constants are such that every component acts all the same.
-    "s4m": """
-[method]
-kind = "s4m"
-teacher = {{ schedule = {schedule}, distillation = {{ num_points = 8 }} }}
-[method.student]
-schedule = {schedule}
-pseudo_labels = {{ score_threshold = 0.0, mask_threshold = 0.3 }}
-arp = {{ min_area = 0.0 }}
-ema = {{ burn_in = 0.4, half_life = 1.0 }}
-""",
-    "unimatch": """
-[method]
-kind = "unimatch"
-schedule = {schedule}
-threshold = 0.4
-""",
-}
+"""
+"""A method that needs other settings to act within few steps has a `tiny.toml` in its folder."""
 
 
 def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student: str | None = None) -> Path:
@@ -156,21 +141,26 @@ def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student
 
     Args:
         folder: becomes the home of images, runs and the file.
-        method: supervised, s4m or unimatch.
+        method: one of `segray.methods.METHODS`.
         steps: of each run.
-        student: mask2former or fpn; none: what the method trains.
+        student: mask2former or fpn; none: mask2former if the method trains it, else fpn.
     """
     sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
     data = "".join(
         f'[data.{role}]\nkind = "coco"\nuri = "{sources[name].uri}"\nannotations = "{sources[name].annotations}"\n'
         for role, name in (*zip(_ROLES, _ROLES, strict=True), ("hidden", "unlabeled"))
     )
-    schedule = _SCHEDULE.format(steps=steps)
-    table = _METHODS[method].format(schedule=schedule)
+    instances = InstanceStudentConfig in settings_class(method).trains
+    network = _STUDENTS[student or ("mask2former" if instances else "fpn")]
     path = folder / "train.toml"
-    network = _STUDENTS[student or ("fpn" if method == "unimatch" else "mask2former")]
-    path.write_text(_TRAINING.format(runs=folder / "runs") + table + network + data)
+    path.write_text(_TRAINING.format(runs=folder / "runs") + _method_table(method, steps) + network + data)
     return path
+
+
+def _method_table(method: str, steps: int) -> str:
+    tiny = resources.files("segray.methods") / method / "tiny.toml"
+    text = tiny.read_text() if tiny.is_file() else _METHOD.replace("{kind}", method)
+    return text.replace("{schedule}", _SCHEDULE.format(steps=steps))
 
 
 _ROLES = {"labeled": 8, "unlabeled": 8, "validation": 4}

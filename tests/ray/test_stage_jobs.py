@@ -63,7 +63,7 @@ TAUGHT = """
 import sys, time
 import ray
 from segray.config.base import build
-from segray.config.stages import CamConfig
+from segray.methods.sepl.config import CamConfig
 from segray.evidence import tagger
 from segray.jobs.stages import stage_of
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from segray.cli.common import app
+from segray.demo import DEMOS
+
+if TYPE_CHECKING:
+    DemoName: TypeAlias = str
+else:
+    DemoName = Literal[*DEMOS]
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("out/demo"),
     method: Annotated[
-        Literal["s4m", "unimatch", "sepl"],
-        typer.Option(help="Instances from few labels; label maps from few labels; label maps from image-level tags."),
+        DemoName,
+        typer.Option(help=f"{'; '.join(DEMOS.values()).capitalize()}."),
     ] = "s4m",
     quick: Annotated[bool, typer.Option(help="Smaller: a few minutes, figures to match.")] = False,
     keep_serving: Annotated[bool, typer.Option(help="Let the endpoint and its page stay until ctrl-C.")] = False,

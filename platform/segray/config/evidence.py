@@ -1,4 +1,4 @@
-"""Which class a region has: CLIP and its words, SEPL's vote."""
+"""Settings of what says which class a region has: CLIP and its words, classifiers of tags."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -10,23 +10,6 @@ from segray.config.base import config
 from segray.config.sam import Unit
 
 Name = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
-
-
-@config
-class VoteRule:
-    """How masks and a class map become voted labels (methods.md section 8)."""
-
-    compat: bool = False
-    """The published code's sequential rule, in which the lowest class id wins a mask; else each mask stands for the
-    class it overlaps most, as the paper says."""
-    max_image_share: Unit = 1.0
-    """Largest share of the image that a mask may have to be taken because it covers a class's region; 1: any."""
-
-    @pydantic.model_validator(mode="after")
-    def _capless(self) -> "VoteRule":
-        if self.compat and self.max_image_share < 1:
-            raise ValueError("compat is the published rule, which has no max_image_share: leave one of them out")
-        return self
 
 
 @config

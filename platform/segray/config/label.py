@@ -1,12 +1,12 @@
-"""The label job: which images, which SAM, where the masks go, on what machines, at what cost."""
+"""Settings that every job that labels shares, and the label job: which images, which SAM, which machines, what cost."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import MaskGeneration, OriginalSamConfig, SamConfig, Tiles, Unit
-from segray.config.sources import Source, Uri
+from segray.config.sources import Source, StoreUri, Uri
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -80,33 +80,53 @@ class Cost:
 
 
 @config
-class LabelConfig:
-    """Label images: `segray label CONFIG`."""
+class StageJob:
+    """A job that runs one stage over images and leaves a store: `segray label CONFIG`."""
+
+    job: str
+    """Kind of job that this file describes."""
+    stores: Uri
+    """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
+    limits: ImageLimits = ImageLimits()
+    """Which images are refused."""
+    workers: LabelWorkers = LabelWorkers()
+    """How the work is spread; only the label job uses `points_per_batch`."""
+    cost: Cost = Cost()
+    """What it may cost."""
+    sample: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
+    seed: int = 0
+    """Random seed used to draw the sample."""
+    retry_refused: bool = False
+    """Try images again that the store holds as refused, after an outage or with mended files of the same version."""
+    trains_first: ClassVar[bool] = False
+    """Whether a model is trained before the first image: by a Ray task with a worker's GPUs, else by the command."""
+
+    @property
+    def images(self) -> Source | StoreUri:
+        """The source whose images the job labels, or the URI of the earlier store that holds them."""
+        raise NotImplementedError
+
+
+@config
+class LabelConfig(StageJob):
+    """Label images with a SAM: masks without classes."""
 
     job: Literal["label"]
     """What kind of job this file describes."""
     source: Source
     """Where the images are."""
-    stores: Uri
-    """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
     sam: SamConfig = OriginalSamConfig()
     """The model."""
     masks: MaskGeneration = MaskGeneration()
     """How it generates masks."""
     tiles: Tiles | None = None
     """Tiled mode for large images; none: every image whole."""
-    limits: ImageLimits = ImageLimits()
-    """Which images are refused."""
-    workers: LabelWorkers = LabelWorkers()
-    """How the work is spread."""
-    cost: Cost = Cost()
-    """What it may cost."""
-    sample: Annotated[int, pydantic.Field(ge=0)] = 0
-    """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
-    seed: int = 0
-    """Of the sample."""
-    retry_refused: bool = False
-    """Try images again that the store holds as refused, after an outage or with mended files of the same version."""
+
+    @property
+    def images(self) -> Source:
+        """The source."""
+        return self.source
 
     @pydantic.model_validator(mode="after")
     def _gpus_reserved(self) -> "LabelConfig":

@@ -1,4 +1,4 @@
-"""Class maps that were made elsewhere, from a folder of PNG or NPY files (see `config.stages.FolderMaps`).
+"""Class maps that were made elsewhere, from a folder of PNG or NPY files : a file per image.
 
 An NPY file that holds a dict is a pickle; it is read by an unpickler that makes arrays and numbers and nothing else.
 """
@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from segray.config.stages import FolderMaps
 from segray.errors import ImageError, SourceError
 from segray.images import decoding
 from segray.masks.semantic import UNKNOWN, Map
@@ -20,18 +19,25 @@ from segray.storage import files
 _MAKERS: Final = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
 
 
-def read_map(config: FolderMaps, image_id: str, num_classes: int) -> Map:
-    """An image's class map.
+def read_map(folder: str, image_id: str, num_classes: int, *, ending: str = ".png", background: float = 0.4) -> Map:
+    """Read an image's class map.
+
+    Args:
+        folder: URI of the folder; the file has the image's name with another ending.
+        image_id: names the image.
+        num_classes: with the background, class 0.
+        ending: `.png` or `.npy`.
+        background: score of the background where a file holds scores.
 
     Raises:
         ImageError: there is none ("no-map"), or it cannot be read or holds a class that has no name ("bad-map").
     """
-    uri = files.join(config.uri, PurePosixPath(image_id).with_suffix(config.ending).as_posix())
+    uri = files.join(folder, PurePosixPath(image_id).with_suffix(ending).as_posix())
     try:
         data = files.read_bytes(uri)
     except SourceError as error:
         raise ImageError("no-map", str(error)) from error
-    found = decoding.decode_indices(data) if config.ending == ".png" else _of_npy(data, config.background, uri)
+    found = decoding.decode_indices(data) if ending == ".png" else _of_npy(data, background, uri)
     strange = np.setdiff1d(found, [*range(num_classes), UNKNOWN])
     if len(strange):
         raise ImageError("bad-map", f"{uri} holds class {strange[0]}, but {num_classes} classes are named")

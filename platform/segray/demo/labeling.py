@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from segray.config.base import build
 from segray.config.label import LabelConfig
-from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
+from segray.config.stages import ClassifyConfig
 from segray.demo.world import FAMILY_CLASSES
+from segray.methods.sepl.config import CamConfig, VoteConfig
 
 Table = Mapping[str, Any]
 MASKS: Final[Table] = {

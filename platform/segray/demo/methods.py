@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from segray.config.label import LabelConfig
-from segray.config.stages import CamConfig
-from segray.demo import labeling, training
-from segray.job_configs import LabelJob
+from segray.config.label import LabelConfig, StageJob
+from segray.demo import DEMOS, labeling, training
+from segray.methods.sepl.config import CamConfig
 
 Table = Mapping[str, Any]
-Label = Callable[[str, LabelJob], str]
+Label = Callable[[str, StageJob], str]
 """Does a label job, which people know by this name, and gives the store that it leaves."""
 
 
@@ -117,7 +116,7 @@ def sepl(world: World, label: Label) -> Mapping[str, Training]:
     }
 
 
-METHODS: Final[Mapping[str, Method]] = {"s4m": s4m, "unimatch": unimatch, "sepl": sepl}
+METHODS: Final[Mapping[str, Method]] = {name: globals()[name] for name in DEMOS}
 
 
 def _masks(world: World, source: Table) -> LabelConfig:

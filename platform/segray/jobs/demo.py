@@ -15,6 +15,7 @@ from typing import Any, Final
 from PIL import Image
 
 from segray.config.base import build
+from segray.config.label import StageJob
 from segray.config.serve import ServeConfig
 from segray.config.sources import CocoSource
 from segray.demo import training
@@ -22,7 +23,6 @@ from segray.demo.methods import NAME, Method, Size, Training, World
 from segray.demo.world import scene
 from segray.evaluation.stores import measure_store
 from segray.formats.sources import open_source
-from segray.job_configs import LabelJob
 from segray.jobs.evaluate import Result
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report
@@ -96,7 +96,7 @@ def label_world(world: World, method: Method, say: Say, show: Show) -> tuple[Seq
     """Do the method's label jobs, measure and report each; also gives the trainings that come next."""
     done: list[Labeled] = []
 
-    def job(name: str, config: LabelJob) -> str:
+    def job(name: str, config: StageJob) -> str:
         say(f"labeling: {name}")
         summary = label(config, show)
         done.append(_measured(world, name, summary))

@@ -9,11 +9,11 @@ from typing import Any, Final, get_args, get_type_hints
 
 from segray.config import sources
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
-from segray.config.stages import FolderMaps
 from segray.config.tags import CsvTags
 from segray.errors import SourceError, StoreError
 from segray.formats.sources import open_source
 from segray.job_configs import Job
+from segray.methods.sepl.config import FolderMaps
 from segray.storage import files
 from segray.store import Store
 

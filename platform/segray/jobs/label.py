@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from segray.config.base import fingerprint
+from segray.config.label import StageJob
 from segray.errors import LabelError
-from segray.job_configs import LabelJob
 from segray.jobs.cluster import connected
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
@@ -39,7 +39,7 @@ class LabelProgress:
 Show = Callable[[LabelProgress], None]
 
 
-def find_store(config: LabelJob) -> Store:
+def find_store(config: StageJob) -> Store:
     """The store that a config's job has left.
 
     Raises:
@@ -49,7 +49,7 @@ def find_store(config: LabelJob) -> Store:
     return Store.open(files.join(config.stores, f"{stage.name}-{fingerprint(stage.content)}"))
 
 
-def prepare(config: LabelJob) -> tuple[Stage, Store]:
+def prepare(config: StageJob) -> tuple[Stage, Store]:
     """The stage and its store, before any cluster work.
 
     Raises:
@@ -61,7 +61,7 @@ def prepare(config: LabelJob) -> tuple[Stage, Store]:
     return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=per_second)
 
 
-def label(config: LabelJob, show: Show | None = None) -> Summary:
+def label(config: StageJob, show: Show | None = None) -> Summary:
     """Label all images of the source that the store does not hold yet; the summary is also left in the store.
 
     Raises:
@@ -90,7 +90,7 @@ def label(config: LabelJob, show: Show | None = None) -> Summary:
 
 
 def _run(
-    config: LabelJob,
+    config: StageJob,
     stage: Stage,
     store: Store,
     parts: Iterator[pa.Table],
@@ -129,7 +129,7 @@ def _run(
     )
 
 
-def _over_budget(config: LabelJob, actor_s: float) -> bool:
+def _over_budget(config: StageJob, actor_s: float) -> bool:
     """Whether all work on this store so far has cost what it may; a killed run's part is counted too."""
     return config.cost.budget is not None and price(actor_s, config.workers, config.cost) >= config.cost.budget
 

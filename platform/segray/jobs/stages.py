@@ -1,46 +1,33 @@
-"""From the config of a job that labels to its stage and its images. Knows which stage belongs to which kind of job."""
+"""From the config of a job that labels to its stage and its images."""
 
-from collections.abc import Iterator
-from typing import assert_never
+from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
 
 import ray
 
-from segray.config.label import LabelConfig
-from segray.config.stages import CamConfig, ClassifyConfig, VoteConfig
+from segray.config.label import StageJob
 from segray.formats.sources import open_source
-from segray.job_configs import LabelJob
-from segray.labels.stages import classify
-from segray.labels.stages.segment import SegmentEverything
+from segray.job_configs import LABEL_JOBS
 from segray.labels.stages.stage import Stage
-from segray.methods.sepl import cam_stage, vote_stage
-from segray.sam.build import describe
 from segray.store import Store
 from segray.store.rows import ImageRow, image_rows
 
 
-def stage_of(config: LabelJob) -> Stage:
-    """The stage that a config describes. A cam job's classifier is trained here where it is not there yet.
+def stage_of(config: StageJob) -> Stage:
+    """Return the stage that a config describes; a model that the stage trains first is trained here.
 
     Raises:
-        BackendError: the weights are missing or of another architecture.
+        BackendError: the weights are missing or have a different architecture.
         SourceError, StoreError, LabelError: what the stage builds on cannot be used.
     """
-    match config:
-        case LabelConfig():
-            return SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
-        case ClassifyConfig():
-            return classify.stage_of(config, Store.open(config.masks).manifest.fingerprint)
-        case CamConfig():
-            return _by_a_task(config) if config.workers.gpus and ray.is_initialized() else cam_stage.stage_of(config)
-        case VoteConfig():
-            return vote_stage.stage_of(config, Store.open(config.masks).manifest.fingerprint)
-        case _:
-            assert_never(config)
+    make: Callable[[StageJob], Stage] = resolve_name(LABEL_JOBS[config.job].stage_of)
+    by_task = config.trains_first and config.workers.gpus and ray.is_initialized()
+    return _by_task(make, config) if by_task else make(config)
 
 
-def _by_a_task(config: CamConfig) -> Stage:
-    """`cam.stage_of` where there is a GPU, which is free again for the actors when the classifier is trained."""
-    task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(cam_stage.stage_of)
+def _by_task(make: Callable[[StageJob], Stage], config: StageJob) -> Stage:
+    """Make the stage where there is a GPU, which is free for the actors again once the model is trained."""
+    task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(make)
     try:
         found: Stage = ray.get(task.remote(config))
     except ray.exceptions.RayTaskError as error:
@@ -48,16 +35,16 @@ def _by_a_task(config: CamConfig) -> Stage:
     return found
 
 
-def images_of(config: LabelJob) -> tuple[str, Iterator[ImageRow]]:
-    """Where a job's images are, for people, and the images; those of a store of masks are what it holds.
+def images_of(config: StageJob) -> tuple[str, Iterator[ImageRow]]:
+    """Return where a job's images are, for people, and the images; those of an earlier store are what it holds.
 
     Raises:
         SourceError: the source cannot be read.
         StoreError: there is no such store.
     """
-    if isinstance(config, LabelConfig | CamConfig):
-        return config.source.uri, open_source(config.source).rows()
-    return config.masks, _images_in(Store.open(config.masks))
+    if isinstance(config.images, str):
+        return config.images, _images_in(Store.open(config.images))
+    return config.images.uri, open_source(config.images).rows()
 
 
 def _images_in(store: Store) -> Iterator[ImageRow]:

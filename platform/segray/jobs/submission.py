@@ -17,7 +17,7 @@ from typing import Any
 from segray import job_configs
 from segray.config.base import fingerprint, plain
 from segray.config.evaluate import EvaluateConfig
-from segray.config.stages import CamConfig
+from segray.config.label import StageJob
 from segray.errors import ConfigError
 from segray.methods.config import TrainConfig
 
@@ -104,8 +104,8 @@ class Submission:
             return 1, float(self.loaded.device == "cuda")
         if isinstance(self.loaded, TrainConfig) and self.loaded.workers.count == 0:
             return self.loaded.workers.cpus, float(self.loaded.device == "cuda")
-        if isinstance(self.loaded, CamConfig):
-            # It trains the classifier, unless a task with a GPU does.
+        if isinstance(self.loaded, StageJob) and self.loaded.trains_first:
+            # The command trains the model, unless a task with a GPU does.
             return float(not self.loaded.workers.gpus), 0
         return 0, 0
 

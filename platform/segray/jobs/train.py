@@ -13,8 +13,8 @@ from segray.config.sources import Source
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
 from segray.formats.sources import open_for
+from segray.methods import plans
 from segray.methods.config import TrainConfig
-from segray.methods.plans import plans
 from segray.models.build import start_hash
 from segray.nets.device import place
 from segray.storage import commits, files

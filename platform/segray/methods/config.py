@@ -1,6 +1,6 @@
 """The train job: its method, and all that no method changes (`segray.config.train`). Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 
 import pydantic
 
@@ -8,11 +8,12 @@ from segray.config.base import config
 from segray.config.schedule import BatchSizes
 from segray.config.students import STUDENTS
 from segray.config.train import TrainSettings
-from segray.methods.s4m.config import S4M
-from segray.methods.supervised.config import Supervised
-from segray.methods.unimatch.config import UniMatch
+from segray.methods import METHODS, Method, settings_class
 
-MethodConfig = Annotated[Supervised | S4M | UniMatch, pydantic.Field(discriminator="kind")]
+if TYPE_CHECKING:
+    MethodConfig: TypeAlias = Method
+else:
+    MethodConfig = Annotated[Union[*map(settings_class, METHODS)], pydantic.Field(discriminator="kind")]
 
 
 @config

@@ -4,7 +4,6 @@ import pickle
 import numpy as np
 import pytest
 
-from segray.config.stages import FolderMaps
 from segray.datasets.class_maps import read_map
 from segray.errors import ImageError
 
@@ -15,8 +14,7 @@ MAP = np.array([[0, 1], [2, 255]])
 def read(tmp_path):
     def go(content, background=0.4):
         np.save(tmp_path / "a.npy", content, allow_pickle=True)
-        config = FolderMaps(uri=str(tmp_path), classes=("background", "x", "y"), ending=".npy", background=background)
-        return read_map(config, "a.jpg", 3)
+        return read_map(str(tmp_path), "a.jpg", 3, ending=".npy", background=background)
 
     return go
 

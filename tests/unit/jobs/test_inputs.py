@@ -3,9 +3,9 @@
 import pytest
 
 from segray.config.base import build
-from segray.config.stages import CamConfig
 from segray.jobs import inputs
 from segray.methods.config import TrainConfig
+from segray.methods.sepl.config import CamConfig
 from segray.testing import write_coco
 
 

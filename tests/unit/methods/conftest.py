@@ -10,8 +10,8 @@ import torch
 
 from segray.job_configs import load_as
 from segray.jobs.train import prepare_rows
+from segray.methods import plans
 from segray.methods.config import TrainConfig
-from segray.methods.plans import plans
 from segray.models.build import build_student
 from segray.models.package import save_student
 from segray.testing import write_training

@@ -20,6 +20,7 @@ from segray.labels.stages.previous import PreviousRows
 from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.semantic import BACKGROUND, Map, paint
+from segray.store import Store
 
 CODE_VERSION = 2
 """Raise when the same settings begin to give other labels."""
@@ -111,12 +112,13 @@ def class_names(config: ClassifyConfig) -> tuple[str, ...]:
     return (*background, *config.vocabulary.classes)
 
 
-def stage_of(config: ClassifyConfig, masks_fingerprint: str) -> ClassifyStage:
+def stage_of(config: ClassifyConfig) -> ClassifyStage:
     """The stage that a config describes; a threshold to be chosen is chosen here, on labeled images alone.
 
     Raises:
         BackendError: the weights are missing or of another architecture.
         LabelError, SourceError: there is nothing labeled to choose a threshold on.
+        StoreError: there is no store of masks.
     """
     evidence = build(config.clip, gpu=bool(config.workers.gpus) and torch.cuda.is_available())
     threshold = config.threshold
@@ -126,7 +128,7 @@ def stage_of(config: ClassifyConfig, masks_fingerprint: str) -> ClassifyStage:
     return ClassifyStage(
         config=config,
         weights_hash=evidence.weights_hash,
-        masks_fingerprint=masks_fingerprint,
+        masks_fingerprint=Store.open(config.masks).manifest.fingerprint,
         threshold=threshold,
     )
 

@@ -11,7 +11,7 @@ from segray.config.label import LabelConfig
 from segray.errors import BackendError
 from segray.labels.labeler import Generator, Labeler
 from segray.labels.stages.tiled import TiledGenerator
-from segray.sam.build import build
+from segray.sam.build import build, describe
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.protocol import Sam
 from segray.storage import files
@@ -72,3 +72,12 @@ class SegmentEverything:
                 f"{self.weights_hash[:12]}): give one URI or revision that all nodes reach"
             )
         return sam
+
+
+def stage_of(config: LabelConfig) -> SegmentEverything:
+    """Return the stage that a config describes.
+
+    Raises:
+        BackendError: the weights are missing or have a different architecture.
+    """
+    return SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)

@@ -15,6 +15,7 @@ from segray.config.schedule import BatchSizes, Ema, Schedule
 from segray.config.sources import StoreUri
 from segray.config.students import InstanceStudentConfig
 from segray.config.views import StrongView
+from segray.methods import Method
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
@@ -126,7 +127,7 @@ class StudentRun:
 
 
 @config
-class S4M:
+class S4M(Method):
     """S4M (arXiv 2504.05301); without distillation, refinement and ARP it is GuidedDistillation (arXiv 2308.02668)."""
 
     trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig,)

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 
 from segray.config.base import fingerprint, plain
-from segray.config.evidence import VoteRule
-from segray.config.stages import CamConfig, VoteTunedThreshold
 from segray.datasets.tags import ImageTags, read_tags
 from segray.errors import ImageError, LabelError
 from segray.evidence import tagger
@@ -23,6 +21,7 @@ from segray.labels.stages.previous import PreviousRows
 from segray.labels.stages.truth import class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.methods.sepl.config import CamConfig, VoteRule, VoteTunedThreshold
 from segray.methods.sepl.vote import vote
 from segray.storage import files
 from segray.store.rows import ImageRow

@@ -9,11 +9,11 @@ comparisons are of whole numbers. Knows neither where maps nor where masks come 
 import numpy as np
 import numpy.typing as npt
 
-from segray.config.evidence import VoteRule
 from segray.errors import LabelError
 from segray.masks.instances import Instances
 from segray.masks.segments import Regions, Segments
 from segray.masks.semantic import UNKNOWN, Map
+from segray.methods.sepl.config import VoteRule
 
 BACKGROUND = 0
 

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from segray.config.base import plain
-from segray.config.evidence import VoteRule
-from segray.config.stages import FolderMaps, StoreMaps, VoteConfig
 from segray.datasets.class_maps import read_map
 from segray.errors import ImageError, LabelError
 from segray.labels.labeler import Labeler
 from segray.labels.stages.previous import PreviousRows
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.methods.sepl.config import FolderMaps, StoreMaps, VoteConfig, VoteRule
 from segray.methods.sepl.vote import vote
 from segray.storage import files
 from segray.store import Store
@@ -89,7 +88,13 @@ class _Load:
     def __call__(self, image: ImageRow) -> tuple[tuple[Instances, semantic.Map], str | None]:
         row, masks = self._masks.row(image), self._masks.masks(image)
         if isinstance(self._maps, FolderMaps):
-            classes = read_map(self._maps, image.image_id, self._num_classes)
+            classes = read_map(
+                self._maps.uri,
+                image.image_id,
+                self._num_classes,
+                ending=self._maps.ending,
+                background=self._maps.background,
+            )
         else:
             assert self._store is not None
             classes = semantic.paint(self._store.masks(image))
@@ -98,11 +103,11 @@ class _Load:
         return (masks, classes), row.sha256
 
 
-def stage_of(config: VoteConfig, masks_fingerprint: str) -> VoteStage:
+def stage_of(config: VoteConfig) -> VoteStage:
     """The stage that a config describes.
 
     Raises:
-        StoreError: the store of maps is not there.
+        StoreError: the store of masks or that of maps is not there.
         LabelError: it holds no classes.
     """
     if isinstance(config.maps, FolderMaps):
@@ -116,4 +121,5 @@ def stage_of(config: VoteConfig, masks_fingerprint: str) -> VoteStage:
                 f"{config.maps.uri} holds no class maps (its classes are {list(classes)}): give a cam job's store, or a"
                 " classify job's whose output is a map"
             )
-    return VoteStage(config=config, masks_fingerprint=masks_fingerprint, classes=classes, maps_fingerprint=place)
+    masks = Store.open(config.masks).manifest.fingerprint
+    return VoteStage(config=config, masks_fingerprint=masks, classes=classes, maps_fingerprint=place)

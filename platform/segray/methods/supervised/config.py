@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 from segray.config.base import config
 from segray.config.schedule import AnySchedule, BatchSizes, Schedule
 from segray.config.students import InstanceStudentConfig, SemanticStudentConfig
+from segray.methods import Method
 
 
 @config
-class Supervised:
+class Supervised(Method):
     """The student on labels alone: the baseline of every table."""
 
     trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig, SemanticStudentConfig)

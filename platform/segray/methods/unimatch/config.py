@@ -11,6 +11,7 @@ from segray.config.schedule import AnySchedule, BatchSizes, Schedule
 from segray.config.sources import StoreUri
 from segray.config.students import SemanticStudentConfig
 from segray.config.views import StrongView
+from segray.methods import Method
 
 Amount = Annotated[float, pydantic.Field(ge=0)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
@@ -57,7 +58,7 @@ class ZeroShot:
 
 
 @config
-class UniMatch:
+class UniMatch(Method):
     """UniMatch V1 (arXiv 2208.09910), V2 (arXiv 2410.10777) and FixMatch; with `zero_shot` the labels of SAM and CLIP.
 
     Where there are no labeled images at all, `data.labeled` may be the store of zero-shot labels itself.

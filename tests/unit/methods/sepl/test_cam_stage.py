@@ -8,11 +8,11 @@ from PIL import Image
 
 from segray.config.base import build
 from segray.config.sources import FolderSource, VocSource
-from segray.config.stages import CamConfig
 from segray.errors import LabelError
 from segray.formats.sources import open_source
 from segray.jobs.stages import images_of, stage_of
 from segray.masks.semantic import from_map, paint
+from segray.methods.sepl.config import CamConfig
 from segray.storage import files
 from segray.store import Store
 from segray.store.rows import LabeledRow

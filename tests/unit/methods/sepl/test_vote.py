@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from segray.config.evidence import VoteRule
 from segray.errors import LabelError
 from segray.masks.instances import Instances
+from segray.methods.sepl.config import VoteRule
 from segray.methods.sepl.vote import vote
 
 DEFAULT, COMPAT = VoteRule(), VoteRule(compat=True)

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from segray.config.base import build
-from segray.config.stages import VoteConfig
 from segray.errors import LabelError
 from segray.formats.sources import open_source
 from segray.jobs.stages import images_of, stage_of
 from segray.masks.semantic import paint
+from segray.methods.sepl.config import VoteConfig
 
 CLASSES = ["background", "disc", "square"]
 

@@ -13,7 +13,7 @@ from segray.errors import TrainError
 from segray.formats.sources import open_source
 from segray.keyed_random import key
 from segray.masks.instances import UNLABELED, Instances
-from segray.methods.plans import plans
+from segray.methods import plans
 from segray.methods.unimatch.cutmix import boxes, partners, paste
 from segray.methods.unimatch.perturbation import complementary, spared
 from segray.models.package import save_student
