@@ -92,7 +92,7 @@ def zero_shot_rows(seed: int) -> Iterator[tuple[str, Figures]]:
 
 
 def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
-    """What of the reconstruction of methods.md 7.4 could be otherwise: each knob at a time, thresholds chosen anew."""
+    """Measure each knob of the reconstruction in docs/methods/zero-shot.md alone, with a threshold chosen for it."""
     ground = prepared(Cell("family-b-semantic", "v1", seed, 0.0))
     hidden = CocoSource(**_plain(ground["data"]["hidden"]))
     config = labeling.zero_shot(ground["stores"]["sam-nano"], OUT / "data" / "stores", ground["data"]["labeled"])

@@ -1,4 +1,6 @@
-"""COCO mask AP (methods.md 9.1) of one class list, gathered image by image, on as many workers as there are.
+"""COCO mask AP of one list of classes, gathered image by image on any number of workers.
+
+The definition is in docs/methods/metrics.md#average-precision.
 
 Knows instances and faster-coco-eval's matching; knows no models and no files.
 """

@@ -1,4 +1,4 @@
-"""GEM: dense features of a CLIP image encoder that speak the language of its texts (methods.md 7.3; training-free).
+"""GEM: dense features of a CLIP image encoder that can be compared with its texts (docs/methods/zero-shot.md#gem).
 
 The last blocks get a second path in which queries, keys and values each attend to themselves; it starts from the
 original stream, which runs on unchanged beside it, and has no MLP. Knows transformers' CLIP vision model and tensors.

@@ -1,5 +1,6 @@
-"""A classifier of image-level tags, and its class activations (methods.md 8.3, without TransCAM's transformer).
+"""A classifier of image-level tags, and its class activations.
 
+TransCAM without its transformer branch (docs/methods/sepl.md#class-activation-maps).
 Trained by the multi-label soft margin on tags alone. A class's activation is what its weights say of each place, summed
 over scales and mirrors, clipped at 0, and divided by its greatest value. Knows tensors and pixels, no file of images.
 """

@@ -1,8 +1,9 @@
 """Masks and a feature map to classes: pool the map under each mask, compare with what each class is called.
 
-The reconstruction of methods.md 7.4, B to D: unit tokens are averaged under the mask and made unit again; a class is as
-near as the nearest of its concepts; too far from all, or nearest to a concept of the background, is background; too
-small or too close between two is unknown. Knows tensors and masks, no model and no file.
+Tokens are normalised, averaged under the mask and normalised again (docs/methods/zero-shot.md#pooling). A class is as
+near as the nearest of its concepts. A mask that is too far from all classes, or nearest to a concept of the background,
+is background; one that is too small or too close to two classes is unknown (docs/methods/zero-shot.md#matching). Knows
+tensors and masks, no model and no file.
 """
 
 from collections.abc import Callable, Sequence

@@ -33,8 +33,8 @@ class SemanticTargets:
     labels: Tensor
     """(H, W) uint8: class ids; 255 teaches nothing."""
     counted: Tensor | None = None
-    """(H, W) bool; none: the pixels with a label. A pixel whose pseudo-label is not believed counts all the same
-    (methods.md 5.3), or the loss would grow as belief shrinks."""
+    """(H, W) bool; None counts the pixels with a label. A pixel without a confident pseudo-label counts too, or the
+    loss would grow as confidence falls (docs/methods/unimatch.md#losses)."""
 
 
 AnyTargets = Targets | SemanticTargets

@@ -1,4 +1,6 @@
-"""mIoU of label maps (methods.md 9.3): over the whole data set, without the pixels whose truth is unknown.
+"""mIoU of label maps over the whole data set, without the pixels whose truth is unknown.
+
+The definition is in docs/methods/metrics.md#mean-iou.
 
 Knows maps, no models and no files. Adds up over images and workers, as sums of one confusion matrix.
 """
@@ -19,7 +21,7 @@ class IouResult:
     """Intersection over union in [0, 1]."""
 
     miou: float
-    """Mean over all classes, background included; one that nobody sees and that is not there counts as 0 (9.3)."""
+    """Mean over all classes, background included; a class that is neither true nor found counts as 0."""
     miou_seen: float
     """Mean over the classes that are there or found: finding one that is nowhere costs. Thresholds are chosen by it."""
     accuracy: float

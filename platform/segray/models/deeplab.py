@@ -21,7 +21,7 @@ _STRIDE = 4
 
 
 class DeepLabStudent(SemanticStudent):
-    """UniMatch V1's student (methods.md 5.1)."""
+    """UniMatch V1's student (docs/methods/unimatch.md#v1-network)."""
 
     def __init__(self, settings: DeepLab, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(settings, classes)

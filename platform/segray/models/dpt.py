@@ -1,7 +1,7 @@
 """DPT (Ranftl et al. 2021, arXiv 2103.13413) over DINOv2 as a student, with transformers' parts.
 
-The neck is Depth Anything's: a DPT without a readout token, as UniMatch V2 has it (methods.md 6.1). No norm of it looks
-at the batch.
+The neck is Depth Anything's, a DPT without a readout token, as in UniMatch V2 (docs/methods/unimatch.md#v2-network).
+None of its norms depends on the batch.
 """
 
 from typing import Any, Final

@@ -22,7 +22,7 @@ from segray.models.student import Perturb, QueryOutput
 
 
 class Mask2FormerStudent(QueryStudent):
-    """The student of GuidedDistillation and S4M (methods.md section 2)."""
+    """The student of GuidedDistillation and S4M (docs/methods/mask2former.md#network)."""
 
     def __init__(self, config: Mask2Former, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(config, classes)
@@ -52,7 +52,7 @@ class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[no-untyped-call]  #
         self.apply(self._init_weights)
 
     def forward(self, features: tuple[Tensor, ...]) -> QueryOutput:
-        # Sampling positions need more than half precision (methods.md section 2).
+        # Sampling positions need more than half precision (docs/methods/mask2former.md#network).
         with torch.autocast(features[0].device.type, enabled=False):
             pixels = self.pixels([one.float() for one in features])
         decoded = self.queries(pixels.multi_scale_features, pixels.mask_features)

@@ -1,4 +1,6 @@
-"""What semantic students share: how images go in and how logits become a label map (methods.md 9.3).
+"""The base of semantic students: how images go in and how logits become a label map.
+
+The protocol is in docs/methods/metrics.md#resizing-and-windows.
 
 An image is resized so that each side is a multiple of what the network needs, its logits go back to the image's size,
 and the class is chosen there. Large images may go window by window. Knows no network. Memory is bounded: few images and

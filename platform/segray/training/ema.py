@@ -1,4 +1,7 @@
-"""Teachers that follow their student: copies and moving averages of all parameters and buffers (methods.md 3.1)."""
+"""Teachers that follow their student: copies and moving averages of all parameters and buffers.
+
+The rules are in docs/methods/guided-distillation.md#burn-in and docs/methods/unimatch.md#ema-teacher.
+"""
 
 import torch
 from torch import nn

@@ -1,4 +1,7 @@
-"""AdamW or SGD with the papers' groups, and the rate at each step (methods.md section 2)."""
+"""AdamW or SGD with the papers' parameter groups, and the learning rate at each step.
+
+Constants are in docs/methods/mask2former.md#optimizer and docs/methods/mask2former.md#schedule.
+"""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Planted features: what a map that speaks the words' language must lead to (methods.md 11.8)."""
+"""Classes from planted features: a map made of text embeddings must give back its classes exactly."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The teacher's three lives (methods.md 11.5): as it came, the student, the student's average."""
+"""The teacher before, at and after the end of burn-in: unchanged, the student, the student's average."""
 
 import pytest
 import torch

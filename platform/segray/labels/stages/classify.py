@@ -1,4 +1,4 @@
-"""The stage that gives masks of an earlier store classes by CLIP (methods.md 7). Knows no Ray."""
+"""The stage that gives the masks of an earlier store classes by CLIP (docs/methods/zero-shot.md). Knows no Ray."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

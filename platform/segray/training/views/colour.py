@@ -1,6 +1,7 @@
 """Strong views: colour on top of geometry, one draw per image, on whatever device the images are.
 
-Colour jitter in a drawn order, grey, blur (methods.md 3.4; their numbers differ in 5.2). Knows no masks: nothing moves.
+Colour jitter in a random order, grey, blur (docs/methods/guided-distillation.md#strong-view; UniMatch's numbers are in
+docs/methods/unimatch.md#strong-views). Knows no masks: nothing moves.
 """
 
 from collections.abc import Callable, Sequence

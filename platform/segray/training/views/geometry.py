@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
-    """Where an image goes on its canvas: scale, window and mirroring, drawn uniformly (methods.md 2, 3.4)."""
+    """Draw scale, window and mirroring of an image on its canvas uniformly (docs/methods/mask2former.md#weak-view)."""
     rng = keyed_random.rng(key, "view")
     (height, width), (rows, columns) = image_hw, settings.canvas_hw
     unit = min(rows / height, columns / width) if settings.unit == "canvas" else 1.0

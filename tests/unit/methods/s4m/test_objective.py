@@ -255,7 +255,7 @@ def test_the_teacher_follows_before_the_step(tiny, step, follows):
 
 
 def test_the_student_is_no_copy_of_the_teacher(tiny):
-    """3.7: stage 2 begins with a fresh student; the teacher begins as the supervised one does."""
+    """Stage 2 starts a fresh student (docs/methods/guided-distillation.md#stages); stage 1 starts as supervised."""
     runs = (("s4m", "teacher"), ("s4m", "student"), ("supervised", "student"))
     teacher, student, supervised = (dict(tiny(*run).objective().student.named_parameters()) for run in runs)
     assert all(torch.equal(value, supervised[name]) for name, value in teacher.items())
