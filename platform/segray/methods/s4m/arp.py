@@ -1,4 +1,4 @@
-"""ARP, augmentation with refined pseudo-labels: instances pasted between pairs of images (S4M, methods.md 4.4).
+"""ARP, augmentation with refined pseudo-labels: instances pasted between pairs of images (docs/methods/s4m.md#arp).
 
 Pixels come from and go into views without colour augmentation. Every pixel of a mixed image belongs to one mask at
 most: the one pasted or listed last. Works on the images' device. Knows no teacher, no SAM.

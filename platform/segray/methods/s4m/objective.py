@@ -10,7 +10,7 @@ stands in the way is the teacher's masks, not its classes; so SAM, frozen, helps
       teacher:        as it came until burn-in ends, then the student, then its moving average
 
 Stage 2 without PR and ARP, from a teacher without SD, is GuidedDistillation (Berrada et al., WACV 2024, arXiv
-2308.02668). Details and constants: methods.md sections 2 to 4.
+2308.02668). Details and constants: docs/methods/s4m.md and docs/methods/guided-distillation.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ class TeacherInputs:
 
 
 class TeacherStep(nn.Module):
-    """L_M2F + w L_SD; SD on the last output only (4.1)."""
+    """L_M2F + w L_SD, with SD on the last output only (docs/methods/s4m.md#structural-distillation)."""
 
     def __init__(self, student: Student, distillation: StructureCriterion | None) -> None:
         super().__init__()
@@ -162,7 +162,10 @@ class StudentInputs:
 
 
 class StudentStep(nn.Module):
-    """L_M2F(labeled) + weight L_M2F(unlabeled): two calls of the criterion, each with its own matching (3.3)."""
+    """L_M2F(labeled) + weight L_M2F(unlabeled): two calls of the criterion, each with its own matching.
+
+    See docs/methods/guided-distillation.md#losses.
+    """
 
     def __init__(self, student: Student, unlabeled_weight: float) -> None:
         super().__init__()
@@ -192,7 +195,7 @@ class StudentObjective(Objective[StudentInputs]):
 
     @classmethod
     def build(cls, context: RunContext, *, method: S4M) -> "StudentObjective":
-        """A fresh student (not a copy of the teacher: 3.7) and the teacher of stage 1.
+        """Build a fresh student (docs/methods/guided-distillation.md#stages), and load the teacher of stage 1.
 
         Raises:
             TrainError: the teacher's folder holds another student than this config's.
@@ -217,7 +220,7 @@ class StudentObjective(Objective[StudentInputs]):
     @override
     @torch.no_grad()
     def prepare(self, labeled: Batch, unlabeled: Batch | None) -> StudentInputs:
-        """Teacher, filter, refinement, mixing, strong view: in this order (4.2)."""
+        """Run teacher, filter, refinement, mixing and strong view in this order (docs/methods/s4m.md#stages)."""
         assert unlabeled is not None
         refined = self._refine(unlabeled, self._guess(unlabeled))
         targets = [Targets(classes=one.classes, masks=one.masks) for one in refined]
@@ -252,7 +255,7 @@ class StudentObjective(Objective[StudentInputs]):
         return [(_instances(one), _instances(other)) for one, other in zip(before, after, strict=True)]
 
     def _guess(self, batch: Batch) -> list[Guesses]:
-        """The teacher's confident queries on the weak view (3.2)."""
+        """Select the teacher's confident queries (docs/methods/guided-distillation.md#pseudo-labels)."""
         with autocast(self.settings.schedule, batch.images.device):
             output = self.teacher(batch.images)
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
@@ -289,7 +292,7 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
 
 
 def _coarse(targets: Targets, stride: int) -> Targets:
-    """Masks of cells of `stride` pixels, nearest neighbour; a class goes with a mask that vanishes (4.4 item 6)."""
+    """Sample masks at every `stride` pixels and drop those that vanish (docs/methods/s4m.md#target-grid)."""
     masks = targets.masks[:, stride // 2 :: stride, stride // 2 :: stride]
     seen = masks.flatten(1).any(1)
     return Targets(classes=targets.classes[seen], masks=masks[seen])

@@ -1,4 +1,4 @@
-"""Which of a teacher's queries become labels (methods.md 3.2).
+"""The filter that turns a teacher's queries into labels (docs/methods/guided-distillation.md#pseudo-labels).
 
 Knows class and mask logits. Does not know images, canvases, nor how masks are made better.
 """

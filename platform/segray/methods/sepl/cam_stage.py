@@ -1,4 +1,7 @@
-"""The stage that makes class maps of image-level tags: a classifier's activations (methods.md 8.3). Knows no Ray."""
+"""The stage that makes class maps from image-level tags by a classifier's activations. Knows no Ray.
+
+The method is in docs/methods/sepl.md#class-activation-maps.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence

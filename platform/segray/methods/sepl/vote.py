@@ -1,4 +1,4 @@
-"""SEPL's vote: a class map made of image-level labels, put right by the masks of one image (methods.md section 8).
+"""SEPL's vote: a class map from image-level labels, corrected by the masks of one image (docs/methods/sepl.md#vote).
 
 Class 0 is the background, 255 is unknown. A mask is taken for a class that covers more than half of it, or of whose
 region it covers at least 85 %. What a taken mask covers gets its class; what lies in masks that are not taken becomes
@@ -60,7 +60,10 @@ def _by_assignment(masks: Instances, classes: Map, max_image_share: float) -> Ma
 
 
 def _sequential(masks: Instances, classes: Map) -> Map:
-    """The published code's rule, word for word (8.1): classes by rising id, a mask goes to the first that takes it."""
+    """Vote as the published code does: by rising class id, a mask goes to the first class that takes it.
+
+    See docs/methods/sepl.md#published-rule.
+    """
     dense = masks.masks()
     free = np.ones(len(masks), dtype=np.bool_)
     voted = np.where(classes == UNKNOWN, classes, np.uint8(BACKGROUND))

@@ -1,4 +1,4 @@
-"""The stage that puts class maps right by the masks of an earlier store: SEPL (methods.md 8). Knows no Ray."""
+"""The stage that corrects class maps by the masks of an earlier store: SEPL (docs/methods/sepl.md). Knows no Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

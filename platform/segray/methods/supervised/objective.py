@@ -1,6 +1,7 @@
 """Supervised: the student on labels alone, what every other method is compared with.
 
-One run; L = L_M2F(labeled). Views are those of the semi-supervised methods (methods.md 3.4: labels get the weak view).
+One run; L = L_M2F(labeled). Labeled images get the weak view, as in the semi-supervised methods
+(docs/methods/guided-distillation.md#weak-view).
 """
 
 from collections.abc import Sequence

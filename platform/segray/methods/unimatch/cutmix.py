@@ -1,7 +1,8 @@
 """CutMix between the images of a group: one rectangle of the partner's view, in image, labels and all other maps alike.
 
-Yun et al. 2019 (arXiv 1905.04899) as UniMatch uses it (methods.md 5.2), partners drawn within groups of consecutive
-images so that they depend on no number of workers. Works on the maps' device. Knows no teacher.
+Yun et al. 2019 (arXiv 1905.04899) as UniMatch uses it (docs/methods/unimatch.md#cutmix). Partners are drawn within
+groups of consecutive images, so that they do not depend on the number of workers. Works on the maps' device. Knows no
+teacher.
 """
 
 from collections.abc import Sequence

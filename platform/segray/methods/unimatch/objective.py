@@ -12,9 +12,10 @@ What the model says of the weak view of an unlabeled image is the label of its s
   strong view:  colour -> a rectangle of another image, with its labels (CutMix)
   teacher:      the student itself in eval mode (V1), or its moving average (V2)
   zero-shot:    labels of a store, on the same canvas: as a further loss, trusted less and less (SemiVL's schedule), in
-                place of unsure ones, alone, or to train the model that labels (methods.md 7.4 F and 7.5)
+                place of unsure ones, alone, or to train the model that labels
 
-The zero-shot method's own rule is not published: these are reconstructions. Details and constants: methods.md 5 to 7.
+The zero-shot method's own rule is not published: these are reconstructions. Details and constants:
+docs/methods/unimatch.md and docs/methods/zero-shot.md#enhanced-labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ class Inputs:
 
 
 class UniMatchStep(nn.Module):
-    """All views in one forward, each stream's loss divided by its own known pixels (5.3)."""
+    """All views in one forward pass; a stream's loss is divided by its pixels (docs/methods/unimatch.md#losses)."""
 
     def __init__(self, student: Student, criterion: SemanticCriterion) -> None:
         super().__init__()
@@ -176,7 +177,7 @@ class UniMatchObjective(Objective[Inputs]):
 
     @classmethod
     def build_relabeled(cls, context: RunContext, *, method: UniMatch) -> "UniMatchObjective":
-        """A fresh student, no copy of the model that labels (7.4 F, variant 2)."""
+        """Build a fresh student, no copy of the model that labels (docs/methods/zero-shot.md#enhanced-labels)."""
         config = context.config
         student = build_student(config.student, context.classes, seed=keyed_random.key(config.seed, "relabeled"))
         labeler = load_student(context.parents["labeler"], context.device)
@@ -187,7 +188,7 @@ class UniMatchObjective(Objective[Inputs]):
     def before_step(self, at: RunPosition) -> None:
         half_life, zero_shot = self.settings.half_life, self.settings.zero_shot
         if self.teacher is not None and half_life is not None:
-            # V2's ratio (6.2): a plain mean while there are few updates.
+            # V2's ratio (docs/methods/unimatch.md#ema-teacher): a plain mean while there are few updates.
             blend(self.teacher, self.student, keep=min(1 - 1 / max(at.step, 1), decay(half_life)))
         if self.settings.ramp:
             self.weight = self.settings.unlabeled_weight * min(1.0, at.step / (self.settings.ramp * at.steps))
@@ -261,7 +262,10 @@ class UniMatchObjective(Objective[Inputs]):
         return UnlabeledTargets(labels=labels, guide=guide, inside=inside)
 
     def _enhanced(self, batch: Batch, guess: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Labels (B, H, W) uint8, 255 where none, and zero-shot labels for a further loss (7.4 F, 7.5)."""
+        """Return labels (B, H, W) uint8, 255 where there are none, and zero-shot labels for guidance.
+
+        The rules are in docs/methods/zero-shot.md#enhanced-labels.
+        """
         if self.zero_shot is None:
             return guess, None
         found = self.zero_shot(batch)

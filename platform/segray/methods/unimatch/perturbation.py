@@ -35,7 +35,7 @@ class ChannelScaling:
 
 
 def dropped(key: int, rate: float) -> Factors:
-    """Channel dropout as UniMatch V1 has it (methods.md 5.3): every map loses channels of its own."""
+    """Draw V1's channel dropout (docs/methods/unimatch.md#channel-dropout): every map loses its own channels."""
 
     def factors(level: int, width: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         kept = keyed_random.rng(key, "channel dropout", level).random(width) >= rate
@@ -45,9 +45,9 @@ def dropped(key: int, rate: float) -> Factors:
 
 
 def complementary(key: int, *, second: bool) -> Factors:
-    """One half of a pair as UniMatch V2 has it (6.2): what one view loses, the other keeps; factors add up to 2.
+    """Draw one half of V2's pair: what one view loses, the other keeps, and the factors add up to 2.
 
-    Maps of one width lose the same channels, as all of DINOv2's do.
+    Maps of one width lose the same channels, as all of DINOv2's do (docs/methods/unimatch.md#complementary-dropout).
     """
 
     def factors(_: int, width: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

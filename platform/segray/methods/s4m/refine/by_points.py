@@ -1,4 +1,4 @@
-"""Masks by SAM from points drawn inside the teacher's (S4M's refinement, methods.md 4.3; options of 4.8).
+"""S4M's refinement: masks by SAM from points drawn inside the teacher's masks (docs/methods/s4m.md#refinement).
 
 Knows prompts and the `Sam` protocol. Knows no particular model and no training.
 """

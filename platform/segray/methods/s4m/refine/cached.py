@@ -1,4 +1,4 @@
-"""Masks from a label job's store: SAM made them once for the whole image, training only looks them up (methods.md 4.8).
+"""Masks from a label job's store, made once for the whole image (docs/methods/s4m.md#cached-refinement).
 
 Knows `Instances` and how a view shows them. Does not know how they are kept.
 """

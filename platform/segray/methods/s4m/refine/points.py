@@ -1,4 +1,4 @@
-"""Points that stand for a guess before SAM (methods.md 4.3, items 1 and 2; 4.7, items 6 and 7). Knows no SAM."""
+"""Points that prompt SAM for a teacher's guess (docs/methods/s4m.md#prompt-points). Knows no SAM."""
 
 from typing import Literal
 
