@@ -25,9 +25,9 @@ from segray.config.sam import MaskGeneration
 from segray.demo.world import scene
 from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import load_sam_nano
+from segray.sam.mask_generation.filters import stability_scores
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.mask_generation.grids import grid_points
-from segray.sam.mask_generation.survivors import stabilities_of
 from segray.sam.protocol import Image, Prompts
 
 SURVIVING = 0.3
@@ -75,7 +75,7 @@ def tuned(sam: OriginalSam, image: Image, points: int) -> tuple[dict[str, Any], 
     kept = scores + lift > threshold
     logits = sam.logits(decoded, torch.nonzero(kept.flatten())[:, 0])
     offset = min(1.0, float(logits.std()) / 10)
-    stabilities = stabilities_of(logits, sam.mask_threshold, offset).nan_to_num()
+    stabilities = stability_scores(logits, sam.mask_threshold, offset).nan_to_num()
     shares = {"masks": kept.float().mean().item(), "prompts": kept.any(dim=1).float().mean().item()}
     parameters = {
         "points_per_side": points,

@@ -19,9 +19,9 @@ from segray.masks.instances import Instances
 from segray.nets.trunk import WEIGHTS
 from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import build_sam_nano, load_sam_nano
+from segray.sam.mask_generation.filters import stability_scores
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.mask_generation.grids import grid_points
-from segray.sam.mask_generation.survivors import stabilities_of
 from segray.sam.protocol import Prompts
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "coco-free" / "images"
@@ -74,7 +74,7 @@ def parameters(model: Sam, images: list[np.ndarray], **more: Any) -> dict[str, A
         threshold = 0.5
     logits = sam.logits(decoded, torch.nonzero(decoded.scores.flatten() > threshold)[:, 0])
     offset = min(1.0, float(logits.std()) / 20)
-    stabilities = stabilities_of(logits, sam.mask_threshold, offset).nan_to_num()
+    stabilities = stability_scores(logits, sam.mask_threshold, offset).nan_to_num()
     return {
         "pred_iou_thresh": threshold,
         "stability_score_offset": offset,

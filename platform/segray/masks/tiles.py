@@ -57,12 +57,12 @@ def join(parts: Sequence[Instances], tiles: Sequence[Tile], size_hw: tuple[int, 
     """
     if settings.merge == "nms":
         parts = [_drop_cut(part, tile, size_hw) for part, tile in zip(parts, tiles, strict=True)]
-    placed = Instances.cat([_place(p, t, size_hw) for p, t in zip(parts, tiles, strict=True)])
+    placed = Instances.cat([place(p, t, size_hw) for p, t in zip(parts, tiles, strict=True)])
     return placed if settings.merge == "nms" else _joined(placed, _same_objects(parts, tiles, settings.merge_iou))
 
 
-def _place(part: Instances, tile: Tile, canvas_hw: tuple[int, int]) -> Instances:
-    """A tile's masks in the frame of the whole image."""
+def place(part: Instances, tile: Tile, canvas_hw: tuple[int, int]) -> Instances:
+    """Return a tile's masks in the frame of the whole image of this size."""
     counts = np.empty(len(part), dtype=object)
     counts[:] = [rle.place(one, tile.size_hw, (tile.x0, tile.y0), canvas_hw) for one in part.counts]
     corner = np.array([tile.x0, tile.y0], dtype=np.float32)

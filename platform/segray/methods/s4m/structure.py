@@ -14,7 +14,7 @@ from segray.losses.criterion import Targets
 from segray.losses.points import sample
 from segray.masks.view import View
 from segray.methods.s4m.distillation import Structure
-from segray.sam.mask_generation.batching import ShrinkingBatches
+from segray.nets.batching import ShrinkingBatches
 from segray.sam.protocol import FOREGROUND, Embedding, Prompts, Sam
 
 

@@ -1,4 +1,4 @@
-"""Where automatic mask generation looks: crops of an image and grids of prompt points in them, as segment-anything."""
+"""Crops of an image and grids of prompt points in them, the same as segment-anything's."""
 
 import math
 from dataclasses import dataclass
@@ -8,33 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from segray.config.sam import MaskGeneration
+from segray.masks.tiles import Tile
 
 Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Crop:
-    """A part of an image, in pixels: upper left inclusive, lower right exclusive. Layer 0 is the whole image."""
+class Crop(Tile):
+    """A part of an image that is segmented on its own. Layer 0 is the whole image."""
 
-    x0: int
-    y0: int
-    x1: int
-    y1: int
     layer: int
 
     @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.y1 - self.y0, self.x1 - self.x0
-
-    @property
     def area(self) -> int:
-        """Pixels."""
+        """Return the number of pixels."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
 
 def crops_of(size_hw: tuple[int, int], settings: MaskGeneration) -> list[Crop]:
-    """The whole image, then layer by layer a grid of 2**layer by 2**layer overlapping crops, column by column."""
+    """Return the whole image, then layer by layer 2**layer by 2**layer overlapping crops, column by column."""
     height, width = size_hw
     found = [Crop(0, 0, width, height, 0)]
     for layer in range(1, settings.crop_n_layers + 1):
@@ -49,13 +41,13 @@ def crops_of(size_hw: tuple[int, int], settings: MaskGeneration) -> list[Crop]:
 
 
 def layer_points(settings: MaskGeneration, crop: Crop) -> Points:
-    """The prompt points of a crop, in its pixels: (P, 2) as x, y."""
+    """Return the prompt points of a crop, in its pixels: (P, 2) as x, y."""
     per_side = int(settings.points_per_side / settings.crop_n_points_downscale_factor**crop.layer)
     return grid_points(per_side, crop.size_hw)
 
 
 def grid_points(per_side: int, size_hw: tuple[int, int]) -> Points:
-    """The centres of per_side by per_side cells, row by row, as x, y in pixels: (per_side**2, 2)."""
+    """Return the centres of per_side by per_side cells, row by row, as x, y in pixels: (per_side**2, 2)."""
     half = 1 / (2 * per_side)
     centres = np.linspace(half, 1 - half, per_side)
     x, y = np.meshgrid(centres, centres)

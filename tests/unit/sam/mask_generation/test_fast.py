@@ -7,7 +7,7 @@ from segray.demo import world
 from segray.masks import rle
 from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import load_sam_nano
-from segray.sam.mask_generation.field import SAME, STRIDES, Field, levels_of
+from segray.sam.mask_generation.fast import SAME_IOU, STRIDES, PromptPlanner, levels_of
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.mask_generation.grids import grid_points
 from segray.sam.testing import PaintedSam
@@ -23,21 +23,21 @@ def test_every_point_has_one_level_and_coarse_ones_are_spread(per_side: int) -> 
         assert (levels <= 1).sum() == (per_side // STRIDES[1]) ** 2
 
 
-def drained(field: Field, level: int) -> list[int]:
+def drained(planner: PromptPlanner, level: int) -> list[int]:
     taken: list[int] = []
-    while len(points := field.take(level, 5)):
+    while len(points := planner.take(level, 5)):
         taken += points.tolist()
     return taken
 
 
 def test_points_are_given_once() -> None:
-    field = Field(grid_points(8, (100, 50)), (100, 50))
-    taken = [point for level in range(len(STRIDES)) for point in drained(field, level)]
+    planner = PromptPlanner(grid_points(8, (100, 50)), (100, 50))
+    taken = [point for level in range(len(STRIDES)) for point in drained(planner, level)]
     assert sorted(taken) == list(range(64))
 
 
-def square(field: Field, side: int, start: int = 32) -> np.ndarray:
-    mask = np.zeros((1, *field.thumbnail_hw), dtype=bool)
+def square(planner: PromptPlanner, side: int, start: int = 32) -> np.ndarray:
+    mask = np.zeros((1, *planner.thumbnail_hw), dtype=bool)
     mask[0, start : start + side, start : start + side] = True
     return mask
 
@@ -45,27 +45,27 @@ def square(field: Field, side: int, start: int = 32) -> np.ndarray:
 def test_a_mask_that_brings_no_more_news_is_left_alone_the_larger_the_later() -> None:
     asked = {}
     for side in (12, 48):
-        field = Field(grid_points(32, (128, 128)), (128, 128))
-        mask = square(field, side)
-        inside = np.flatnonzero(mask[0][tuple(field.points_xy.T[::-1].astype(int))])
-        field.learn(inside[:1], inside[:1], mask)
+        planner = PromptPlanner(grid_points(32, (128, 128)), (128, 128))
+        mask = square(planner, side)
+        inside = np.flatnonzero(mask[0][tuple(planner.points_xy.T[::-1].astype(int))])
+        planner.update(inside[:1], inside[:1], mask)
         asked[side] = 0
         for level in range(len(STRIDES)):
-            while len(points := field.take(level, 1)):
+            while len(points := planner.take(level, 1)):
                 asked[side] += points[0] in inside
-                field.learn(points, points[:0], mask[:0])
+                planner.update(points, points[:0], mask[:0])
     assert 0 < asked[12] < asked[48] < 48**2 / 16 / 2
 
 
 def test_a_mask_much_like_a_known_one_is_no_news() -> None:
-    field = Field(grid_points(32, (128, 128)), (128, 128))
-    mask, alike, other = square(field, 40), square(field, 41), square(field, 20)
-    assert (20 / 40) ** 2 < SAME < (40 / 41) ** 2
-    inside = np.flatnonzero(other[0][tuple(field.points_xy.T[::-1].astype(int))])[:1]
-    known = [len(field._masks)]
+    planner = PromptPlanner(grid_points(32, (128, 128)), (128, 128))
+    mask, alike, other = square(planner, 40), square(planner, 41), square(planner, 20)
+    assert (20 / 40) ** 2 < SAME_IOU < (40 / 41) ** 2
+    inside = np.flatnonzero(other[0][tuple(planner.points_xy.T[::-1].astype(int))])[:1]
+    known = [len(planner._masks)]
     for thumbnail in (mask, mask, alike, other):
-        field.learn(inside, inside, thumbnail)
-        known.append(len(field._masks))
+        planner.update(inside, inside, thumbnail)
+        known.append(len(planner._masks))
     assert np.diff(known).tolist() == [1, 0, 0, 1]
 
 

@@ -15,7 +15,7 @@ from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.points import box_points, draw_points
 from segray.methods.s4m.refine.refiner import Refined, Refiner, clear_padding, on_canvas, parts, replace_masks
-from segray.sam.mask_generation.batching import ShrinkingBatches
+from segray.nets.batching import ShrinkingBatches
 from segray.sam.protocol import PADDING, Embedding, Prompts, Sam
 
 

@@ -12,33 +12,33 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _CPU_REFUSAL = "DefaultCPUAllocator: can't allocate memory"
-"""How torch says on a CPU what torch.OutOfMemoryError says on CUDA."""
+"""Text of torch's error on a CPU where CUDA raises torch.OutOfMemoryError."""
 
 
-def is_full(error: RuntimeError) -> bool:
-    """Whether this is torch saying that memory ran out."""
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or _CPU_REFUSAL in str(error)
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Torch's ways of saying that memory ran out, as the one Python has."""
+    """Raise Python's MemoryError for torch's out-of-memory errors."""
     try:
         yield
     except RuntimeError as error:
-        if not is_full(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryError(str(error)) from error
 
 
 class ShrinkingBatches:
-    """Cuts work into batches of `size`; a size at which memory ran out is not tried again."""
+    """Batches of at most `size` items; a size at which memory ran out is not tried again."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def map(self, total: int, work: Callable[[slice], Result]) -> list[Result]:
-        """Results of `work` over consecutive slices of range(total).
+        """Return the results of `work` over consecutive slices of range(total).
 
         Raises:
             torch.OutOfMemoryError: not even one at a time fits (RuntimeError on a CPU).
@@ -56,9 +56,9 @@ class ShrinkingBatches:
         return results
 
     def _shrink(self, tried: int, error: RuntimeError) -> None:
-        if not is_full(error) or tried == 1:
+        if not is_out_of_memory(error) or tried == 1:
             raise error
         self.size = tried // 2
-        log.warning("out of memory with %d prompts at once: going on with %d", tried, self.size)
+        log.warning("out of memory with %d prompts at once, retrying with %d", tried, self.size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
