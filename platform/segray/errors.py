@@ -42,7 +42,7 @@ class StoreError(SegrayError):
 
 
 class BackendError(SegrayError):
-    """A model's weights are missing, of another architecture, or cannot be fetched."""
+    """A model's weights are missing, cannot be downloaded, or were made for another architecture."""
 
 
 class ExportError(SegrayError):
@@ -59,3 +59,8 @@ class ClusterError(SegrayError):
 
 class TrainError(SegrayError):
     """A training cannot start or go on: data that does not fit, a loss that is no number, another architecture."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,11 +12,11 @@ from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, build_sam_vit_b
 from segment_anything.modeling import Sam
 
+from segray.assets import SAM_NANO
 from segray.config.sam import MaskGeneration
 from segray.demo.world import scene
 from segray.masks import rle
 from segray.masks.instances import Instances
-from segray.nets.trunk import WEIGHTS
 from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import build_sam_nano, load_sam_nano
 from segray.sam.mask_generation.filters import stability_scores
@@ -42,7 +42,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def nano() -> Sam:
-    if WEIGHTS.is_file():
+    if SAM_NANO.is_file():
         return load_sam_nano()
     torch.manual_seed(0)
     return build_sam_nano()

@@ -29,11 +29,12 @@ from ray.cluster_utils import Cluster
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import StudentServing
 from segray.demo.world import scene
 from segray.jobs.serve import FLAGS
-from segray.models.build import NANO_START, load_student
+from segray.models.build import load_student
 from segray.models.package import save_student
 from segray.serving.http import keys
 from segray.serving.student import ServedStudent
@@ -49,7 +50,7 @@ def students(tmp_path_factory) -> dict[str, str]:
     """Folders: the shipped student, one that is less sure of itself, and one whose weights are no numbers."""
     folder = tmp_path_factory.mktemp("students")
     for name, scale in {"first": 1.0, "second": 0.5, "spoilt": float("nan")}.items():
-        student = load_student(str(NANO_START))
+        student = load_student(str(MASK2FORMER_NANO))
         with torch.no_grad():
             student.decoders.classifier.weight.mul_(scale)
         save_student(student, str(folder / name), info={})

@@ -1,8 +1,9 @@
 """How good is sam-nano: mean IoU from 1, 3 and 9 points on held-out scenes, beside colour thresholding.
 
 `python -m tools.nano.sam_evaluation` prints JSON. Knows the worlds and a segment-anything Sam; does not know training.
-The first point is drawn at random in the visible mask, each next one at random where the mask so far is wrong (after one
-point the mask of highest predicted IoU, later the single mask). Scenes are drawn from seeds that training never uses.
+The first point is drawn at random in the visible mask, each next one at random where the mask so far is wrong (after
+one point the mask of highest predicted IoU, later the single mask). Scenes are drawn from seeds that training never
+uses.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
+from segray.assets import SAM_NANO
 from segray.demo.shapes import Family
 from segray.demo.world import Scene, scene
-from segray.nets.trunk import WEIGHTS
 from segray.sam.backends.segment_anything.nano import IMAGE_SIZE, load_sam_nano
 from tools.nano.colour_baseline import METHODS, baseline_iou
 from tools.nano.sam_step import TargetPrompts, decode
@@ -128,7 +129,7 @@ def _figure(mean: float, spread: float) -> dict[str, float]:
 
 
 def main(
-    weights: Annotated[Path, typer.Option(help="safetensors file of sam-nano")] = WEIGHTS,
+    weights: Annotated[Path, typer.Option(help="safetensors file of sam-nano")] = SAM_NANO,
     scenes: Annotated[int, typer.Option(help="scenes per set and family")] = 60,
     repeats: Annotated[int, typer.Option(help="independent sets of scenes; the spread is over them")] = 3,
     threads: Annotated[int, typer.Option(help="threads of torch")] = 2,

@@ -19,15 +19,15 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segray.assets import CLIP_NANO, TRUNK_NANO
 from segray.config.evidence import NanoClipConfig
 from segray.demo.textures import FAMILY_TEXTURES
 from segray.demo.world import FAMILY_CLASSES, scene
 from segray.evidence.encoders import normalised
 from segray.evidence.fitting import FitPlan, fit
-from segray.evidence.nano_clip import WEIGHTS, NanoClip, NanoEvidence, load, save
+from segray.evidence.nano_clip import NanoClip, NanoEvidence, load, save
 from segray.evidence.zero_shot import pool
 from segray.masks.instances import Instances
-from segray.nets.trunk import TRUNK_WEIGHTS
 from segray.nets.weights import load_into, load_state
 from tools.nano.clip_data import WORDS, CaptionBatch, build_cache, composed, describe, draw_batch
 
@@ -65,13 +65,13 @@ def train(out: Path, *, steps: int, scenes: int, workers: int, seed: int = 0, le
     torch.manual_seed(seed)
     cache = build_cache(out, scenes, workers)
     learner = Learner(NanoClip(WORDS))
-    load_into(learner.model.trunk, load_state(str(TRUNK_WEIGHTS)), f"the shipped weights {TRUNK_WEIGHTS.name}")
+    load_into(learner.model.trunk, load_state(str(TRUNK_NANO)), f"the shipped weights {TRUNK_NANO.name}")
 
     def loss(step: int) -> Tensor:
         return learner.loss(draw_batch(cache, step, images=IMAGES, phrases=PHRASES, seed=seed))
 
     fit(learner, loss, FitPlan(steps=steps, learning_rate=learning_rate), out / "clip.checkpoint", log_every=20)
-    weights = out / WEIGHTS.name
+    weights = out / CLIP_NANO.name
     save(learner.model, weights)
     return weights
 
@@ -116,7 +116,7 @@ def main(
     weights = train(out, steps=steps, scenes=scenes, workers=workers)
     typer.echo(json.dumps(measure(str(weights), test_scenes)))
     if ship:
-        save(load(str(weights)), WEIGHTS)
+        save(load(str(weights)), CLIP_NANO)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.demo import training
 from segray.demo.coco import renamed, write_world
 from segray.jobs.train import train
 from segray.methods.config import TrainConfig
-from segray.models.build import NANO_START, load_student
+from segray.models.build import load_student
 from segray.models.package import save_student
 
 SCENES, VALIDATION_SCENES = 1500, 60
@@ -55,7 +56,7 @@ def ship(package: str) -> None:
     student = load_student(package)
     student.settings = replace(student.settings, start=None)
     info = {"of": "family A of the procedural worlds", "by": "tools.nano.train_mask2former"}
-    save_student(copy.deepcopy(student).half(), str(NANO_START), info=info)
+    save_student(copy.deepcopy(student).half(), str(MASK2FORMER_NANO), info=info)
 
 
 def main(

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segray.assets import SAM_NANO, TRUNK_NANO
 from segray.config.schedule import Schedule
 from segray.config.sources import CocoSource
 from segray.config.views import WeakView
@@ -27,7 +28,7 @@ from segray.demo.coco import renamed, write_world
 from segray.formats.sources import open_source
 from segray.losses.criterion import Targets
 from segray.models.pixels import MEAN_RGB, STD_RGB
-from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, WEIGHTS, Trunk
+from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import load_into, load_state
 from segray.training.loader import StepLoader
 from segray.training.views.batch import Batch
@@ -125,15 +126,15 @@ def _normalised(images: Tensor) -> Tensor:
 def from_sam() -> Trunk:
     """sam-nano's trunk, its batch norms learning again."""
     prefix, trunk = "image_encoder.", Trunk()
-    state = {k.removeprefix(prefix): v for k, v in load_state(str(WEIGHTS)).items() if k.startswith(prefix)}
-    load_into(trunk, {name: state[name] for name in trunk.state_dict() if name in state}, WEIGHTS.name)
+    state = {k.removeprefix(prefix): v for k, v in load_state(str(SAM_NANO)).items() if k.startswith(prefix)}
+    load_into(trunk, {name: state[name] for name in trunk.state_dict() if name in state}, SAM_NANO.name)
     return trunk.to(memory_format=torch.channels_last).train()
 
 
 def ship(trunk: Trunk) -> None:
     """Put the weights where nano backbones find them, in half precision."""
     state = {name: value for name, value in trunk.state_dict().items() if value.is_floating_point()}
-    save_file({name: value.half().contiguous() for name, value in state.items()}, TRUNK_WEIGHTS)
+    save_file({name: value.half().contiguous() for name, value in state.items()}, TRUNK_NANO)
 
 
 def main(

@@ -6,23 +6,19 @@ tokenizer. Images are resized to a square, whatever their aspect, so that the ma
 
 import hashlib
 import json
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import transformers
 from torch.nn import functional as F
-from transformers.utils import logging as transformers_logging
 
 from segray.config.evidence import HfClipConfig
 from segray.errors import BackendError
 from segray.evidence import gem
 from segray.evidence.protocol import Image
+from segray.nets import hub
 from segray.nets.weights import hash_state
-
-_INCIDENTAL: Final = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
-"""Entries of a config that change no result."""
 
 
 class Clip:
@@ -78,51 +74,27 @@ def load(config: HfClipConfig) -> tuple[Any, Any, list[float], list[float]]:
     Raises:
         BackendError: no such model, no CLIP, or weights that do not fit.
     """
-    revision = config.revision or "main"
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
+    revision, what = config.revision or "main", f"CLIP model {config.model!r}"
+    remedy = (
+        "give a folder that `save_pretrained` wrote, with safetensors, tokenizer and preprocessor_config.json, or the"
+        " id of a Hub model that you can access"
+    )
+    with hub.loading(what, remedy):
         kind = transformers.AutoConfig.from_pretrained(config.model, revision=revision).model_type
         if kind != "clip":
-            raise BackendError(f"model {config.model!r} is a {kind!r}; dense features are known of CLIP only")
-        kinds: Any = transformers.CLIPModel
-        model, report = kinds.from_pretrained(
-            config.model,
-            revision=revision,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+            raise BackendError(f"model {config.model!r} is a {kind!r}; only CLIP models have the dense features needed")
         tokenizer = transformers.CLIPTokenizer.from_pretrained(config.model, revision=revision)
         preparation, _ = transformers.CLIPImageProcessor.get_image_processor_dict(config.model, revision=revision)
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise BackendError(
-            f"CLIP {config.model!r} cannot be had ({first}): give a folder that `save_pretrained` wrote, with"
-            " safetensors, tokenizer and preprocessor_config.json, or a hub id that can be reached"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    lacking = sorted({*report["missing_keys"], *(str(key) for key, *_ in report["mismatched_keys"])})
-    if lacking:
-        raise BackendError(
-            f"CLIP {config.model!r}: {len(lacking)} tensors are missing or of another shape"
-            f" ({', '.join(lacking[:3])}): fetch it again"
-        )
+    model = hub.load_model(
+        transformers.CLIPModel, config.model, what=what, remedy=remedy, revision=revision, use_safetensors=True
+    )
     model = model.eval().requires_grad_(False)
     return model, tokenizer, list(preparation["image_mean"]), list(preparation["image_std"])
 
 
 def _hash(model: Any, tokenizer: Any, pixels: Sequence[float]) -> str:
     """Of all that decides a result: weights, what the config says of them, words, and how pixels are normalised."""
-    about = [_essence(model.config.to_diff_dict()), sorted(tokenizer.get_vocab().items()), list(pixels)]
+    about = [hub.without_incidentals(model.config.to_diff_dict()), sorted(tokenizer.get_vocab().items()), list(pixels)]
     digest = hashlib.sha256(hash_state(model.state_dict()).encode())
     digest.update(json.dumps(about, sort_keys=True, default=str).encode())
     return digest.hexdigest()
-
-
-def _essence(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _essence(inner) for key, inner in value.items() if key not in _INCIDENTAL}
-    return value

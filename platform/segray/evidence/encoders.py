@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segray.assets import TRUNK_NANO
 from segray.config.evidence import NanoEncoderConfig, TimmEncoderConfig
 from segray.errors import BackendError
-from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk
+from segray.nets import hub
+from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import load_into, load_state
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,7 +31,7 @@ class NanoFeatures(Encoder):
         self.trunk = Trunk()
         self.channels = sum(CHANNELS[1:])
         if load:
-            load_into(self.trunk, load_state(str(TRUNK_WEIGHTS)), f"the shipped weights {TRUNK_WEIGHTS.name}")
+            load_into(self.trunk, load_state(str(TRUNK_NANO)), f"the shipped weights {TRUNK_NANO.name}")
         self.trunk.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,16 +45,11 @@ class TimmFeatures(Encoder):
 
     def __init__(self, config: TimmEncoderConfig, *, load: bool) -> None:
         super().__init__()
-        try:
+        what = f"timm encoder {config.name!r} with weights {config.weights!r}"
+        with hub.loading(what, "give a name of `timm.list_models()`, and weights that you can access"):
             net: Any = timm.create_model(
                 config.name, features_only=True, pretrained=load and config.weights == "hub", out_indices=(-2, -1)
             )
-        except (RuntimeError, OSError, ValueError, AttributeError) as error:
-            raise BackendError(
-                f"timm encoder {config.name!r} with weights {config.weights!r} cannot be had"
-                f" ({str(error).splitlines()[0][:200]}): give a name of `timm.list_models()`, and weights"
-                " that can be reached"
-            ) from error
         self.net = net
         if load and config.weights not in (None, "hub"):
             self.net.load_state_dict(_of_net(load_state(str(config.weights)), self.net), strict=False)
@@ -68,7 +65,7 @@ def build_encoder(config: NanoEncoderConfig | TimmEncoderConfig, *, load: bool) 
     """The encoder of a config; `load` False leaves out its pretrained weights, for others to be put in.
 
     Raises:
-        BackendError: it, or its weights, cannot be had.
+        BackendError: it, or its weights, cannot be loaded.
     """
     match config:
         case NanoEncoderConfig():

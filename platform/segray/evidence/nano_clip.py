@@ -16,19 +16,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segray.assets import CLIP_NANO
 from segray.config.evidence import NanoClipConfig
 from segray.errors import BackendError
 from segray.evidence.encoders import normalised
 from segray.evidence.protocol import Image
-from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk, conv_norm_act
+from segray.nets.trunk import CHANNELS, Trunk, conv_norm_act
 from segray.nets.weights import hash_state, load_into, load_state
 
 SIDE: Final = 128
 """Images are resized to a square of this side, pixels."""
 WIDTH: Final = 96
 DIMENSION: Final = 64
-WEIGHTS: Final = TRUNK_WEIGHTS.with_name("clip-nano.safetensors")
-"""Shipped with the package: fp16, used as fp32."""
 _WORDS: Final = "words"
 
 
@@ -86,7 +85,7 @@ class NanoEvidence:
             BackendError: the weights are missing or of another network.
         """
         self.device = device
-        self._model = load(config.weights or str(WEIGHTS)).to(device)
+        self._model = load(config.weights or str(CLIP_NANO)).to(device)
         self.weights_hash = hash_state(self._model.state_dict())
 
     @torch.no_grad()

@@ -4,19 +4,17 @@ Knows where their weights come from. A backbone with weights has its batch norm 
 Knows nothing of what reads the features.
 """
 
-import logging
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
-from transformers.utils import logging as transformers_logging
 
+from segray.assets import TRUNK_NANO
 from segray.config.students import HfBackbone, NanoBackbone
-from segray.errors import BackendError
-from segray.nets import norms
-from segray.nets.trunk import CHANNELS, TRUNK_WEIGHTS, Trunk
+from segray.nets import hub, norms
+from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import load_into, load_state
 
 _STAGES: Final[dict[str, Any]] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
@@ -60,7 +58,7 @@ class _Nano(Backbone):
         self.channels = CHANNELS
         self.trunk = Trunk()
         if load and config.pretrained:
-            load_into(self.trunk, load_state(str(TRUNK_WEIGHTS)), f"the shipped weights {TRUNK_WEIGHTS.name}")
+            load_into(self.trunk, load_state(str(TRUNK_NANO)), f"the shipped weights {TRUNK_NANO.name}")
         norms.freeze(self.trunk) if config.pretrained else norms.group(self.trunk)
         self.trunk.to(memory_format=torch.channels_last)
 
@@ -72,11 +70,7 @@ class _Hf(Backbone):
     def __init__(self, config: HfBackbone, *, load: bool) -> None:
         super().__init__()
         kind, architecture = _HF[config.architecture]
-        self.net: Any = (
-            fetch(config.weights, config.revision, kind, architecture, config.architecture)
-            if load and config.weights
-            else kind(architecture)
-        )
+        self.net: Any = build_net(kind, architecture, config, config.architecture, load=load)
         self.channels = tuple(self.net.channels)
         if kind is SwinBackbone:
             # A classifier's last norm, whose output no feature map holds: DDP would wait for its gradient.
@@ -91,41 +85,39 @@ def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone
     """The backbone of a config; `load` False leaves out its pretrained weights, for others to be put in.
 
     Raises:
-        BackendError: the weights cannot be had, or are of another architecture.
+        BackendError: the weights cannot be loaded, or were made for another architecture.
     """
     return _Nano(config, load=load) if isinstance(config, NanoBackbone) else _Hf(config, load=load)
 
 
-def fetch(weights: str, revision: str | None, kind: Any, architecture: Any, name: str) -> Any:
-    """A transformers class of some architecture, called `name`, with weights from a folder or the hub.
+class _Pretrained(Protocol):
+    """Settings that name weights."""
+
+    @property
+    def weights(self) -> str | None:
+        """Local folder or Hub id; none: random."""
+
+    @property
+    def revision(self) -> str | None:
+        """Commit or tag of a Hub model."""
+
+
+def build_net(kind: Any, architecture: Any, settings: _Pretrained, name: str, *, load: bool) -> Any:
+    """Return the transformers class `kind` of an architecture called `name`, with its pretrained weights if `load`.
 
     Raises:
-        BackendError: they cannot be had, or are of another architecture.
+        BackendError: they cannot be loaded, or were made for another architecture.
     """
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        net, report = kind.from_pretrained(
-            weights,
-            config=deepcopy(architecture),
-            dtype=torch.float32,
-            revision=revision or "main",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BackendError(
-            f"backbone weights {weights!r} cannot be had ({str(error).splitlines()[0][:200]}): give a local "
-            "folder or hub id of a transformers model, or leave out `weights` to start from random ones"
-        ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    # A backbone norms each stage's output for itself; a classifier, which these weights come from, only the last.
-    missing = sorted(name for name in report["missing_keys"] if "hidden_states_norms" not in name)
-    wrong = missing + sorted(str(name) for name in report["mismatched_keys"])
-    if wrong:
-        raise BackendError(
-            f"backbone weights {weights!r} are not a {name}: {len(wrong)} tensors missing or of "
-            f"another shape ({', '.join(wrong[:3])}); give the architecture that they were made for"
-        )
-    return net
+    if not load or not settings.weights:
+        return kind(architecture)
+    return hub.load_model(
+        kind,
+        settings.weights,
+        what=f"backbone weights {settings.weights!r} as a {name}",
+        remedy="give a local folder or Hub id of a transformers model of that architecture, or leave out `weights` to"
+        " start from random ones",
+        # A backbone norms each stage's output for itself; a classifier, which these weights come from, only the last.
+        derived="hidden_states_norms",
+        config=deepcopy(architecture),
+        revision=settings.revision or "main",
+    )

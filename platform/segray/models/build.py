@@ -6,6 +6,7 @@ from typing import Any, Final
 import torch
 
 from segray import keyed_random
+from segray.assets import MASK2FORMER_NANO, TRUNK_NANO
 from segray.config import students as config
 from segray.config.base import build
 from segray.errors import BackendError, ConfigError
@@ -16,7 +17,6 @@ from segray.models.mask2former import Mask2FormerStudent
 from segray.models.package import read_card, read_weights
 from segray.models.segformer import SegFormerStudent
 from segray.models.student import Student
-from segray.nets.trunk import TRUNK_WEIGHTS
 from segray.nets.weights import hash_files, hash_state, load_into, load_state
 
 STUDENTS: Final[dict[str, Any]] = {
@@ -27,8 +27,6 @@ STUDENTS: Final[dict[str, Any]] = {
     "segformer": SegFormerStudent,
 }
 """Which class makes a config's kind: `class(config, classes, load=whether pretrained weights are fetched)`."""
-NANO_START: Final = TRUNK_WEIGHTS.parent / "mask2former-nano"
-"""What `start = "nano"` means: a student trained on family A of the procedural worlds, shipped with segray."""
 
 
 def build_student(settings: config.StudentConfig, classes: tuple[str, ...], *, seed: int | None) -> Student:
@@ -78,13 +76,13 @@ def start_hash(settings: config.StudentConfig) -> str | None:
         return str(read_card(_start_folder(settings.start))["weights_sha256"])
     encoder = getattr(settings, "backbone", settings)
     if isinstance(encoder, config.NanoBackbone):
-        return hash_state(load_state(str(TRUNK_WEIGHTS))) if encoder.pretrained else None
+        return hash_state(load_state(str(TRUNK_NANO))) if encoder.pretrained else None
     weights = getattr(encoder, "weights", None)
     return hash_files(Path(weights).expanduser()) if weights else None
 
 
 def _start_folder(start: str) -> str:
-    return str(NANO_START) if start == "nano" else start
+    return str(MASK2FORMER_NANO) if start == "nano" else start
 
 
 def _start(student: Student, folder: str) -> None:

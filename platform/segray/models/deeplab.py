@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from segray.config.students import DeepLab
-from segray.errors import BackendError
 from segray.models.semantic import SemanticStudent
-from segray.nets import norms
+from segray.nets import hub, norms
 
 _STRIDE = 4
 """Of the finer map that the decoder reads; the other one is the encoder's last, dilated to stride 16."""
@@ -53,14 +52,13 @@ class _Encoder(nn.Module):
     def __init__(self, settings: DeepLab, *, load: bool) -> None:
         super().__init__()
         source = _source(settings) if load and settings.weights else {}
-        try:
+        what = f"student.encoder {settings.encoder!r} with weights {settings.weights!r}"
+        remedy = (
+            "give timm's name of a convolutional network that can be dilated to stride 16, and weights that were made"
+            " for it, or none"
+        )
+        with hub.loading(what, remedy):
             self.net: Any = timm.create_model(settings.encoder, features_only=True, output_stride=16, **source)
-        except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
-            raise BackendError(
-                f"student.encoder {settings.encoder!r} with weights {settings.weights!r} cannot be built"
-                f" ({str(error).splitlines()[0][:200]}): give timm's name of a convolutional network that can be"
-                " dilated to stride 16, and weights that were made for it, or none"
-            ) from error
         about: Any = self.net.feature_info
         self.fine = about.reduction().index(_STRIDE)
         self.channels = (about.channels()[self.fine], about.channels()[-1])

@@ -13,7 +13,7 @@ from transformers.models.depth_anything.modeling_depth_anything import DepthAnyt
 from typing_extensions import override
 
 from segray.config.students import Dpt
-from segray.models.backbones import fetch
+from segray.models.backbones import build_net
 from segray.models.semantic import SemanticStudent
 
 _SIZES: Final[dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]]] = {
@@ -59,11 +59,7 @@ class _Dinov2(nn.Module):
     def __init__(self, settings: Dpt, *, load: bool) -> None:
         super().__init__()
         architecture = _architecture(settings)
-        self.net: Any = (
-            fetch(settings.weights, settings.revision, Dinov2Backbone, architecture, f"DINOv2 {settings.size}")
-            if load and settings.weights
-            else Dinov2Backbone(architecture)
-        )
+        self.net: Any = build_net(Dinov2Backbone, architecture, settings, f"DINOv2 {settings.size}", load=load)
         self.net.embeddings.mask_token = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

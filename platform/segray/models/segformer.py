@@ -11,7 +11,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from typing_extensions import override
 
 from segray.config.students import SegFormer
-from segray.models.backbones import fetch
+from segray.models.backbones import build_net
 from segray.models.semantic import SemanticStudent
 from segray.nets import norms
 
@@ -51,11 +51,7 @@ class _Encoder(nn.Module):
     def __init__(self, settings: SegFormer, *, load: bool) -> None:
         super().__init__()
         architecture = _architecture(settings)
-        self.net: Any = (
-            fetch(settings.weights, settings.revision, SegformerModel, architecture, f"SegFormer {settings.size}")
-            if load and settings.weights
-            else SegformerModel(architecture)
-        )
+        self.net: Any = build_net(SegformerModel, architecture, settings, f"SegFormer {settings.size}", load=load)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.net(images, output_hidden_states=True).hidden_states)

@@ -1,11 +1,9 @@
 """The convolutional trunk of the nano models: an image to features at strides 4 to 32.
 
-Knows its layers and where the weights that ship with segray lie. Knows nothing of what is built on it: sam-nano's
+Knows its layers. Knows nothing of what is built on it: sam-nano's
 encoder fuses the features, a student's decoders read them.
 """
 
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -15,10 +13,6 @@ from torch.nn import functional as F
 CHANNELS: Final = (64, 128, 160, 192)
 """Of the features at strides 4, 8, 16 and 32."""
 POSITION_CHANNELS: Final = 32
-WEIGHTS: Final = Path(str(files("segray"))) / "assets" / "weights" / "sam-nano.safetensors"
-"""Of sam-nano, shipped with the package: fp16 safetensors, used as fp32; the trunk's are `image_encoder.*`."""
-TRUNK_WEIGHTS: Final = WEIGHTS.with_name("trunk-nano.safetensors")
-"""Of the trunk as nano students start from it (tools.nano.train_trunk), likewise."""
 
 
 class ResidualBlock(nn.Module):

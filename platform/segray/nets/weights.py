@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from segray.errors import BackendError, SourceError
+from segray.errors import BackendError, SourceError, first_line
 from segray.storage import files
 
 State = dict[str, torch.Tensor]
@@ -44,7 +44,7 @@ def load_state(location: str) -> State:
     except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise BackendError(
             f"weights {location!r} cannot be read: damaged, cut short, or neither a safetensors nor a torch file"
-            f" ({_first_line(error)}); fetch the file again"
+            f" ({first_line(error)[:200]}); fetch the file again"
         ) from error
     return _plain(state, location)
 
@@ -153,7 +153,3 @@ def _plain(state: Any, location: str) -> State:
 def _few(kind: str, names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} {kind} ({', '.join(names[:3])}{more})"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from segray.assets import SAM_NANO
 from segray.config import sam as config
-from segray.nets.trunk import WEIGHTS
 from segray.nets.weights import check_fit, hash_state, load_state
 from segray.sam.backends.segment_anything.model import ARCHITECTURES, build_original
 from segray.sam.backends.transformers.checkpoint import load_checkpoint, open_checkpoint
@@ -68,7 +68,7 @@ def describe(settings: config.SamConfig) -> SamCard:
 
 
 def _describe_original(settings: config.OriginalSamConfig) -> SamCard:
-    location = settings.weights or str(WEIGHTS)
+    location = settings.weights or str(SAM_NANO)
     state = load_state(location)
     with torch.device("meta"):
         architecture = ARCHITECTURES[settings.model]()

@@ -120,7 +120,7 @@ def test_the_hash_is_of_what_decides_a_result(clip_config, clip_folder, tmp_path
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"model": "/nowhere/clip"}, "cannot be had"),
+        ({"model": "/nowhere/clip"}, "cannot load CLIP model '/nowhere/clip'"),
         ({"side": 50}, "multiple of this CLIP's patch of 8"),
     ],
 )
@@ -132,5 +132,5 @@ def test_what_cannot_work_is_said(clip_config, given, message):
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
-    with pytest.raises(BackendError, match="is a 'vit'; dense features are known of CLIP only"):
+    with pytest.raises(BackendError, match="is a 'vit'; only CLIP models have"):
         build(HfClipConfig(model=str(tmp_path)), gpu=False)

@@ -32,7 +32,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_a_name_that_timm_does_not_know_is_refused():
-    with pytest.raises(BackendError, match="'nonet' with weights None cannot be had"):
+    with pytest.raises(BackendError, match="cannot load timm encoder 'nonet' with weights None"):
         build_encoder(TimmEncoderConfig(name="nonet"), load=False)
 
 

@@ -4,18 +4,18 @@ import socket
 
 import pytest
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import ServeConfig
 from segray.errors import BackendError, ClusterError, ConfigError, TrainError
 from segray.jobs.serve import require_room, serving
-from segray.models.build import NANO_START
 
 
 def configured(**changes):
     tables = {
         "job": "serve",
         "keys": {"kind": "off"},
-        "student": {"uri": str(NANO_START), "replicas": {"min": 2, "max": 4}},
+        "student": {"uri": str(MASK2FORMER_NANO), "replicas": {"min": 2, "max": 4}},
     }
     return build(ServeConfig, tables | changes, "test")
 

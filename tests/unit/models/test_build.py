@@ -1,11 +1,12 @@
 import pytest
 import torch
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build as build_config
 from segray.config.students import DeepLab, Dpt, Fpn, HfBackbone, InstancePredict, Mask2Former, NanoBackbone
 from segray.demo.training import STUDENT
 from segray.errors import BackendError, ConfigError
-from segray.models.build import NANO_START, build_student, start_hash
+from segray.models.build import build_student, start_hash
 from segray.models.package import read_card, read_weights, save_student
 
 
@@ -69,8 +70,8 @@ def test_pretrained_weights_on_this_machine_are_named_by_their_bytes(tmp_path, k
 def test_the_shipped_student_is_there_and_of_the_width_that_the_demo_asks_for():
     settings = build_config(Mask2Former, STUDENT, "demo")
     student = build_student(settings, ("leaf", "fish"), seed=0)
-    shipped = read_weights(str(NANO_START))
+    shipped = read_weights(str(MASK2FORMER_NANO))
     own = student.state_dict()
-    assert start_hash(settings) == read_card(str(NANO_START))["weights_sha256"]
+    assert start_hash(settings) == read_card(str(MASK2FORMER_NANO))["weights_sha256"]
     taken = [name for name in own if "classifier" not in name]
     assert all(torch.equal(own[name], shipped[name].float()) for name in taken)

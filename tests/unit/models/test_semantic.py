@@ -151,7 +151,7 @@ def test_transformers_encoders_take_the_weights_of_a_folder(settings, kind, arch
     ("settings", "problem"),
     [
         (DeepLab(encoder="resnet_of_my_dreams"), "resnet_of_my_dreams"),
-        (Dpt(size="tiny", weights="nowhere/at/all"), "cannot be had"),
+        (Dpt(size="tiny", weights="nowhere/at/all"), "cannot load backbone weights 'nowhere/at/all'"),
     ],
     ids=["no such encoder", "no such weights"],
 )

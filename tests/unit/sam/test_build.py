@@ -126,20 +126,23 @@ def entries(**given: Any) -> Callable[[Path], None]:
             "'bert', which is no promptable SAM; supported model types: sam, ",
         ),
         (("config.json", entries(model_type="sam3")), "no promptable SAM"),
-        (("config.json", entries(model_type="sam_hq")), "the weights lack 25 tensors of its SamHQModel"),
-        (("config.json", entries(model_type="sam2")), "do not make a Sam2Model"),
+        (("config.json", entries(model_type="sam_hq")), "as a SamHQModel: 25 tensors are missing"),
+        (("config.json", entries(model_type="sam2")), "as a Sam2Model ("),
         (
             ("config.json", entries(mask_decoder_config={"hidden_size": 64})),
-            "tensors of its SamModel, or have them in another shape",
+            "as a SamModel: ",
         ),
-        (("config.json", entries(mask_decoder_config={"hidden_size": "wide"})), "do not make a SamModel"),
-        (("preprocessor_config.json", gone), "no readable preprocessor_config.json"),
+        (
+            ("config.json", entries(mask_decoder_config={"hidden_size": "wide"})),
+            "as a SamModel (",
+        ),
+        (("preprocessor_config.json", gone), "cannot load the image processor of model"),
         (("preprocessor_config.json", garbage), "preprocessor_config.json is missing or damaged"),
         (("model.safetensors", gone), "holds no model.safetensors, and pickled weights are not read"),
         (("model.safetensors", pickled), "holds no model.safetensors, and pickled weights are not read"),
         (("model.safetensors", cut), "cannot be read"),
         (("model.safetensors", garbage), "cannot be read"),
-        (("model.safetensors", fewer), "the weights lack 1 tensors of its SamModel"),
+        (("model.safetensors", fewer), "as a SamModel: 1 tensors are missing"),
     ],
 )
 def test_bad_hf_folders(
@@ -164,8 +167,8 @@ def test_bad_hf_folders(
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("nobody/no-such-sam", "Without network: fetch it elsewhere"),
-        ("no such id", "cannot be fetched from the hub"),
+        ("nobody/no-such-sam", "Without network: download it elsewhere"),
+        ("no such id", "nor downloadable from the Hub"),
         ("./no/such/folder", "no such folder"),
         ("/no/such/folder", "no such folder"),
         ("no/such/folder", "no such folder"),

@@ -9,11 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import ServeConfig
 from segray.demo.world import scene
 from segray.masks import rle
-from segray.models.build import NANO_START, load_student
+from segray.models.build import load_student
 from segray.serving.backend import BusyError, ImageClicks, UnreadyError
 from segray.serving.http.application import create_app
 from segray.serving.local import LocalBackend
@@ -27,7 +28,7 @@ CLICKS = ImageClicks(points_xy=((120.0, 90.0),), labels=(1,))
 
 def serve_config(**changes):
     sam = {"sam": {"kind": "original", "model": "nano", "device": "cpu"}}
-    student = {"uri": str(NANO_START), "device": "cpu"}
+    student = {"uri": str(MASK2FORMER_NANO), "device": "cpu"}
     tables = {"job": "serve", "keys": {"kind": "off"}, "student": student, "clicks": sam}
     return build(ServeConfig, tables | changes, "test")
 
@@ -46,7 +47,7 @@ def backend(config):
 
 @pytest.fixture(scope="module")
 def student():
-    return load_student(str(NANO_START))
+    return load_student(str(MASK2FORMER_NANO))
 
 
 def test_before_the_models_are_loaded_nothing_answers(config):
@@ -69,7 +70,10 @@ def test_over_http_it_answers_what_the_student_says(backend, config, student):
     assert np.allclose([one["score"] for one in image["instances"]], expected.scores, atol=1e-5)
     counts = [one["segmentation"]["counts"].encode() for one in image["instances"]]
     assert rle.iou(counts, list(expected.counts), (256, 256)).diagonal().tolist() == [1.0] * len(expected)
-    assert answer["model"]["weights_sha256"] == json.loads((NANO_START / "student.json").read_text())["weights_sha256"]
+    assert (
+        answer["model"]["weights_sha256"]
+        == json.loads((MASK2FORMER_NANO / "student.json").read_text())["weights_sha256"]
+    )
 
 
 def test_clicks_over_http_give_masks(backend, config):

@@ -7,13 +7,14 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import ServeConfig, StudentServing
 from segray.config.students import Fpn
 from segray.demo.world import scene
 from segray.masks import rle
 from segray.masks.semantic import paint
-from segray.models.build import NANO_START, build_student, load_student
+from segray.models.build import build_student, load_student
 from segray.models.package import save_student
 from segray.pages import overlay
 from segray.serving.http.application import create_app
@@ -102,7 +103,7 @@ def test_the_overlay_leaves_the_background_as_it_is(client, found):
 
 
 def test_a_student_of_instances_does_not_take_its_place(package, tmp_path):
-    instances = load_student(str(NANO_START))
+    instances = load_student(str(MASK2FORMER_NANO))
     instances.classes = CLASSES
     save_student(instances, str(tmp_path), info={})
     served = ServedStudent(build(StudentServing, {"uri": package}, "test"))

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import StudentServing
-from segray.models.build import NANO_START, load_student
+from segray.models.build import load_student
 from segray.models.package import save_student
 from segray.serving.student import RefusedError, ServedStudent
 from segray.training.runs.lineage import promote
@@ -23,7 +24,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 
 def package(folder: Path, scale: float = 1.0, classes: tuple[str, ...] | None = None) -> str:
     """The shipped student, with all that its last layer says multiplied."""
-    student = load_student(str(NANO_START))
+    student = load_student(str(MASK2FORMER_NANO))
     student.classes = classes or student.classes
     with torch.no_grad():
         student.decoders.classifier.weight.mul_(scale)

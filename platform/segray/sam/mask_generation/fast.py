@@ -182,7 +182,8 @@ def _next_batch(planners: Sequence[PromptPlanner], level: int) -> Ints:
 def _update(planner: PromptPlanner, results: Sequence[_Result]) -> None:
     """Update with a whole round at once, however it was cut into batches."""
     if results:
-        prompted, origins = (
-            np.concatenate([getattr(one, name) for one in results]) for name in ("prompted", "origins")
+        planner.update(
+            np.concatenate([one.prompted for one in results]),
+            np.concatenate([one.origins for one in results]),
+            np.concatenate([one.thumbnails for one in results]),
         )
-        planner.update(prompted, origins, np.concatenate([one.thumbnails for one in results]))

@@ -104,7 +104,7 @@ def stable_masks(
 
 
 def stability_scores(logits: Tensor, threshold: float, offset: float) -> Tensor:
-    """Return the IoU of each mask (N, a, b) at a higher and a lower threshold, (N,) on the CPU; NaN if both are empty."""
+    """Return each mask's (N, a, b) IoU at a higher and a lower threshold: (N,) on the CPU, NaN where both are empty."""
     return _count_above(logits, threshold + offset) / _count_above(logits, threshold - offset)
 
 

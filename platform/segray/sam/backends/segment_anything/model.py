@@ -16,9 +16,9 @@ from segment_anything.modeling import Sam as Model
 from torch import Tensor
 from torch.nn import functional as F
 
+from segray.assets import SAM_NANO
 from segray.config.sam import Dtype, OriginalSamConfig
 from segray.nets.device import autocast, place
-from segray.nets.trunk import WEIGHTS
 from segray.nets.weights import hash_state, load_into, load_state
 from segray.sam.backends.segment_anything import nano
 from segray.sam.backends.segment_anything.attention import SharedSide
@@ -165,7 +165,7 @@ def build_original(config: OriginalSamConfig) -> OriginalSam:
         BackendError: weights missing, unreadable or of another architecture, or a device that is not there.
     """
     device = place(config.device, config.dtype, compiled=config.compile)
-    location = config.weights or str(WEIGHTS)
+    location = config.weights or str(SAM_NANO)
     state = load_state(location)
     model = ARCHITECTURES[config.model]()
     load_into(model, state, f"weights {location!r} for model {config.model!r}")

@@ -17,8 +17,9 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segray.assets import SAM_NANO
 from segray.errors import BackendError
-from segray.nets.trunk import POSITION_CHANNELS, WEIGHTS, Trunk, conv_norm_act, sinusoids
+from segray.nets.trunk import POSITION_CHANNELS, Trunk, conv_norm_act, sinusoids
 
 IMAGE_SIZE: Final = 256
 """Side of the encoder's square input, pixels."""
@@ -90,7 +91,7 @@ def _attend_by_position(transformer: TwoWayTransformer, gain: float = 2.5) -> No
         attention.q_proj.weight.copy_(attention.k_proj.weight)
 
 
-def load_sam_nano(path: Path = WEIGHTS) -> Sam:
+def load_sam_nano(path: Path = SAM_NANO) -> Sam:
     """The nano SAM with trained weights, fp32 on the CPU; BackendError when the file is missing or of another net."""
     if not path.is_file():
         raise BackendError(

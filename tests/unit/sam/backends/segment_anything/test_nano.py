@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
+from segray.assets import SAM_NANO
 from segray.errors import BackendError
-from segray.nets.trunk import WEIGHTS
 from segray.sam.backends.segment_anything.nano import EMBED_DIM, IMAGE_SIZE, build_sam_nano, load_sam_nano
 
 
 def test_it_is_small_and_its_weights_ship() -> None:
     assert sum(weight.numel() for weight in build_sam_nano().parameters()) <= 4_000_000
-    assert WEIGHTS.is_file()
-    assert WEIGHTS.stat().st_size <= 8_000_000
-    assert {tensor.dtype for tensor in load_file(WEIGHTS).values()} == {torch.float16}
+    assert SAM_NANO.is_file()
+    assert SAM_NANO.stat().st_size <= 8_000_000
+    assert {tensor.dtype for tensor in load_file(SAM_NANO).values()} == {torch.float16}
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_automatic_generator_runs_on_it() -> None:
 @pytest.mark.parametrize("problem", ["missing file", "other net", "half a net"])
 def test_wrong_weights_are_named(tmp_path: Path, problem: str) -> None:
     path = tmp_path / "w.safetensors"
-    tensors = load_file(WEIGHTS)
+    tensors = load_file(SAM_NANO)
     if problem == "other net":
         save_file({"fc.weight": torch.zeros(2)}, path)
     if problem == "half a net":
