@@ -1,8 +1,9 @@
 """One training step of sam-nano: prompts from targets, the decoder batched over images, SAM's losses.
 
-Knows the model and tensors. Does not know where batches come from nor the optimizer. Follows Kirillov et al. 2023,
-section 3 and appendix A: focal and dice loss in the ratio 20 to 1 on the best of three masks, mean squared error for
-the predicted IoU, then a second round with boxes, more points, or points from where the first round was wrong.
+Knows the model and tensors. Does not know where batches come from nor the optimizer. Follows Kirillov et al. 2023
+(arXiv 2304.02643), section 3 and appendix A: focal and dice loss in the ratio 20 to 1 on the best of three masks, mean
+squared error for the predicted IoU, then a second round with boxes, more points, or points from where the first round
+was wrong.
 """
 
 from __future__ import annotations
