@@ -57,7 +57,7 @@ def quality(config: TrainConfig, package: str, refinement: Refinement | None, ro
     student, teacher = load_student(package), load_student(package)
     objective = StudentObjective(student, teacher, config.method.student, refiner)
     evaluator = InstanceEvaluator(config, student.classes, EvaluationRows(validation=None, hidden=rows))
-    found = evaluator.shard(objective, rank=0, world=1, final=True).quality
+    found = evaluator.shard(objective, rank=0, world=1, final=True).labels
     assert found is not None
     return found.after()
 

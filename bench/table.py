@@ -25,7 +25,7 @@ import numpy as np
 
 from bench.table_data import DATA
 from bench.table_text import ACTIONS, Rate, text
-from segray import keyed_random
+from segray import figures, keyed_random
 from segray.config.base import build, fingerprint, overridden
 from segray.config.sources import CocoSource
 from segray.demo import labeling
@@ -141,7 +141,7 @@ def by_chance(table: str) -> tuple[str, float]:
     path = LINES / "chance.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     if table not in kept:
-        kept[table] = others_masks(table) if DATA[table].metric == "ap" else background_alone(table)
+        kept[table] = others_masks(table) if DATA[table].metric == figures.AP else background_alone(table)
         path.write_text(json.dumps(kept, indent=1) + "\n")
     title, figure = kept[table]
     return title, figure
@@ -252,14 +252,14 @@ def run(cell: Cell, overrides: Sequence[str]) -> dict[str, Any]:
         for name in ACTIONS:
             if line["kind"] == "train" and line.get(name) is not None:
                 acted.setdefault(name, []).append(line[name])
-    figures = {name: round(value, 5) for name, value in result.end["last"].items()}
+    reached = {name: round(value, 5) for name, value in result.end["last"].items()}
     return {
         "row": cell.row,
         "seed": cell.seed,
         "rate": cell.rate,
-        task.metric: figures[task.metric],
+        task.metric: reached[task.metric],
         "steps": result.end["step"],
-        "figures": figures,
+        "figures": reached,
         "acted": {name: round(sum(values) / len(values), 4) for name, values in acted.items()},
         "seconds": round(result.end["seconds"], 1),
         "run": result.folder.name,

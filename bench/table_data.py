@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
+from segray import figures
 from segray.config.label import StageJob
 from segray.config.sources import CocoSource
 from segray.demo import labeling, training
@@ -182,7 +183,7 @@ def _whole(masks: Instances) -> Instances:
 
 _INSTANCES: Table = {
     "rows": INSTANCES,
-    "metric": "ap",
+    "metric": figures.AP,
     "schedule": {**training.SCHEDULE, "steps": 400},
     "rates": (2e-3, 1e-3, 5e-4),
     "tuned_on": ("family-b",),
@@ -202,7 +203,7 @@ _NUCLEI: Table = {
     "view": {"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
 }
 _MAPS: Table = {
-    "metric": "miou",
+    "metric": figures.MIOU,
     "student": training.FPN,
     "view": training.VIEW,
     "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 400, "amp": "bfloat16-everywhere"},

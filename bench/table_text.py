@@ -5,6 +5,9 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from bench.table_data import Task
+from segray import figures
+from segray.figures import part
+from segray.methods import component_counts as counts
 
 Line = Mapping[str, Any]
 Column = tuple[str, Callable[[Sequence[Line]], str]]
@@ -23,18 +26,18 @@ class Rate(NamedTuple):
 
 
 ACTIONS = (
-    "labels_per_image",
-    "images_labeled",
-    "masks_replaced",
-    "images_refined",
-    "iou_with_teacher",
-    "pasted_per_image",
-    "images_pasted_into",
-    "teacher_distance",
-    "pixels_taught",
-    "pixels_by_zero_shot",
-    "views_mixed",
-    "trust",
+    counts.LABELS_PER_IMAGE,
+    counts.IMAGES_LABELED,
+    counts.MASKS_REPLACED,
+    counts.IMAGES_REFINED,
+    counts.IOU_WITH_TEACHER,
+    counts.PASTED_PER_IMAGE,
+    counts.IMAGES_PASTED_INTO,
+    counts.TEACHER_DISTANCE,
+    counts.PIXELS_TAUGHT,
+    counts.PIXELS_BY_ZERO_SHOT,
+    counts.VIEWS_MIXED,
+    counts.TRUST,
 )
 """How often a method's components acted, means over the run."""
 LEAST_ACTED = 0.05
@@ -87,7 +90,9 @@ def _figure(name: str) -> Callable[[Sequence[Line]], str]:
     return lambda lines: _known([line["figures"].get(name) for line in lines], 100)
 
 
-def _change(before: str, after: str) -> Callable[[Sequence[Line]], str]:
+def _change(name: str) -> Callable[[Sequence[Line]], str]:
+    """A figure of pseudo-labels before and after refinement."""
+    before, after = part(figures.TEACHER_LABELS, name), part(figures.REFINED_LABELS, name)
     return lambda lines: f"{_figure(before)(lines)} → {_figure(after)(lines)}"
 
 
@@ -120,27 +125,27 @@ def _known(values: Sequence[float | None], factor: float) -> str:
     return f"{mean(known):.2g}" if known and max(known) < 1 else f"{mean(known):.1f}" if known else "-"
 
 
-NAMES = {"ap": "AP", "miou": "mIoU"}
+NAMES = {figures.AP: "AP", figures.MIOU: "mIoU"}
 COLUMNS: Mapping[str, Sequence[Column]] = {
-    "ap": (
-        ("AP", _spread("ap")),
-        ("AP50", _spread("ap50")),
-        ("labels/image", _amount("labels_per_image")),
-        ("precision", _figure("labels_after/precision")),
-        ("matched IoU before → after", _change("labels_before/matched_iou", "labels_after/matched_iou")),
-        ("images refined", _share("images_refined")),
-        ("images pasted into", _share("images_pasted_into")),
-        ("teacher's distance", _amount("teacher_distance")),
+    figures.AP: (
+        ("AP", _spread(figures.AP)),
+        ("AP50", _spread(figures.AP50)),
+        ("labels/image", _amount(counts.LABELS_PER_IMAGE)),
+        ("precision", _figure(part(figures.REFINED_LABELS, figures.PRECISION))),
+        ("matched IoU before → after", _change(figures.MATCHED_IOU)),
+        ("images refined", _share(counts.IMAGES_REFINED)),
+        ("images pasted into", _share(counts.IMAGES_PASTED_INTO)),
+        ("teacher's distance", _amount(counts.TEACHER_DISTANCE)),
     ),
-    "miou": (
-        ("mIoU", _spread("miou")),
-        ("pixel accuracy", _spread("pixel_accuracy")),
-        ("pixels taught", _share("pixels_taught")),
-        ("label mIoU", _figure("labels/miou")),
-        ("label coverage", _figure("labels/coverage")),
-        ("pixels with zero-shot labels", _share("pixels_by_zero_shot")),
-        ("views mixed", _share("views_mixed")),
-        ("teacher's distance", _amount("teacher_distance")),
+    figures.MIOU: (
+        ("mIoU", _spread(figures.MIOU)),
+        ("pixel accuracy", _spread(figures.PIXEL_ACCURACY)),
+        ("pixels taught", _share(counts.PIXELS_TAUGHT)),
+        ("label mIoU", _figure(part(figures.LABEL_MAPS, figures.MIOU))),
+        ("label coverage", _figure(part(figures.LABEL_MAPS, figures.COVERAGE))),
+        ("pixels with zero-shot labels", _share(counts.PIXELS_BY_ZERO_SHOT)),
+        ("views mixed", _share(counts.VIEWS_MIXED)),
+        ("teacher's distance", _amount(counts.TEACHER_DISTANCE)),
     ),
 }
 """By metric; the first two stand before the differences."""

@@ -20,11 +20,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from segray import figures
 from segray.config.base import build
 from segray.demo import training
 from segray.formats.sources import open_source
 from segray.jobs.train import prepare_rows, train
-from segray.methods import plans
+from segray.methods import component_counts, plans
 from segray.methods.config import TrainConfig
 from segray.store import Store
 from segray.store.rows import LabeledRow
@@ -125,7 +126,7 @@ def time_variant(variant: str, steps: int) -> dict[str, float]:
             break
         loop.advance(pieces, step)
     seconds = (time.perf_counter() - began) / steps
-    acted = {name: value for name, value in loop.metrics().items() if "loss" not in name}
+    acted = {name: value for name, value in loop.metrics().items() if not name.startswith(figures.LOSS)}
     return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **acted}
 
 
@@ -143,7 +144,7 @@ def print_steps(turns: int) -> None:
         pairs = zip(own, found["supervised"], strict=True)
         ratio = statistics.median(one["seconds"] / base["seconds"] for one, base in pairs)
         seconds, memory = (statistics.median(one[key] for one in own) for key in ("seconds", "memory"))
-        labels = statistics.median(one.get("labels_per_image", 0.0) for one in own)
+        labels = statistics.median(one.get(component_counts.LABELS_PER_IMAGE, 0.0) for one in own)
         print(f"| {name} | {seconds:.2f} | {ratio:.2f} | {memory:.0f} | {labels:.1f} |")
 
 
@@ -179,7 +180,7 @@ def _worker(rank: int, world: int, out: str, steps: int) -> None:
         if step == steps:
             break
         loop.advance(pieces, step)
-        losses.append(loop.metrics()["loss"])
+        losses.append(loop.metrics()[figures.LOSS])
     seconds = (time.perf_counter() - began) / (steps - 1)
     if rank == 0:
         Path(out).write_text(json.dumps({"losses": losses, "seconds": seconds}))

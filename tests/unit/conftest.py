@@ -1,8 +1,12 @@
-"""Fixtures that several rooms share: an S3-speaking server on loopback, and a store of masks that are never wrong."""
+"""Fixtures that several rooms share: an S3-speaking server on loopback, and a store of masks that are never wrong,
+and the parts of a tiny training."""
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
@@ -12,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from segray.formats.sources import open_source
 from segray.store import Store
 from segray.store.rows import LabeledRow, labeled_rows
-from segray.testing import write_coco
+from segray.testing import write_coco, write_training
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -78,3 +82,52 @@ def run(tmp_path):
         return store, {row.image.image_id: row for row in rows}
 
     return go
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """A run of a method before its first step, as a worker would build it."""
+
+    config: Any
+    plan: Any
+    context: Any
+    rows: Mapping[str, Any]
+
+    def objective(self):
+        return self.plan.objective(self.context)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Callable[..., Tiny]:
+    """`tiny(method, run, *overrides)`; what a run builds on has random weights."""
+    import torch
+
+    from segray.job_configs import load_as
+    from segray.jobs.train import prepare_rows
+    from segray.methods import plans
+    from segray.methods.config import TrainConfig
+    from segray.models.build import build_student
+    from segray.models.package import save_student
+    from segray.training.plan import RunContext
+
+    folder = tmp_path_factory.mktemp("tiny")
+    paths: dict[str, Path] = {}
+
+    def make(method: str, run: str, *overrides: str) -> Tiny:
+        if method not in paths:
+            (folder / method).mkdir()
+            paths[method] = write_training(folder / method, method)
+        config = load_as(TrainConfig, paths[method], overrides)
+        rows = {role: one.rows for role, one in prepare_rows(config).items()}
+        teacher = str(folder / method / "teacher")
+        save_student(build_student(config.student, rows["labeled"].classes, seed=7), teacher, info={})
+        context = RunContext(
+            config=config,
+            classes=rows["labeled"].classes,
+            device=torch.device("cpu"),
+            parents={"teacher": teacher, "labeler": teacher},
+        )
+        plan = next(one for one in plans(config) if one.name == run)
+        return Tiny(config=config, plan=plan, context=context, rows=rows)
+
+    return make

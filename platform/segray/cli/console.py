@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from segray.evaluation.average_precision import WHOLE, ApResult
+from segray import figures
+from segray.evaluation.average_precision import ApResult
 from segray.evaluation.recall import RecallResult
 from segray.formats.tally import ExportSummary
 from segray.jobs.label import LabelProgress, Show
@@ -26,7 +27,7 @@ from segray.training.runs.watch import TrainProgress
 out = Console()
 err = Console(stderr=True)
 
-FIGURES = ("last.ap", "last.miou")
+FIGURES = (f"last.{figures.AP}", f"last.{figures.MIOU}")
 """Of a run in a list."""
 LINE_EVERY_S = 10.0
 """Seconds between progress lines where there is no terminal."""
@@ -92,9 +93,11 @@ def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
 
 
 def _train_rate(at: TrainProgress) -> str:
-    figures = [f"{name} {at.figures[name]:.3g}" for name in ("loss", "ap", "miou") if name in at.figures]
+    known = [
+        f"{name} {at.figures[name]:.3g}" for name in (figures.LOSS, figures.AP, figures.MIOU) if name in at.figures
+    ]
     left = f"{duration((at.steps - at.step) / at.steps_per_s)} left" if at.steps_per_s else ""
-    return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *figures, left) if part)
+    return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *known, left) if part)
 
 
 def run_results(results: Sequence[RunResult]) -> None:
@@ -104,7 +107,7 @@ def run_results(results: Sequence[RunResult]) -> None:
         last, best = one.end["last"], one.end["best"] or {}
         reached = ", ".join(
             f"{name} {100 * last[name]:.1f} (best {100 * best.get(name, last[name]):.1f})"
-            for name in ("ap", "ap50", "miou")
+            for name in (figures.AP, figures.AP50, figures.MIOU)
             if name in last
         )
         note = (
@@ -155,7 +158,7 @@ def evaluation(result: ApResult | IouResult | RecallResult) -> None:
     if isinstance(result, RecallResult):
         table(("", "%"), [("recall of the true objects (AR@1000)", _percent(result.recall))])
         return
-    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else WHOLE
+    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else figures.AP_FIGURES
     rows = [(name, _percent(getattr(result, name))) for name in names]
     table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
 

@@ -15,10 +15,8 @@ import numpy.typing as npt
 from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
+from segray import figures
 from segray.masks.instances import CROWD, Instances
-
-WHOLE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-"""Figures over all classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +42,8 @@ class ApResult:
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `ap/<class>`, for a run's metrics; without what there was nothing to measure on."""
-        named = {name: getattr(self, name) for name in WHOLE}
-        named |= {f"ap/{name}": value for name, value in self.per_class.items()}
+        named = {name: getattr(self, name) for name in figures.AP_FIGURES}
+        named |= {figures.part(figures.AP, name): value for name, value in self.per_class.items()}
         return {name: value for name, value in named.items() if not math.isnan(value)}
 
 

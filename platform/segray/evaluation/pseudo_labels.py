@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segray import figures
 from segray.masks import matching, rle
 from segray.masks.instances import CROWD, Instances
 from segray.masks.matching import LEAST_IOU
@@ -113,10 +114,10 @@ class PseudoLabelQuality:
 
     def figures(self) -> dict[str, float]:
         """By name, as `labels_before/precision`, for a run's metrics; without what there was nothing to measure on."""
-        sets = (("before", self.before()), ("after", self.after()))
+        sets = ((figures.TEACHER_LABELS, self.before()), (figures.REFINED_LABELS, self.after()))
         named = {
-            f"labels_{when}/{one.name}": float(getattr(labels, one.name))
-            for when, labels in sets
+            figures.part(group, one.name): float(getattr(labels, one.name))
+            for group, labels in sets
             for one in fields(labels)
         }
         return {name: value for name, value in named.items() if not math.isnan(value)}

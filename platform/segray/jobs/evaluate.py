@@ -12,8 +12,8 @@ from segray.config.evaluate import EvaluateConfig
 from segray.config.students import SemanticStudentConfig
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.evaluation.average_precision import ApResult
-from segray.evaluation.instances import RowExamples
 from segray.evaluation.recall import RecallResult
+from segray.evaluation.row_examples import RowExamples
 from segray.evaluation.stores import measure_store
 from segray.evaluation.students import EvaluationExample, EvaluationExamples, Seen, gather, gather_maps
 from segray.formats.sources import open_for, open_source

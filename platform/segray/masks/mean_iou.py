@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from segray import figures
 from segray.masks.semantic import UNKNOWN, Map
 
 _SMALLEST = 1e-10
@@ -37,8 +38,8 @@ class IouResult:
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `iou/<class>`, for a run's metrics."""
-        named = {"miou": self.miou, "pixel_accuracy": self.accuracy, "coverage": self.coverage}
-        return named | {f"iou/{name}": value for name, value in self.per_class.items()}
+        named = {figures.MIOU: self.miou, figures.PIXEL_ACCURACY: self.accuracy, figures.COVERAGE: self.coverage}
+        return named | {figures.part(figures.IOU, name): value for name, value in self.per_class.items()}
 
 
 class MeanIou:

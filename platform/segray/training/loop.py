@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from segray import figures
 from segray.config.schedule import Schedule
 from segray.errors import TrainError
 from segray.training.group import Group
@@ -80,8 +81,8 @@ class Loop:
 
     def _remember(self, losses: Mapping[str, torch.Tensor]) -> None:
         self._steps += 1
-        named = {f"loss/{name}": value for name, value in losses.items()}
-        for name, value in {"loss": torch.stack(list(losses.values())).sum(), **named}.items():
+        named = {figures.part(figures.LOSS, name): value for name, value in losses.items()}
+        for name, value in {figures.LOSS: torch.stack(list(losses.values())).sum(), **named}.items():
             # Each worker's losses are its share times the number of workers: their mean is the whole batch's.
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value
 

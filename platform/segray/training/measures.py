@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from segray import figures
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
@@ -31,31 +33,31 @@ class Measure:
 
 
 AP: Final = Measure(
-    key="ap",
-    of_class="ap",
+    key=figures.AP,
+    of_class=figures.AP,
     title="Average precision",
     lead="COCO mask AP in per cent: the mean over IoU 0.50 to 0.95. Small is up to 32 × 32 pixels, large from 96 × 96 on.",  # noqa: E501
     names={
-        "ap": "AP",
-        "ap50": "AP50",
-        "ap75": "AP75",
-        "ap_small": "AP small",
-        "ap_medium": "AP medium",
-        "ap_large": "AP large",
+        figures.AP: "AP",
+        figures.AP50: "AP50",
+        figures.AP75: "AP75",
+        figures.AP_SMALL: "AP small",
+        figures.AP_MEDIUM: "AP medium",
+        figures.AP_LARGE: "AP large",
     },
     second="IoU from 0.5 on",
-    curves=("ap", "ap50", "ap75"),
+    curves=(figures.AP, figures.AP50, figures.AP75),
     maps=False,
 )
 MIOU: Final = Measure(
-    key="miou",
-    of_class="iou",
+    key=figures.MIOU,
+    of_class=figures.IOU,
     title="Intersection over union",
     lead="mIoU in per cent: the mean over classes of what is right among all pixels of a class, found or true, of all"
     " images together. Pixels whose truth is unknown are left out.",
-    names={"miou": "mIoU", "pixel_accuracy": "Right pixels"},
+    names={figures.MIOU: "mIoU", figures.PIXEL_ACCURACY: "Right pixels"},
     second="of those whose class is known",
-    curves=("miou", "pixel_accuracy"),
+    curves=(figures.MIOU, figures.PIXEL_ACCURACY),
     maps=True,
 )
 

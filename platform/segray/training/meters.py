@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Gauge
 
+from segray import figures
+
 RUN = ("run",)
 
 
@@ -33,7 +35,7 @@ class TrainMeters:
                 self._score.set(value, tags={"metric": metric})
             return
         for part, value in values.items():
-            if part.split("/")[0] == "loss":
+            if part.split("/")[0] == figures.LOSS:
                 self._loss.set(value, tags={"part": part.partition("/")[2] or "sum"})
         self._step.set(done)
         now = time.monotonic()

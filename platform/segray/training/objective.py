@@ -6,13 +6,15 @@ of `module` per piece (student and criterion; what DDP wraps) whose losses are s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+from segray.masks.instances import Instances
+from segray.masks.semantic import Map
 from segray.models.student import Student
 from segray.training.views.batch import Batch
 
@@ -29,11 +31,56 @@ class RunPosition:
     """Of the whole run."""
 
 
-class Objective(ABC, Generic[Prepared]):
-    """One method's step. Built on every worker, on its device; knows nothing of workers."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PseudoLabels:
+    """Instances that a method takes for true in one unlabeled image, in pixels of the canvas."""
+
+    teacher: Instances
+    """As the teacher gives them."""
+    refined: Instances
+    """As the student learns them."""
+
+
+class Measured:
+    """A student that an evaluator measures, with its teachers and the labels that they give to unlabeled images."""
 
     student: Student
-    """What is trained."""
+    """The network that is trained."""
+
+    def teachers(self) -> Mapping[str, nn.Module]:
+        """Return the modules beside the student that belong in a checkpoint, by name."""
+        return {}
+
+    def label(self, batch: Batch) -> Sequence[PseudoLabels]:
+        """Return the instances that each canvas of the batch is taught; none if the method labels no instances."""
+        del batch
+        return ()
+
+    def label_maps(self, batch: Batch) -> Sequence[Map]:
+        """Return what each canvas's pixels are taught, 255 where nothing; none if the method makes no label maps."""
+        del batch
+        return ()
+
+    @property
+    def labels_images(self) -> bool:
+        """Whether the method labels images by `label` or by `label_maps`."""
+        cls = type(self)
+        return cls.label is not Measured.label or cls.label_maps is not Measured.label_maps
+
+
+@dataclass(frozen=True)
+class BareStudent(Measured):
+    """A student without what its method has around it."""
+
+    student: Student
+
+
+class Objective(Measured, ABC, Generic[Prepared]):
+    """One method's step. Built on every worker, on its device; knows nothing of workers.
+
+    A method that learns from unlabeled images overrides `label` or `label_maps`: so its pseudo-labels are measured.
+    """
+
     module: nn.Module
     """`module(prepared, count) -> dict of scalar losses`; holds the student and its criterion, and no other weights.
 
@@ -53,8 +100,4 @@ class Objective(ABC, Generic[Prepared]):
 
     def figures(self) -> Mapping[str, tuple[float, float]]:
         """How often the method's components acted since the last call: name -> (sum, number), additive over workers."""
-        return {}
-
-    def teachers(self) -> Mapping[str, nn.Module]:
-        """Modules beside the student that belong in a checkpoint, by name."""
         return {}

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from segray.config.schedule import Schedule
 from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
-from segray.models.student import Student
-from segray.training.objective import Objective
+from segray.training.objective import Measured, Objective
 from segray.training.reports.panels import Panel
 
 
@@ -25,30 +23,6 @@ class RunContext:
     device: torch.device
     parents: Mapping[str, str]
     """Folder of the student of each run that this one builds on, by the run's name."""
-
-
-class Measured(Protocol):
-    """What is measured: every `Objective`, and a student `BareStudent`."""
-
-    @property
-    def student(self) -> Student:
-        """What is trained."""
-        ...
-
-    def teachers(self) -> Mapping[str, nn.Module]:
-        """Modules beside the student, by name."""
-        ...
-
-
-@dataclass(frozen=True)
-class BareStudent:
-    """A student without what its method has around it."""
-
-    student: Student
-
-    def teachers(self) -> Mapping[str, nn.Module]:
-        """None."""
-        return {}
 
 
 class Evaluator(Protocol):

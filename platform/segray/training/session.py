@@ -17,8 +17,8 @@ from segray.training import checkpoint
 from segray.training.group import Group
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
-from segray.training.objective import Objective
-from segray.training.plan import BareStudent, EvaluationRows, Evaluator, Measured, RunContext, RunPlan
+from segray.training.objective import BareStudent, Measured, Objective
+from segray.training.plan import EvaluationRows, Evaluator, RunContext, RunPlan
 from segray.training.runs.folder import RunFolder
 from segray.training.runs.metrics import MetricsLog
 from segray.training.runs.tracking import open_tracker
@@ -71,6 +71,12 @@ class Session:
         context = RunContext(config=config, classes=self.labeled.classes, device=group.device, parents=job.parents)
         self.objective: Objective[Any] = plan.objective(context)
         measured = EvaluationRows(validation=rows.get("validation"), hidden=rows.get("hidden"))
+        if plan.unlabeled and measured.hidden is not None and not self.objective.labels_images:
+            log.warning(
+                "data.hidden is not used: %s overrides neither label nor label_maps, so that no pseudo-labels are"
+                " measured",
+                type(self.objective).__name__,
+            )
         self.evaluator = plan.evaluator(context, measured)
         self.loop = Loop(self.objective, plan.schedule, group)
         self.best: Mapping[str, float] | None = None

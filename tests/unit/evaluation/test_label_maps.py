@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from segray.evaluation.evaluators import evaluator
+from segray.evaluation.build import evaluator
 from segray.evaluation.instances import InstanceEvaluator
 from segray.evaluation.label_maps import LabelMapEvaluator
 from segray.masks.semantic import paint
-from segray.training.plan import BareStudent, EvaluationRows
+from segray.training.objective import BareStudent
+from segray.training.plan import EvaluationRows
 
 
 def measuring(made, **rows):
@@ -39,7 +40,7 @@ def test_a_student_alone_and_rows_that_are_not_there_leave_figures_out(tiny):
 
 def test_a_run_on_the_way_is_measured_on_few_images(tiny):
     objective, measure = measuring(tiny("unimatch", "student", "intervals.evaluate_images=2"))
-    few, all_images = (measure.shard(objective, rank=0, world=1, final=final).iou[""] for final in (False, True))
+    few, all_images = (measure.shard(objective, rank=0, world=1, final=final).students[""] for final in (False, True))
     assert (few.result().num_images, all_images.result().num_images) == (2, 4)
 
 

@@ -25,9 +25,10 @@ from segray import keyed_random
 from segray.config.base import plain
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import TrainError
-from segray.evaluation.instances import instance_evaluator
+from segray.evaluation.build import evaluator
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
+from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
 from segray.methods.s4m.arp import mix
@@ -44,7 +45,7 @@ from segray.sam.build import build_beside, describe
 from segray.sam.protocol import Sam
 from segray.store import Store
 from segray.training.ema import distance, follow, freeze
-from segray.training.objective import Objective, RunPosition
+from segray.training.objective import Objective, PseudoLabels, RunPosition
 from segray.training.plan import RunContext, RunPlan
 from segray.training.precision import autocast
 from segray.training.views.batch import Batch
@@ -65,7 +66,7 @@ def plans(_: TrainConfig, method: S4M) -> Sequence[RunPlan]:
             **(sam if method.teacher.distillation else {}),
         },
         objective=partial(TeacherObjective.build, method=method),
-        evaluator=instance_evaluator,
+        evaluator=evaluator,
     )
     own = {name: value for name, value in plain(method.student).items() if name != "schedule"}
     student = RunPlan(
@@ -74,7 +75,7 @@ def plans(_: TrainConfig, method: S4M) -> Sequence[RunPlan]:
         schedule=method.student.schedule,
         settings={**own, **(sam if isinstance(refinement, PointRefinement) else {}), **_store(refinement)},
         objective=partial(StudentObjective.build, method=method),
-        evaluator=instance_evaluator,
+        evaluator=evaluator,
         unlabeled=True,
         parents=("teacher",),
         check=partial(_masks_there, method=method),
@@ -240,19 +241,20 @@ class StudentObjective(Objective[StudentInputs]):
     @override
     def figures(self) -> Mapping[str, tuple[float, float]]:
         found = self._figures.take()
-        return {**found, "teacher_distance": (distance(self.teacher, self.student), 1.0)}
+        return {**found, counts.TEACHER_DISTANCE: (distance(self.teacher, self.student), 1.0)}
 
     @override
     def teachers(self) -> Mapping[str, nn.Module]:
         return {"teacher": self.teacher}
 
     @torch.no_grad()
-    def label(self, batch: Batch) -> list[tuple[Instances, Instances]]:
-        """What the teacher says of canvases, before and after refinement."""
+    @override
+    def label(self, batch: Batch) -> list[PseudoLabels]:
         guesses = self._guess(batch)
         before = [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, batch.views, strict=True)]
         after = self._refine(batch, guesses)
-        return [(_instances(one), _instances(other)) for one, other in zip(before, after, strict=True)]
+        pairs = zip(before, after, strict=True)
+        return [PseudoLabels(teacher=_instances(one), refined=_instances(other)) for one, other in pairs]
 
     def _guess(self, batch: Batch) -> list[Guesses]:
         """Select the teacher's confident queries (docs/methods/guided-distillation.md#pseudo-labels)."""
@@ -266,16 +268,16 @@ class StudentObjective(Objective[StudentInputs]):
     def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
         """How often each component that there is acted; shares are of images, or of labels."""
         figures, images, labels = self._figures, len(refined), sum(len(one) for one in refined)
-        figures.add("labels_per_image", labels, images)
-        figures.add("images_labeled", sum(len(one) > 0 for one in refined), images)
+        figures.add(counts.LABELS_PER_IMAGE, labels, images)
+        figures.add(counts.IMAGES_LABELED, sum(len(one) > 0 for one in refined), images)
         if self.settings.refinement is not None:
             replaced = [one.replaced for one in refined]
-            figures.add("masks_replaced", torch.cat(replaced).sum(), labels)
-            figures.add("images_refined", torch.stack([one.any() for one in replaced]).sum(), images)
-            figures.add("iou_with_teacher", torch.cat([one.iou_with_teacher for one in refined]).sum(), labels)
+            figures.add(counts.MASKS_REPLACED, torch.cat(replaced).sum(), labels)
+            figures.add(counts.IMAGES_REFINED, torch.stack([one.any() for one in replaced]).sum(), images)
+            figures.add(counts.IOU_WITH_TEACHER, torch.cat([one.iou_with_teacher for one in refined]).sum(), labels)
         if self.settings.arp is not None:
-            figures.add("pasted_per_image", sum(pasted), images)
-            figures.add("images_pasted_into", sum(number > 0 for number in pasted), images)
+            figures.add(counts.PASTED_PER_IMAGE, sum(pasted), images)
+            figures.add(counts.IMAGES_PASTED_INTO, sum(number > 0 for number in pasted), images)
 
 
 def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from segray.evaluation.evaluators import evaluator
+from segray.evaluation.build import evaluator
 from segray.methods.config import TrainConfig
 from segray.methods.supervised.config import Supervised
 from segray.models.build import build_student

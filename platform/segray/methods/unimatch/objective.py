@@ -33,9 +33,10 @@ from segray import keyed_random
 from segray.config.base import plain
 from segray.config.students import CrossEntropy
 from segray.datasets.training_rows import TrainingRows
-from segray.evaluation.label_maps import label_map_evaluator
+from segray.evaluation.build import evaluator
 from segray.losses.cross_entropy import SemanticCriterion
 from segray.masks.semantic import UNKNOWN, Map
+from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
 from segray.methods.unimatch.config import UniMatch
@@ -87,7 +88,7 @@ def plans(_: TrainConfig, method: UniMatch) -> Sequence[RunPlan]:
         schedule=method.schedule,
         settings=settings,
         objective=partial(UniMatchObjective.build, method=method),
-        evaluator=label_map_evaluator,
+        evaluator=evaluator,
         unlabeled=True,
         check=partial(_labels_there, method=method),
     )
@@ -216,15 +217,15 @@ class UniMatchObjective(Objective[Inputs]):
     def figures(self) -> Mapping[str, tuple[float, float]]:
         found = self._figures.take()
         if self.teacher is not None:
-            found["teacher_distance"] = (distance(self.teacher, self.student), 1.0)
+            found[counts.TEACHER_DISTANCE] = (distance(self.teacher, self.student), 1.0)
         return found
 
     @override
     def teachers(self) -> Mapping[str, nn.Module]:
         return {} if self.teacher is None else {"teacher": self.teacher}
 
+    @override
     def label_maps(self, batch: Batch) -> list[Map]:
-        """What canvases are taught before they are mixed."""
         return [one.cpu().numpy() for one in self._enhanced(batch, self._guess(batch))[0]]
 
     def _strong(self, batch: Batch, lesson: UnlabeledTargets, number: int) -> Stream:
@@ -234,7 +235,7 @@ class UniMatchObjective(Objective[Inputs]):
         if self.settings.cutmix is not None:
             partner = partners(batch.keys, self.settings.group)
             where = boxes((images.shape[2], images.shape[3]), self.settings.cutmix, keys)
-            self._figures.add("views_mixed", sum(one is not None for one in where), len(where))
+            self._figures.add(counts.VIEWS_MIXED, sum(one is not None for one in where), len(where))
             mix = partial(paste, partner=partner, where=where)
             images, lesson = mix(images), lesson.mixed(mix)
         name, weight = f"strong{number + 1}", self.streams.strong[number]
@@ -254,11 +255,11 @@ class UniMatchObjective(Objective[Inputs]):
         labels, guide = self._enhanced(batch, guess)
         inside = _inside(batch)
         pixels = float(inside.sum())
-        self._figures.add("pixels_taught", (labels != UNKNOWN).sum(), pixels)
+        self._figures.add(counts.PIXELS_TAUGHT, (labels != UNKNOWN).sum(), pixels)
         if self.zero_shot is not None:
             by_zero_shot = guide != UNKNOWN if guide is not None else (labels != UNKNOWN) & (labels != guess)
-            self._figures.add("pixels_by_zero_shot", by_zero_shot.sum(), pixels)
-            self._figures.add("trust", self.trust, 1)
+            self._figures.add(counts.PIXELS_BY_ZERO_SHOT, by_zero_shot.sum(), pixels)
+            self._figures.add(counts.TRUST, self.trust, 1)
         return UnlabeledTargets(labels=labels, guide=guide, inside=inside)
 
     def _enhanced(self, batch: Batch, guess: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from segray import figures
 from segray.formats.output import whole_file
 from segray.pages import overlay
 from segray.pages.curves import curves
@@ -79,7 +80,7 @@ def compare_report(
                 share_chart({name: one.get(figure, []) for name, one in evaluate.items()}, measure.names[figure])
                 for figure in measure.curves[:2]
             ),
-            curves({name: one.get("loss", []) for name, one in train.items()}, title="Loss", tell=plain),
+            curves({name: one.get(figures.LOSS, []) for name, one in train.items()}, title="Loss", tell=plain),
         ],
         differences=_differences(list(runs.values())),
         runs=runs,

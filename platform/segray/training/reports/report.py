@@ -1,8 +1,6 @@
 """The report of one run: one HTML file that needs nothing else, from what the run left in its folder.
 
-Knows names of figures, of which only these have a meaning: `loss` and `loss/...` are losses, those of a `Measure` what
-the run is measured by, `labels_before/...` and `labels_after/...` pseudo-labels' quality, `labels/...` that of label
-maps; all else is drawn under its own name.
+Knows the figures that `segray.figures` names; all others are drawn under their own names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from segray import figures
 from segray.formats.output import whole_file
 from segray.pages import overlay
 from segray.pages.curves import Curves, Points, curves
@@ -24,13 +23,15 @@ from segray.training.runs.metrics import read_metrics, series
 TEMPLATES = Path(__file__).parent / "templates"
 
 _LABEL_NAMES = {
-    "precision": "Precision",
-    "recall": "Recall",
-    "matched_iou": "Matched IoU",
-    "best_iou": "Best IoU",
-    "class_accuracy": "Right class",
+    figures.PRECISION: "Precision",
+    figures.RECALL: "Recall",
+    figures.MATCHED_IOU: "Matched IoU",
+    figures.BEST_IOU: "Best IoU",
+    figures.CLASS_ACCURACY: "Right class",
 }
-_MAP_NAMES = {"miou": "mIoU", "pixel_accuracy": "Right pixels", "coverage": "Labeled pixels"}
+_MAP_NAMES = {figures.MIOU: "mIoU", figures.PIXEL_ACCURACY: "Right pixels", figures.COVERAGE: "Labeled pixels"}
+_LOSS_PARTS = figures.part(figures.LOSS, "")
+_LABELS = (figures.TEACHER_LABELS, figures.REFINED_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         part_charts=[
             curves({_words(name): points}, title=_words(name), tell=plain)
             for name, points in sorted(train.items())
-            if name != "loss" and not name.startswith("loss/")
+            if name != figures.LOSS and not name.startswith(_LOSS_PARTS)
         ],
         ancestors=ancestors(run.folder.runs, run),
         settings=list(flattened(run.record.get("config", {}))),
@@ -101,10 +102,10 @@ def share_chart(named: Mapping[str, Points], title: str) -> Curves:
     )
 
 
-def row(name: str, figures: Mapping[str, float], measure: Measure, prefix: str = "") -> Row:
-    """What a network reached; `prefix` stands before the names of its figures."""
-    values = tuple(percent(figures.get(prefix + one)) for one in measure.names)
-    return Row(name=name, values=values, share=figures.get(prefix + measure.key) or 0.0)
+def row(name: str, reached: Mapping[str, float], measure: Measure, network: str = "") -> Row:
+    """Return what a network reached: the student, or the one beside it of that name."""
+    values = tuple(percent(reached.get(figures.of_network(network, one))) for one in measure.names)
+    return Row(name=name, values=values, share=reached.get(figures.of_network(network, measure.key)) or 0.0)
 
 
 def _rows(run: Run, measure: Measure) -> list[Row]:
@@ -115,14 +116,14 @@ def _rows(run: Run, measure: Measure) -> list[Row]:
     told = [(f"Best student, step {best['step']:,.0f}", "", best)] if key in best else []
     told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
     others = [name.removesuffix(f"_{key}") for name in last if name.endswith(f"_{key}")]
-    told += [(f"{_words(other)} at the end", f"{other}_", last) for other in others]
-    return [row(name, figures, measure, prefix) for name, prefix, figures in told]
+    told += [(f"{_words(other)} at the end", other, last) for other in others]
+    return [row(name, reached, measure, network) for name, network, reached in told]
 
 
 def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: Measure) -> list[Row]:
     """Each class in the best students, one value per end, highest of the last first."""
     best = [end.get("best") or end.get("last") or {} for end in ends]
-    values = {name: [figures.get(f"{measure.of_class}/{name}") for figures in best] for name in classes}
+    values = {name: [one.get(figures.part(measure.of_class, name)) for one in best] for name in classes}
     known = {name: found for name, found in values.items() if any(value is not None for value in found)}
     order = sorted(known, key=lambda name: -(known[name][-1] or 0.0))
     return [
@@ -153,7 +154,7 @@ def _planned(run: Run) -> int | None:
 def _label_rows(run: Run) -> list[Row]:
     last, rows = _last(run), []
     for name, words in _LABEL_NAMES.items():
-        before, after = (last.get(f"labels_{when}/{name}") for when in ("before", "after"))
+        before, after = (last.get(figures.part(group, name)) for group in _LABELS)
         if before is not None and after is not None:
             values = (percent(before), percent(after), f"{100 * (after - before):+.1f}")
             rows.append(Row(name=words, values=values, share=after))
@@ -162,7 +163,7 @@ def _label_rows(run: Run) -> list[Row]:
 
 def _map_rows(run: Run) -> list[Row]:
     """Of the label maps that unlabeled images get."""
-    found = {words: _last(run).get(f"labels/{name}") for name, words in _MAP_NAMES.items()}
+    found = {words: _last(run).get(figures.part(figures.LABEL_MAPS, name)) for name, words in _MAP_NAMES.items()}
     return [Row(name=words, values=(percent(one),), share=one) for words, one in found.items() if one is not None]
 
 
@@ -170,10 +171,10 @@ def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
     """The whole loss, and its parts by what stands before their last `/`."""
     groups: dict[str, dict[str, Points]] = {}
     for name, points in train.items():
-        if name.startswith("loss/"):
-            group, _, part = name.removeprefix("loss/").rpartition("/")
+        if name.startswith(_LOSS_PARTS):
+            group, _, part = name.removeprefix(_LOSS_PARTS).rpartition("/")
             groups.setdefault(group, {})[_words(part)] = points
-    whole = {"loss": train["loss"]} if "loss" in train else {}
+    whole = {"loss": train[figures.LOSS]} if figures.LOSS in train else {}
     parts = [
         curves(named, title=f"{_words(group)} loss by part" if group else "Loss by part", tell=plain)
         for group, named in groups.items()
@@ -184,14 +185,14 @@ def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
 def _label_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
     found = []
     for name, words in _LABEL_NAMES.items():
-        before, after = (evaluate.get(f"labels_{when}/{name}", []) for when in ("before", "after"))
-        if len(before) > 1 and name in ("precision", "recall", "matched_iou"):
+        before, after = (evaluate.get(figures.part(group, name), []) for group in _LABELS)
+        if len(before) > 1 and name in (figures.PRECISION, figures.RECALL, figures.MATCHED_IOU):
             found.append(share_chart({"teacher": before, "refined": after}, words))
     return found
 
 
 def _map_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
-    series = {words: evaluate.get(f"labels/{name}", []) for name, words in _MAP_NAMES.items()}
+    series = {words: evaluate.get(figures.part(figures.LABEL_MAPS, name), []) for name, words in _MAP_NAMES.items()}
     return [share_chart({words: points}, words) for words, points in series.items() if len(points) > 1]
 
 
