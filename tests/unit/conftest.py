@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: an S3-speaking server on loopback, and a store of masks that are never wrong,
-and the parts of a tiny training."""
+and the parts of a tiny training.
+"""
 
 import dataclasses
 import uuid

@@ -111,7 +111,7 @@ def runs_onnx(
 def runs_names(runs: Runs) -> None:
     """What promoted names stand for."""
     from segray.cli import console
-    from segray.training.runs.lineage import promotions
+    from segray.models.promotion import promotions
 
     console.table(("name", "run", "student", "since"), [(p.name, p.run, p.which, p.time) for p in promotions(runs)])
 

@@ -20,11 +20,11 @@ from segray.formats.sources import open_for, open_source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student
+from segray.models.promotion import student_folder
 from segray.models.student import Student
 from segray.nets.device import place
 from segray.storage import files
 from segray.store import Store
-from segray.training.runs.lineage import student_folder
 
 Result = ApResult | IouResult | RecallResult
 Show = Callable[[int, int], None]

@@ -16,10 +16,10 @@ from segray.errors import ClusterError
 from segray.jobs.cluster import connected
 from segray.jobs.ports import free_port
 from segray.models.package import read_card
+from segray.models.promotion import student_folder
 from segray.serving.deployment.app import application
 from segray.serving.deployment.deployments import Load
 from segray.serving.http.keys import Keyring
-from segray.training.runs.lineage import student_folder
 
 NAME: Final = "segray"
 """The application's name within Ray Serve."""

@@ -16,12 +16,12 @@ from segray.errors import SegrayError
 from segray.masks.instances import Instances
 from segray.models.build import load_student
 from segray.models.package import read_card
+from segray.models.promotion import student_folder
 from segray.models.semantic import SemanticStudent
 from segray.models.student import Pixels, Student
 from segray.nets.device import autocast, place
 from segray.serving.backend import ModelInfo
 from segray.storage import files
-from segray.training.runs.lineage import student_folder
 
 _LOG: Final = logging.getLogger(__name__)
 _USUAL_SIDE: Final = 512

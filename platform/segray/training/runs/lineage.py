@@ -1,24 +1,18 @@
-"""Lineage: which runs there are, what made each of them, how two differ, and which student a name stands for.
+"""Lineage: which runs there are, what made each of them, how two differ, and which of their students may have a name.
 
-Reads the folders that runs leave (`training.runs.folder`); keeps names in `promoted/<name>.json` beside them. Knows files only.
+Reads the folders that runs leave (`training.runs.folder`) and promotes their students (`models.promotion`).
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from segray.storage import files
 from segray.errors import TrainError
+from segray.models.promotion import Promotion, Which, promotions, record, require_name, standing
 from segray.training.runs.folder import RUN, RunFolder
 
-Which = Literal["best", "last"]
-"""The student of the best evaluation, or the one at the end."""
-
-_PROMOTED = "promoted"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CARD = "student.json"
 
 
@@ -64,19 +58,6 @@ class Comparison:
     """What decides the result and is not the same."""
     figures: tuple[Difference, ...]
     """All figures of both, the same ones too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What a name stands for."""
-
-    name: str
-    run: str
-    which: Which
-    time: str
-    """When it was promoted, ISO 8601."""
-    student: str
-    """The student package's folder."""
 
 
 def list_runs(runs: str) -> list[Run]:
@@ -157,13 +138,12 @@ def promote(runs: str, run: str, name: str, which: Which = "best", *, force: boo
     Raises:
         TrainError: a name that cannot be one, no such run, one that is not finished, or one without that student.
     """
-    if not _NAME.fullmatch(name):
-        raise TrainError(f"{name!r} cannot be a name: use letters, digits, '.', '_' and '-'")
+    require_name(name)
     chosen = show_run(runs, run)
     if chosen.end is None and not force:
         raise TrainError(f"run {chosen.name} is not finished: let it end, or promote it all the same with --force")
     _require_student(chosen.folder, which)
-    return _append(runs, name, {"action": "promote", "run": chosen.name, "which": which})
+    return record(runs, name, {"action": "promote", "run": chosen.name, "which": which})
 
 
 def rollback(runs: str, name: str) -> Promotion:
@@ -172,42 +152,12 @@ def rollback(runs: str, name: str) -> Promotion:
     Raises:
         TrainError: no such name, nothing before, or a student that is gone.
     """
-    standing = _standing(name, _log(runs, name))
-    if len(standing) < 2:
-        raise TrainError(f"{name!r} has stood for {standing[-1]['run']} only: there is nothing to roll back to")
-    before = standing[-2]
+    stood_for = standing(runs, name)
+    if len(stood_for) < 2:
+        raise TrainError(f"{name!r} has stood for {stood_for[-1]['run']} only: there is nothing to roll back to")
+    before = stood_for[-2]
     _require_student(RunFolder(runs=runs, name=before["run"]), before["which"])
-    return _append(runs, name, {"action": "rollback", "run": before["run"], "which": before["which"]})
-
-
-def promoted(runs: str, name: str) -> Promotion:
-    """What a name stands for now.
-
-    Raises:
-        TrainError: no such name.
-    """
-    return _promotion(runs, name, _log(runs, name))
-
-
-def student_folder(uri: str) -> str:
-    """A student's folder: `uri` itself, or where it is a `promoted/<name>.json`, what the name stands for now.
-
-    Raises:
-        TrainError: no such name.
-    """
-    name = files.name(uri)
-    if not name.endswith(".json"):
-        return uri
-    return promoted(files.parent(files.parent(files.absolute(uri))), name.removesuffix(".json")).student
-
-
-def promotions(runs: str) -> list[Promotion]:
-    """All names, sorted."""
-    folder = files.join(runs, _PROMOTED)
-    if not files.exists(folder):
-        return []
-    names = sorted(one.path.removesuffix(".json") for one in files.list_files(folder, (".json",)))
-    return [promoted(runs, name) for name in names]
+    return record(runs, name, {"action": "rollback", "run": before["run"], "which": before["which"]})
 
 
 def refuse_promoted(folder: RunFolder) -> None:
@@ -239,38 +189,3 @@ def _require_student(folder: RunFolder, which: Which) -> None:
     if not files.exists(files.join(folder.student(which), _CARD)):
         remedy = "take its last one" if which == "best" else "train it to its end"
         raise TrainError(f"run {folder.name} has no student {which!r} in {folder.student(which)}: {remedy}")
-
-
-def _log(runs: str, name: str) -> list[dict[str, Any]]:
-    """All that happened to a name, oldest first."""
-    uri = files.join(runs, _PROMOTED, f"{name}.json")
-    if not _NAME.fullmatch(name) or not files.exists(uri):
-        known = ", ".join(one.name for one in promotions(runs)) or "none"
-        raise TrainError(f"{runs}: nothing was promoted as {name!r}; names are {known}")
-    return list(json.loads(files.read_bytes(uri))["log"])
-
-
-def _standing(name: str, log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the name stands for, last, and what it would go back to, before."""
-    standing: list[dict[str, Any]] = []
-    for event in log:
-        if event["action"] == "promote":
-            standing.append(event)
-        else:
-            standing.pop()
-    assert standing, f"{name} was rolled back more often than promoted"
-    return standing
-
-
-def _append(runs: str, name: str, event: Mapping[str, str]) -> Promotion:
-    uri = files.join(runs, _PROMOTED, f"{name}.json")
-    log = _log(runs, name) if files.exists(uri) else []
-    log.append({**event, "time": datetime.now(UTC).isoformat(timespec="seconds")})
-    files.write_bytes_atomic(uri, json.dumps({"name": name, "log": log}, indent=1).encode())
-    return _promotion(runs, name, log)
-
-
-def _promotion(runs: str, name: str, log: list[dict[str, Any]]) -> Promotion:
-    now = _standing(name, log)[-1]
-    student = RunFolder(runs=runs, name=now["run"]).student(now["which"])
-    return Promotion(name=name, run=now["run"], which=now["which"], time=now["time"], student=student)

@@ -7,6 +7,7 @@ import pytest
 
 from segray.storage import files
 from segray.errors import TrainError
+from segray.models import promotion
 from segray.training.runs import lineage
 
 
@@ -84,14 +85,14 @@ def test_a_name_is_promoted_and_rolled_back(runs: str) -> None:
     lineage.promote(runs, "a", "cells")
     promoted = lineage.promote(runs, "b", "cells", "last")
     assert promoted.student == files.join(runs, "b", "last")
-    assert lineage.promoted(runs, "cells") == promoted
-    assert (lineage.rollback(runs, "cells").run, lineage.promoted(runs, "cells").which) == ("a", "best")
+    assert promotion.promoted(runs, "cells") == promoted
+    assert (lineage.rollback(runs, "cells").run, promotion.promoted(runs, "cells").which) == ("a", "best")
     lineage.promote(runs, "c", "cells")
     # What was rolled back from is not gone back to.
     assert lineage.rollback(runs, "cells").run == "a"
     with pytest.raises(TrainError, match="nothing to roll back to"):
         lineage.rollback(runs, "cells")
-    assert [(one.name, one.run) for one in lineage.promotions(runs)] == [("cells", "a")]
+    assert [(one.name, one.run) for one in promotion.promotions(runs)] == [("cells", "a")]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +104,14 @@ def test_a_name_is_promoted_and_rolled_back(runs: str) -> None:
         ("blind", "cells", "best", "has no student 'best'"),
     ],
 )
-def test_what_cannot_be_promoted(runs: str, run: str, name: str, which: lineage.Which, says: str) -> None:
+def test_what_cannot_be_promoted(runs: str, run: str, name: str, which: promotion.Which, says: str) -> None:
     leave(runs, "open", ap=None)
     leave(runs, "done")
     leave(runs, "blind", ap=None)
     files.write_bytes_atomic(files.join(runs, "blind/finished.json"), b'{"step": 3, "best": null, "last": {}}')
     with pytest.raises(TrainError, match=says):
         lineage.promote(runs, run, name, which)
-    assert lineage.promotions(runs) == []
+    assert promotion.promotions(runs) == []
 
 
 def test_an_unfinished_run_can_be_forced(runs: str) -> None:
@@ -126,11 +127,11 @@ def test_rolling_back_to_a_removed_run_is_refused(runs: str) -> None:
     lineage.RunFolder(runs=runs, name="a").remove()
     with pytest.raises(TrainError, match="has no student"):
         lineage.rollback(runs, "cells")
-    assert lineage.promoted(runs, "cells").run == "b"
+    assert promotion.promoted(runs, "cells").run == "b"
 
 
 def test_an_unknown_name_says_which_there_are(runs: str) -> None:
     leave(runs, "a")
     lineage.promote(runs, "a", "cells")
     with pytest.raises(TrainError, match="names are cells"):
-        lineage.promoted(runs, "dots")
+        promotion.promoted(runs, "dots")
