@@ -27,8 +27,8 @@ from segray.formats.sources import open_source
 from segray.methods.config import TrainConfig
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.objective import StudentObjective
-from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
-from segray.methods.s4m.refine.build import build_refiner
+from segray.methods.s4m.refine import build_refiner
+from segray.methods.stored_masks import StoredMasks
 from segray.models.build import load_student
 from segray.training.plan import EvaluationRows
 
@@ -52,7 +52,7 @@ def quality(config: TrainConfig, package: str, refinement: Refinement | None, ro
     """Of the labels that training would learn from."""
     assert isinstance(config.method, S4M)
     device = torch.device("cpu")
-    masks = AutomaticMasks(refinement.store).find if isinstance(refinement, CachedRefinement) else lambda _: None
+    masks = StoredMasks(refinement.store).find if isinstance(refinement, CachedRefinement) else lambda _: None
     refiner = build_refiner(refinement, config.method.sam, device, masks)
     student, teacher = load_student(package), load_student(package)
     objective = StudentObjective(student, teacher, config.method.student, refiner)

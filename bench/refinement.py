@@ -28,11 +28,12 @@ from segray.demo.world import scene
 from segray.masks.view import View
 from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
-from segray.methods.s4m.refine.by_points import PointRefiner
+from segray.methods.s4m.refine.points import PointRefiner
 from segray.methods.s4m.refine.refiner import Refined, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import Sam
 from segray.sam.testing import PaintedSam
+from segray.training.views.batch import Batch
 from tools.nano.sam_evaluation import HELD_OUT_SEED
 
 SIDE, STRIDE = 128, 4
@@ -162,9 +163,15 @@ def outcome(sam: Sam, given: Sequence[Case], settings: PointRefinement) -> Outco
         numbered = [
             Guesses(classes=one.classes, scores=torch.arange(len(one)).float(), logits=one.logits) for one in guesses
         ]
-        views = [view_of(SIDE)] * len(part)
-        images, names = torch.stack([case.image for case in part]), [str(start + n) for n in range(len(part))]
-        refined = refiner.refine(images, views, numbered, keys=range(start, start + len(part)), image_ids=names)
+        keys = tuple(range(start, start + len(part)))
+        batch = Batch(
+            image_ids=tuple(map(str, keys)),
+            keys=keys,
+            images=torch.stack([case.image for case in part]),
+            views=(view_of(SIDE),) * len(part),
+            targets=(),
+        )
+        refined = refiner.refine(batch, numbered)
         columns += [_columns(case, guess, found) for case, guess, found in zip(part, numbered, refined, strict=True)]
     before, after, agreement, predicted, kind = (np.concatenate(column) for column in zip(*columns, strict=True))
     return Outcome(before=before, after=after, agreement=agreement, predicted=predicted, kind=kind)

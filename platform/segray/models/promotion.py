@@ -1,4 +1,4 @@
-"""Promoted names: `promoted/<name>.json` in a folder of runs says which run's student a name stands for, now and before.
+"""Promoted names: `promoted/<name>.json` in a folder of runs says whose student a name stands for, now and before.
 
 What serves or measures a student accepts the name in place of the student's folder. Knows files and names; which runs
 there are, and which of them may be promoted, is known by `training.runs.lineage`.

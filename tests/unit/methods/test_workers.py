@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typing_extensions import override
 
-from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner
 from segray.training.group import Group
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
+from segray.training.views.batch import Batch
 
 STEPS = 3
 BATCHES = ("labeled_batch=4", "unlabeled_batch=8", "learning_rate=0.01", "decay='constant'")
@@ -52,17 +52,11 @@ class OfSome(Refiner):
         self.inner, self.bound = inner, bound
 
     @override
-    def refine(
-        self,
-        images: Tensor,
-        views: Sequence[View],
-        guesses: Sequence[Guesses],
-        *,
-        keys: Sequence[int],
-        image_ids: Sequence[str],
-    ) -> list[Refined]:
-        left = [one.filter(torch.full((len(one),), key < self.bound)) for one, key in zip(guesses, keys, strict=True)]
-        return self.inner.refine(images, views, left, keys=keys, image_ids=image_ids)
+    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+        left = [
+            one.filter(torch.full((len(one),), key < self.bound)) for one, key in zip(guesses, batch.keys, strict=True)
+        ]
+        return self.inner.refine(batch, left)
 
 
 class Noting(torch.optim.SGD):

@@ -35,10 +35,10 @@ from segray.methods.s4m.arp import mix
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.methods.s4m.distillation import Structure, StructureCriterion
 from segray.methods.s4m.pseudo_labels import Guesses, select
-from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
-from segray.methods.s4m.refine.build import build_refiner
+from segray.methods.s4m.refine import build_refiner
 from segray.methods.s4m.refine.refiner import Refined, Refiner, on_canvas, unrefined
 from segray.methods.s4m.structure import query_points, sam_structure
+from segray.methods.stored_masks import StoredMasks
 from segray.models.build import build_student, load_student
 from segray.models.student import QueryOutput, Student
 from segray.sam.build import build_beside, describe
@@ -210,7 +210,7 @@ class StudentObjective(Objective[StudentInputs]):
                 " student; train it anew with --fresh"
             )
         refinement = settings.refinement
-        masks = AutomaticMasks(refinement.store) if isinstance(refinement, CachedRefinement) else None
+        masks = StoredMasks(refinement.store) if isinstance(refinement, CachedRefinement) else None
         refiner = build_refiner(refinement, method.sam, context.device, masks.find if masks else _no_masks)
         return cls(student.to(context.device), teacher.to(context.device), settings, refiner)
 
@@ -223,7 +223,7 @@ class StudentObjective(Objective[StudentInputs]):
     def prepare(self, labeled: Batch, unlabeled: Batch | None) -> StudentInputs:
         """Run teacher, filter, refinement, mixing and strong view in this order (docs/methods/s4m.md#stages)."""
         assert unlabeled is not None
-        refined = self._refine(unlabeled, self._guess(unlabeled))
+        refined = self.refiner.refine(unlabeled, self._guess(unlabeled))
         targets = [Targets(classes=one.classes, masks=one.masks) for one in refined]
         images, pasted = unlabeled.images, [0] * len(unlabeled)
         if self.settings.arp is not None:
@@ -252,7 +252,7 @@ class StudentObjective(Objective[StudentInputs]):
     def label(self, batch: Batch) -> list[PseudoLabels]:
         guesses = self._guess(batch)
         before = [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, batch.views, strict=True)]
-        after = self._refine(batch, guesses)
+        after = self.refiner.refine(batch, guesses)
         pairs = zip(before, after, strict=True)
         return [PseudoLabels(teacher=_instances(one), refined=_instances(other)) for one, other in pairs]
 
@@ -261,9 +261,6 @@ class StudentObjective(Objective[StudentInputs]):
         with autocast(self.settings.schedule, batch.images.device):
             output = self.teacher(batch.images)
         return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
-
-    def _refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        return self.refiner.refine(batch.images, batch.views, guesses, keys=batch.keys, image_ids=batch.image_ids)
 
     def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
         """How often each component that there is acted; shares are of images, or of labels."""
@@ -319,7 +316,7 @@ def _store(refinement: Refinement | None) -> dict[str, str]:
 def _masks_there(rows: Mapping[str, TrainingRows], *, method: S4M) -> None:
     refinement = method.student.refinement
     if isinstance(refinement, CachedRefinement):
-        AutomaticMasks(refinement.store).check(rows["unlabeled"].image_ids)
+        StoredMasks(refinement.store).check(rows["unlabeled"].image_ids)
 
 
 def _no_masks(_: str) -> Instances | None:

@@ -11,7 +11,7 @@ from segray.errors import TrainError
 from segray.formats.sources import stored_classes
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import UNKNOWN, Map, on_canvas
-from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
+from segray.methods.stored_masks import StoredMasks
 from segray.methods.unimatch.config import ZeroShot
 from segray.store import Store
 from segray.training.views.batch import Batch
@@ -27,7 +27,7 @@ class ZeroShotLabels:
             TrainError: the store gives no classes, or others.
             StoreError: it is not there, or damaged.
         """
-        self.settings, self.masks = settings, AutomaticMasks(settings.store)
+        self.settings, self.masks = settings, StoredMasks(settings.store)
         self._table = _class_table(settings.store, classes)
 
     def __call__(self, batch: Batch) -> Tensor:

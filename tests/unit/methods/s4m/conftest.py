@@ -10,6 +10,7 @@ from torch import Tensor
 from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.sam.protocol import Decoded, Embedding, Image, Prompts
+from segray.training.views.batch import Batch
 
 
 @dataclass
@@ -61,6 +62,23 @@ def whole() -> Callable[..., View]:
         )
 
     return view
+
+
+@pytest.fixture
+def weak() -> Callable[..., Batch]:
+    """Weak views, black ones unless given; keys count from 10, ids are numbers unless given."""
+
+    def make(views: Sequence[View], images: Tensor | None = None, ids: Sequence[str] = ()) -> Batch:
+        number = len(views)
+        return Batch(
+            image_ids=tuple(ids) or tuple(map(str, range(number))),
+            keys=tuple(range(10, 10 + number)),
+            images=torch.zeros((number, 3, *views[0].canvas_hw), dtype=torch.uint8) if images is None else images,
+            views=tuple(views),
+            targets=(),
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from segray.errors import BackendError
 from segray.formats.sources import open_source
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
-from segray.masks.view import View
 from segray.methods.s4m.arp import mix
 from segray.methods.s4m.config import Arp, PseudoLabels, StudentRun
 from segray.methods.s4m.objective import StudentObjective
@@ -27,6 +26,7 @@ from segray.training.group import Group
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
 from segray.training.objective import RunPosition
+from segray.training.views.batch import Batch
 from segray.training.views.colour import strong_view
 
 CPU = torch.device("cpu")
@@ -105,16 +105,8 @@ class Lower(Refiner):
         self.guesses: Sequence[Guesses] = ()
 
     @override
-    def refine(
-        self,
-        images: Tensor,
-        views: Sequence[View],
-        guesses: Sequence[Guesses],
-        *,
-        keys: Sequence[int],
-        image_ids: Sequence[str],
-    ) -> list[Refined]:
-        self.images, self.guesses = images, guesses
+    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+        self.images, self.guesses = batch.images, guesses
         return [self._one(one) for one in guesses]
 
     def _one(self, guesses: Guesses) -> Refined:

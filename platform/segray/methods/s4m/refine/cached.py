@@ -14,6 +14,7 @@ from segray.masks.view import View
 from segray.methods.s4m.config import CachedRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner, on_canvas, parts, replace_masks, unrefined
+from segray.training.views.batch import Batch
 
 Lookup = Callable[[str], Instances | None]
 """An image's automatic masks by its id; None where there are none."""
@@ -28,17 +29,8 @@ class CachedRefiner(Refiner):
 
     @override
     @torch.no_grad()
-    def refine(
-        self,
-        images: Tensor,
-        views: Sequence[View],
-        guesses: Sequence[Guesses],
-        *,
-        keys: Sequence[int],
-        image_ids: Sequence[str],
-    ) -> list[Refined]:
-        """See `Refiner.refine`. Nothing is drawn."""
-        return [self._one(*given) for given in zip(guesses, views, image_ids, strict=True)]
+    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+        return [self._one(*given) for given in zip(guesses, batch.views, batch.image_ids, strict=True)]
 
     def _one(self, guesses: Guesses, view: View, image_id: str) -> Refined:
         guesses, teacher = on_canvas(guesses, view)

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import Guesses
+from segray.training.views.batch import Batch
 
 PIXELS_AT_ONCE: Final = 2**24
 """Mask pixels that are ever held as floats: 64 MiB."""
@@ -43,23 +44,12 @@ class Refined:
 class Refiner(Protocol):
     """Guesses to labels, image by image. What it gives for an image depends on that image and its key alone."""
 
-    def refine(
-        self,
-        images: Tensor,
-        views: Sequence[View],
-        guesses: Sequence[Guesses],
-        *,
-        keys: Sequence[int],
-        image_ids: Sequence[str],
-    ) -> list[Refined]:
-        """Labels of each image, on the guesses' device; guesses that cover no pixel of the image are left out.
+    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+        """Return the labels of each image, on the guesses' device, without guesses that cover no pixel of the image.
 
         Args:
-            images: (B, 3, H, W) uint8 RGB, the weak views that the teacher saw.
-            views: B, where each canvas is in its image.
-            guesses: B.
-            keys: B, for draws.
-            image_ids: B, which images.
+            batch: B weak views, as the teacher saw them; its keys are for draws.
+            guesses: the teacher's, of each image.
         """
         ...
 
@@ -69,17 +59,8 @@ class NoRefiner(Refiner):
 
     @override
     @torch.no_grad()
-    def refine(
-        self,
-        images: Tensor,
-        views: Sequence[View],
-        guesses: Sequence[Guesses],
-        *,
-        keys: Sequence[int],
-        image_ids: Sequence[str],
-    ) -> list[Refined]:
-        """See `Refiner.refine`."""
-        return [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, views, strict=True)]
+    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+        return [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, batch.views, strict=True)]
 
 
 @torch.no_grad()

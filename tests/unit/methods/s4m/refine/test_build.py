@@ -4,9 +4,9 @@ import torch
 from segray.config.sam import OriginalSamConfig
 from segray.errors import BackendError
 from segray.methods.s4m.config import CachedRefinement, PointRefinement, Refinement
-from segray.methods.s4m.refine.build import build_refiner
-from segray.methods.s4m.refine.by_points import PointRefiner
+from segray.methods.s4m.refine import build_refiner
 from segray.methods.s4m.refine.cached import CachedRefiner
+from segray.methods.s4m.refine.points import PointRefiner
 from segray.methods.s4m.refine.refiner import NoRefiner
 
 

@@ -12,6 +12,7 @@ from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.cached import CachedRefiner, pairwise_iou
 from segray.methods.s4m.refine.refiner import Refined
+from segray.training.views.batch import Batch
 
 SIZE = (32, 32)
 AUTOMATIC = [(0, 0, 8, 8), (8, 8, 24, 20), (8, 8, 24, 28), (24, 24, 32, 32)]
@@ -20,7 +21,7 @@ SCORES = [0.9, 0.8, 0.7, 0.6]
 
 @pytest.fixture
 def refine(
-    box_mask: Callable[..., Tensor], guesses_of: Callable[[Tensor], Guesses]
+    box_mask: Callable[..., Tensor], guesses_of: Callable[[Tensor], Guesses], weak: Callable[..., Batch]
 ) -> Callable[[View, str, float], Refined]:
     """Refinement of (8, 8, 24, 24) on a canvas by the automatic masks of image `known`."""
     masks = np.stack([box_mask(SIZE, box).numpy() for box in AUTOMATIC])
@@ -32,9 +33,8 @@ def refine(
 
     def run(view: View, image_id: str, min_iou: float) -> Refined:
         refiner = CachedRefiner(stored.get, CachedRefinement(store="unused", min_iou=min_iou))
-        images = torch.zeros(1, 3, *SIZE, dtype=torch.uint8)
         guesses = guesses_of(box_mask(SIZE, (8, 8, 24, 24))[None])
-        return refiner.refine(images, [view], [guesses], keys=[0], image_ids=[image_id])[0]
+        return refiner.refine(weak([view], ids=[image_id]), [guesses])[0]
 
     return run
 
@@ -75,13 +75,15 @@ def test_masks_are_seen_through_the_view(refine: Callable[..., Refined], box_mas
 
 
 def test_a_mask_that_overlaps_none_stays_whatever_the_gate(
-    whole: Callable[..., View], box_mask: Callable[..., Tensor], guesses_of: Callable[[Tensor], Guesses]
+    whole: Callable[..., View],
+    weak: Callable[..., Batch],
+    box_mask: Callable[..., Tensor],
+    guesses_of: Callable[[Tensor], Guesses],
 ) -> None:
     far = Instances.from_masks(box_mask(SIZE, (0, 0, 4, 4))[None].numpy(), provenance="sam")
     refiner = CachedRefiner(lambda _: far, CachedRefinement(store="unused", min_iou=0.0))
     guesses = guesses_of(box_mask(SIZE, (16, 16, 28, 28))[None])
-    images = torch.zeros(1, 3, *SIZE, dtype=torch.uint8)
-    (found,) = refiner.refine(images, [whole(SIZE)], [guesses], keys=[0], image_ids=["a"])
+    (found,) = refiner.refine(weak([whole(SIZE)]), [guesses])
     assert found.replaced.tolist() == [False]
 
 

@@ -10,6 +10,7 @@ from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.refiner import NoRefiner, on_canvas, replace_masks
+from segray.training.views.batch import Batch
 
 SIZE = (32, 32)
 Masks = Callable[..., Tensor]
@@ -23,12 +24,11 @@ def smooth(number: int) -> Guesses:
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.7])
 def test_unrefined_masks_are_the_upscaled_logits_cut(
-    whole: Callable[..., View], threshold: float, monkeypatch: pytest.MonkeyPatch
+    whole: Callable[..., View], weak: Callable[..., Batch], threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refiner, "PIXELS_AT_ONCE", 2 * 64 * 64)
     guesses = replace(smooth(5), threshold=threshold)
-    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    (found,) = NoRefiner().refine(images, [whole((64, 64))], [guesses], keys=[0], image_ids=["a"])
+    (found,) = NoRefiner().refine(weak([whole((64, 64))]), [guesses])
     full = F.interpolate(guesses.logits[None], (64, 64), mode="bilinear", align_corners=False)[0]
     assert torch.equal(found.masks, full > threshold)
     assert not found.replaced.any()

@@ -6,7 +6,7 @@ import pytest
 
 from segray.errors import TrainError
 from segray.masks.instances import Instances
-from segray.methods.s4m.refine.automatic_masks import AutomaticMasks
+from segray.methods.stored_masks import StoredMasks
 from segray.store import Store
 from segray.store.rows import ImageRow, LabeledRow
 
@@ -28,7 +28,7 @@ def store(tmp_path):
 
 def test_masks_are_the_newest_versions_and_mapped(store):
     before = pa.total_allocated_bytes()
-    masks = AutomaticMasks(store)
+    masks = StoredMasks(store)
     assert pa.total_allocated_bytes() - before < 1000
     assert [masks.find(one).size_hw for one in "ab"] == [(96, 96), (32, 32)]
     assert masks.find("a").areas.tolist() == [96 * 48]
@@ -36,7 +36,7 @@ def test_masks_are_the_newest_versions_and_mapped(store):
 
 
 def test_images_that_are_missing_are_named(store):
-    masks = AutomaticMasks(store)
+    masks = StoredMasks(store)
     masks.check(["a", "b"])
     with pytest.raises(TrainError, match=r"1 unlabeled images are not in .*: c;"):
         masks.check(["a", "c"])

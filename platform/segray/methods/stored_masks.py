@@ -1,4 +1,4 @@
-"""A label job's store, asked by image: for refinement without a SAM in the training process."""
+"""A label job's store, asked by image: masks or label maps that training learns from without a SAM in its process."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from segray.store.mapped_rows import MappedRows
 _SHOWN = 5
 
 
-class AutomaticMasks:
+class StoredMasks:
     """The masks of a store, of each image the version written last; an image's become `Instances` when asked for."""
 
     def __init__(self, store: str) -> None:
