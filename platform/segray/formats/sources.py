@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from segray.config import sources as configs
-from segray.config.students import SemanticStudentConfig, StudentConfig
 from segray.formats.coco_reader import CocoImages
 from segray.formats.folder import FolderImages
 from segray.formats.label_maps import LabelMaps
@@ -33,16 +32,6 @@ def open_source(config: configs.Source) -> Source:
     return _KINDS[type(config)](config)
 
 
-def open_for(student: StudentConfig, config: configs.Source) -> Source:
-    """The source as such a student learns from it: label maps for semantic ones.
-
-    Raises:
-        SourceError: as `open_source`.
-    """
-    opened = open_source(config)
-    return LabelMaps(opened, background=student.background) if isinstance(student, SemanticStudentConfig) else opened
-
-
 __all__ = [
     "CocoImages",
     "FolderImages",
@@ -51,7 +40,6 @@ __all__ = [
     "ManifestImages",
     "Source",
     "VocImages",
-    "open_for",
     "open_source",
     "stored_classes",
 ]

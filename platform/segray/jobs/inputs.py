@@ -9,8 +9,10 @@ from typing import Any, Final, get_args, get_type_hints
 
 from segray.config import sources
 from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
+from segray.config.students import SemanticStudentConfig, StudentConfig
 from segray.config.tags import CsvTags
 from segray.errors import SourceError, StoreError
+from segray.formats import sources as formats
 from segray.formats.sources import open_source
 from segray.job_configs import Job
 from segray.methods.sepl.config import FolderMaps
@@ -43,6 +45,18 @@ def look(config: Job) -> None:
     """
     if found := problems(config):
         raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
+
+
+def open_for(student: StudentConfig, source: Source) -> formats.Source:
+    """Open a source as such a student learns from it: as label maps for semantic students.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    opened = open_source(source)
+    if isinstance(student, SemanticStudentConfig):
+        return formats.LabelMaps(opened, background=student.background)
+    return opened
 
 
 def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:

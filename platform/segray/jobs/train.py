@@ -12,7 +12,7 @@ from segray.config.base import fingerprint, plain
 from segray.config.sources import Source
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
-from segray.formats.sources import open_for
+from segray.jobs.inputs import open_for
 from segray.methods import plans
 from segray.methods.config import TrainConfig
 from segray.models.build import start_hash

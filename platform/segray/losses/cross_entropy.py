@@ -12,9 +12,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray.config.students import CrossEntropy, Ohem
 from segray.losses.criterion import Targets
 from segray.masks.semantic import UNKNOWN
+
+
+class HardPixels(Protocol):
+    """Which pixels teach, where only hard ones do (`config.students.Ohem`)."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability of the true class up to which a pixel is hard."""
+
+    @property
+    def min_kept(self) -> float:
+        """Share of an image's known pixels, the hardest, that teach however easy they are."""
+
+
+class CrossEntropySettings(Protocol):
+    """Settings of the loss (`config.students.CrossEntropy`)."""
+
+    @property
+    def label_smoothing(self) -> float:
+        """Share of a label that is spread over all classes."""
+
+    @property
+    def ohem(self) -> HardPixels | None:
+        """Which pixels are hard; None lets all pixels teach."""
 
 
 class SemanticLogits(Protocol):
@@ -45,7 +68,7 @@ AnyTargets = Targets | SemanticTargets
 class SemanticCriterion:
     """A `Criterion` over label maps. The loss: "ce"."""
 
-    settings: CrossEntropy
+    settings: CrossEntropySettings
 
     def count(self, targets: Sequence[AnyTargets]) -> Tensor:
         """(1,): number of counted pixels."""
@@ -88,7 +111,7 @@ def _counted(targets: AnyTargets) -> Tensor:
 
 
 @torch.no_grad()
-def _hard_shares(logits: Tensor, labels: Tensor, settings: Ohem) -> Tensor:
+def _hard_shares(logits: Tensor, labels: Tensor, settings: HardPixels) -> Tensor:
     """(B, H, W): 0 for easy pixels, number of known over number of hard ones of its image for hard ones.
 
     An image's sum over hard pixels so becomes their mean times its known pixels: the mean over hard pixels of the

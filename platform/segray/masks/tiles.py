@@ -7,13 +7,33 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from segray.config.sam import Tiles
 from segray.masks import rle
 from segray.masks.instances import Instances
+
+
+class Tiling(Protocol):
+    """How an image is cut into tiles, and how their masks are joined (`config.sam.Tiles`)."""
+
+    @property
+    def size(self) -> int:
+        """Side of a tile in pixels."""
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring tiles share."""
+
+    @property
+    def merge(self) -> Literal["nms", "union"]:
+        """Fate of masks that a tile's border cuts: dropped (nms), or joined with their other part (union)."""
+
+    @property
+    def merge_iou(self) -> float:
+        """Agreement within the overlap from which two parts are one object."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +56,7 @@ class Tile:
         return both if both.x1 > both.x0 and both.y1 > both.y0 else None
 
 
-def cut(size_hw: tuple[int, int], tiles: Tiles) -> list[Tile]:
+def cut(size_hw: tuple[int, int], tiles: Tiling) -> list[Tile]:
     """Tiles that cover an image, row by row; the last ones are moved inward, so that all but small images' are full."""
 
     def starts(length: int) -> list[int]:
@@ -50,7 +70,7 @@ def cut(size_hw: tuple[int, int], tiles: Tiles) -> list[Tile]:
     return [Tile(x, y, min(x + tiles.size, width), min(y + tiles.size, height)) for y, x in corners]
 
 
-def join(parts: Sequence[Instances], tiles: Sequence[Tile], size_hw: tuple[int, int], settings: Tiles) -> Instances:
+def join(parts: Sequence[Instances], tiles: Sequence[Tile], size_hw: tuple[int, int], settings: Tiling) -> Instances:
     """The tiles' masks in the frame of the whole image of this size, those that tiles cut mended as `settings` say.
 
     What two tiles both saw whole comes once with merge "union", twice with "nms", which is for the caller to do.
