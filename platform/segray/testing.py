@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segray.config.registry import STUDENT_CLASSES
 from segray.config.sources import CocoSource
-from segray.config.students import InstanceStudentConfig
 from segray.labels.labeler import Labeler
 from segray.masks import rle
 from segray.masks.instances import Instances
@@ -96,9 +96,8 @@ def write_coco(
     return CocoSource(uri=str(folder / "images"), annotations=str(folder / "instances.json"))
 
 
-_STUDENTS = {
+_SMALL_STUDENTS = {
     "mask2former": """
-[student]
 num_queries = 6
 hidden_dim = 32
 mask_feature_size = 16
@@ -112,8 +111,6 @@ no_object_weight = 0.001
 predict = { side = 64, top_k = 6 }
 """,
     "fpn": """
-[student]
-kind = "fpn"
 width = 16
 """,
 }
@@ -143,15 +140,15 @@ def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student
         folder: becomes the home of images, runs and the file.
         method: one of `segray.methods.METHODS`.
         steps: of each run.
-        student: mask2former or fpn; none: mask2former if the method trains it, else fpn.
+        student: its kind; none: the first of `config.registry.STUDENTS` that the method trains.
     """
     sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
     data = "".join(
         f'[data.{role}]\nkind = "coco"\nuri = "{sources[name].uri}"\nannotations = "{sources[name].annotations}"\n'
         for role, name in (*zip(_ROLES, _ROLES, strict=True), ("hidden", "unlabeled"))
     )
-    instances = InstanceStudentConfig in settings_class(method).trains
-    network = _STUDENTS[student or ("mask2former" if instances else "fpn")]
+    kind = student or next(one.kind for one in STUDENT_CLASSES if issubclass(one, settings_class(method).trains))
+    network = f'[student]\nkind = "{kind}"\n' + _SMALL_STUDENTS.get(kind, "")
     path = folder / "train.toml"
     path.write_text(_TRAINING.format(runs=folder / "runs") + _method_table(method, steps) + network + data)
     return path

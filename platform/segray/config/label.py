@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import MaskGeneration, OriginalSamConfig, SamConfig, Tiles, Unit
+from segray.config.registry import SamConfig
+from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles, Unit
 from segray.config.sources import Source, StoreUri, Uri
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -130,7 +131,7 @@ class LabelConfig(StageJob):
 
     @pydantic.model_validator(mode="after")
     def _gpus_reserved(self) -> "LabelConfig":
-        wants = [name for name in ("compile",) if getattr(self.sam, name)]
+        wants = ["compile"] if self.sam.compile else []
         wants += ["device"] if self.sam.device == "cuda" else []
         wants += ["dtype"] if self.sam.dtype != "float32" else []
         if wants and not self.workers.gpus:

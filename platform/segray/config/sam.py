@@ -1,10 +1,11 @@
-"""Which Segment Anything model, and how it generates masks."""
+"""Settings of Segment Anything models, of their mask generation, and of tiles."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from segray.config.base import config
+from segray.config.base import config, plain
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -12,20 +13,50 @@ Unit = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
 @config
-class OriginalSamConfig:
-    """A model of the segment-anything package, or the nano one that segray ships."""
+class SamSettings:
+    """Settings that every SAM backend has; a backend adds its own, and a line to `config.registry`."""
 
-    kind: Literal["original"] = "original"
-    model: Literal["nano", "vit_b", "vit_l", "vit_h"] = "nano"
-    """The architecture."""
-    weights: str | None = None
-    """Path or URI of a checkpoint (.safetensors, or .pth read as plain tensors); the nano model ships its own."""
+    backend: ClassVar[str]
+    """Module with `build(settings) -> Sam` and `describe(settings) -> SamCard` (see `segray.sam.build`)."""
+    locations: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only say where the weights are; the weights' hash says what they are."""
+    kind: str
+    """The backend."""
     device: Device = "auto"
     """Where it runs; auto takes CUDA where present."""
     dtype: Dtype = "float32"
     """Autocast type; the half types need CUDA."""
     compile: bool = False
     """`torch.compile` the encoder and decoder; needs CUDA."""
+
+    @property
+    def display_name(self) -> str:
+        """Return a short name for people."""
+        return self.kind
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Return the settings that decide the masks, beside the weights' hash; part of every fingerprint."""
+        left_out = {"device", "compile", *self.locations}
+        return {key: value for key, value in plain(self).items() if key not in left_out}
+
+
+@config
+class OriginalSamConfig(SamSettings):
+    """A model of the segment-anything package, or the nano one that segray ships."""
+
+    backend: ClassVar[str] = "segray.sam.backends.segment_anything.build"
+    locations: ClassVar[frozenset[str]] = frozenset({"weights"})
+    kind: Literal["original"] = "original"
+    model: Literal["nano", "vit_b", "vit_l", "vit_h"] = "nano"
+    """The architecture."""
+    weights: str | None = None
+    """Path or URI of a checkpoint (.safetensors, or .pth read as plain tensors); the nano model ships its own."""
+
+    @property
+    def display_name(self) -> str:
+        """Return the architecture."""
+        return self.model
 
     @pydantic.model_validator(mode="after")
     def _weights_given(self) -> "OriginalSamConfig":
@@ -35,23 +66,21 @@ class OriginalSamConfig:
 
 
 @config
-class HfSamConfig:
+class HfSamConfig(SamSettings):
     """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1, SAM 3's tracker."""
 
+    backend: ClassVar[str] = "segray.sam.backends.transformers.build"
+    locations: ClassVar[frozenset[str]] = frozenset({"model", "revision"})
     kind: Literal["hf"] = "hf"
     model: Annotated[str, pydantic.StringConstraints(min_length=1)]
     """Hub id or local folder."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
-    device: Device = "auto"
-    """As for original."""
-    dtype: Dtype = "float32"
-    """As for original."""
-    compile: bool = False
-    """As for original."""
+    """Commit or tag of a Hub model."""
 
-
-SamConfig = Annotated[OriginalSamConfig | HfSamConfig, pydantic.Field(discriminator="kind")]
+    @property
+    def display_name(self) -> str:
+        """Return the Hub id or folder."""
+        return self.model
 
 
 @config

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Device, Dtype, SamConfig
+from segray.config.registry import SamConfig
+from segray.config.sam import Device, Dtype
 from segray.config.sources import Uri
 
 Positive = Annotated[int, pydantic.Field(ge=1)]

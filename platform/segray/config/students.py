@@ -1,7 +1,6 @@
-"""Which student is trained, and how it predicts."""
+"""Settings of students: their networks, losses and how they predict."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -54,13 +53,26 @@ class InstancePredict:
 
 
 @config
-class InstanceStudentConfig:
+class StudentSettings:
+    """Settings that every student has; a student adds its own, and a line to `config.registry`."""
+
+    network: ClassVar[str]
+    """Its class, as `module:Class` (see `segray.models.student.Student`)."""
+    multiple: ClassVar[int] = 32
+    """Sides of its canvases are multiples of this."""
+    kind: str
+    """The student."""
+    start: str | None = None
+    """Folder of a student of this architecture to start from; only what depends on the classes is new then. None: the
+    backbone's weights."""
+
+
+@config
+class InstanceStudentConfig(StudentSettings):
     """What all students of instances share: queries that answer with a class and a mask, and the loss that pairs them
     with objects (methods.md section 2).
     """
 
-    multiple: ClassVar[int] = 32
-    """Sides of its canvases are multiples of this."""
     start: str | None = None
     """Folder of a student of this architecture to start from; only what depends on classes and queries is new then.
     "nano": the one that segray ships, trained on family A of the procedural worlds. None: the backbone's weights."""
@@ -88,6 +100,7 @@ class InstanceStudentConfig:
 class Mask2Former(InstanceStudentConfig):
     """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
 
+    network: ClassVar[str] = "segray.models.mask2former:Mask2FormerStudent"
     kind: Literal["mask2former"] = "mask2former"
     backbone: Backbone = NanoBackbone()
     """What makes features of the image."""
@@ -158,16 +171,12 @@ class CrossEntropy:
 
 
 @config
-class SemanticStudentConfig:
+class SemanticStudentConfig(StudentSettings):
     """What all semantic students share."""
 
-    multiple: ClassVar[int] = 32
-    """As for `InstanceStudentConfig`."""
     background: bool = True
     """What no mask of the truth covers is a class of its own, "background", the first; false: unknown, as in data whose
     classes leave no pixel out (Cityscapes). Label maps that name a background class say themselves what is unknown."""
-    start: str | None = None
-    """Folder of a student of this architecture to start from; only the layer of the classes is new then."""
     loss: CrossEntropy = CrossEntropy()
     """On labels."""
     predict: SemanticPredict = SemanticPredict()
@@ -178,6 +187,7 @@ class SemanticStudentConfig:
 class Fpn(SemanticStudentConfig):
     """A feature pyramid over any backbone of the instance students; with the nano one it trains on two CPU cores."""
 
+    network: ClassVar[str] = "segray.models.fpn:FpnStudent"
     kind: Literal["fpn"] = "fpn"
     backbone: Backbone = NanoBackbone()
     """What makes features of the image."""
@@ -189,6 +199,7 @@ class Fpn(SemanticStudentConfig):
 class DeepLab(SemanticStudentConfig):
     """DeepLabV3+ of segmentation-models-pytorch over an encoder of timm: UniMatch V1's student (methods.md 5.1)."""
 
+    network: ClassVar[str] = "segray.models.deeplab:DeepLabStudent"
     kind: Literal["deeplab"] = "deeplab"
     encoder: str = "resnet101d"
     """timm's name of an encoder that can be dilated to stride 16; the papers' have the deep stem of the "d" ones."""
@@ -206,6 +217,7 @@ class Dpt(SemanticStudentConfig):
 
     multiple: ClassVar[int] = 14
     """DINOv2's patches."""
+    network: ClassVar[str] = "segray.models.dpt:DptStudent"
     kind: Literal["dpt"] = "dpt"
     size: Literal["tiny", "small", "base", "large"] = "small"
     """Of DINOv2; tiny is no published one: three blocks, for tests and CPUs."""
@@ -219,6 +231,7 @@ class Dpt(SemanticStudentConfig):
 class SegFormer(SemanticStudentConfig):
     """SegFormer, by transformers. Check the licence of the weights: those of its authors are not for commercial use."""
 
+    network: ClassVar[str] = "segray.models.segformer:SegFormerStudent"
     kind: Literal["segformer"] = "segformer"
     size: Literal["b0", "b1", "b2", "b3", "b4", "b5"] = "b0"
     """Of its encoder."""
@@ -226,23 +239,3 @@ class SegFormer(SemanticStudentConfig):
     """Local folder or hub id of an encoder of this size; none: random."""
     revision: str | None = None
     """Commit or tag of a hub model."""
-
-
-QueryKind = Mask2Former
-SemanticKind = Fpn | DeepLab | Dpt | SegFormer
-STUDENTS: Final[tuple[Any, ...]] = get_args(QueryKind | SemanticKind)
-
-
-def _kind(given: Any) -> str:
-    return str(given.get("kind", "mask2former")) if isinstance(given, Mapping) else str(given.kind)
-
-
-StudentConfig = Annotated[
-    Annotated[Mask2Former, pydantic.Tag("mask2former")]
-    | Annotated[Fpn, pydantic.Tag("fpn")]
-    | Annotated[DeepLab, pydantic.Tag("deeplab")]
-    | Annotated[Dpt, pydantic.Tag("dpt")]
-    | Annotated[SegFormer, pydantic.Tag("segformer")],
-    pydantic.Discriminator(_kind),
-]
-"""By `kind`; without one a Mask2Former."""

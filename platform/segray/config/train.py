@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
+from segray.config.registry import StudentConfig
 from segray.config.sam import Device
 from segray.config.sources import Source, Uri
-from segray.config.students import Mask2Former, StudentConfig
+from segray.config.students import Mask2Former
 from segray.config.views import WeakView
 
 Count = Annotated[int, pydantic.Field(ge=1)]

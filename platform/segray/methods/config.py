@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 import pydantic
 
 from segray.config.base import config
+from segray.config.registry import STUDENT_CLASSES
 from segray.config.schedule import BatchSizes
-from segray.config.students import STUDENTS
 from segray.config.train import TrainSettings
 from segray.methods import METHODS, Method, settings_class
 
@@ -30,7 +30,7 @@ class TrainConfig(TrainSettings):
         multiple, canvas_hw = self.student.multiple, self.view.canvas_hw
         if any(side % multiple for side in canvas_hw):
             raise ValueError(f"view.canvas_hw {list(canvas_hw)}: a {self.student.kind} needs multiples of {multiple}")
-        fitting = [kind.kind for kind in STUDENTS if issubclass(kind, self.method.trains)]
+        fitting = [kind.kind for kind in STUDENT_CLASSES if issubclass(kind, self.method.trains)]
         if self.student.kind not in fitting:
             raise ValueError(
                 f"method {self.method.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"

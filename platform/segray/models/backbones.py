@@ -5,6 +5,7 @@ Knows nothing of what reads the features.
 """
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
@@ -15,7 +16,7 @@ from segray.assets import TRUNK_NANO
 from segray.config.students import HfBackbone, NanoBackbone
 from segray.nets import hub, norms
 from segray.nets.trunk import CHANNELS, Trunk
-from segray.nets.weights import load_into, load_state
+from segray.nets.weights import hash_files, hash_state, load_into, load_state
 
 _STAGES: Final[dict[str, Any]] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
 
@@ -88,6 +89,18 @@ def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone
         BackendError: the weights cannot be loaded, or were made for another architecture.
     """
     return _Nano(config, load=load) if isinstance(config, NanoBackbone) else _Hf(config, load=load)
+
+
+def backbone_hash(config: NanoBackbone | HfBackbone) -> str | None:
+    """Return the hash of the weights that `build_backbone` loads from files; None where it loads none."""
+    if isinstance(config, NanoBackbone):
+        return hash_state(load_state(str(TRUNK_NANO))) if config.pretrained else None
+    return local_hash(config.weights)
+
+
+def local_hash(weights: str | None) -> str | None:
+    """Return the hash of a local file or folder of weights; None for a Hub id and for no weights."""
+    return hash_files(Path(weights).expanduser()) if weights else None
 
 
 class _Pretrained(Protocol):

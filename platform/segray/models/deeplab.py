@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from segray.config.students import DeepLab
+from segray.models.backbones import local_hash
 from segray.models.semantic import SemanticStudent
 from segray.nets import hub, norms
 
@@ -38,6 +39,11 @@ class DeepLabStudent(SemanticStudent):
         )
         norms.group(self.decoder)
         self.classifier = nn.Conv2d(settings.width, len(classes), 1)
+
+    @classmethod
+    @override
+    def pretrained_hash(cls, settings: DeepLab) -> str | None:
+        return local_hash(settings.weights)
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:

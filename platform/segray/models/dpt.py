@@ -13,7 +13,7 @@ from transformers.models.depth_anything.modeling_depth_anything import DepthAnyt
 from typing_extensions import override
 
 from segray.config.students import Dpt
-from segray.models.backbones import build_net
+from segray.models.backbones import build_net, local_hash
 from segray.models.semantic import SemanticStudent
 
 _SIZES: Final[dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]]] = {
@@ -44,6 +44,11 @@ class DptStudent(SemanticStudent):
         self.neck.fusion_stage.layers[0].residual_layer1 = nn.Identity()
         self.head = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True))
         self.classifier = nn.Conv2d(channels, len(classes), 1)
+
+    @classmethod
+    @override
+    def pretrained_hash(cls, settings: Dpt) -> str | None:
+        return local_hash(settings.weights)
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from segray.config.students import Fpn
-from segray.models.backbones import build_backbone
+from segray.models.backbones import backbone_hash, build_backbone
 from segray.models.semantic import SemanticStudent
 from segray.nets import norms
 
@@ -24,6 +24,11 @@ class FpnStudent(SemanticStudent):
         norms.group(self.lateral)
         norms.group(self.smooth)
         self.classifier = nn.Conv2d(width, len(classes), 1)
+
+    @classmethod
+    @override
+    def pretrained_hash(cls, settings: Fpn) -> str | None:
+        return backbone_hash(settings.backbone)
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:

@@ -14,9 +14,10 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPreTrainedModel,
     Mask2FormerTransformerModule,
 )
+from typing_extensions import override
 
 from segray.config.students import Mask2Former
-from segray.models.backbones import build_backbone
+from segray.models.backbones import backbone_hash, build_backbone
 from segray.models.queries import QueryStudent
 from segray.models.student import Perturb, QueryOutput
 
@@ -28,6 +29,11 @@ class Mask2FormerStudent(QueryStudent):
         super().__init__(config, classes)
         self.backbone = build_backbone(config.backbone, load=load)
         self.decoders = _Decoders(_settings(config), self.backbone.channels, len(classes))
+
+    @classmethod
+    @override
+    def pretrained_hash(cls, settings: Mask2Former) -> str | None:
+        return backbone_hash(settings.backbone)
 
     def forward(self, images: Tensor, perturb: Perturb | None = None) -> QueryOutput:
         """See `Student.forward`; one supervised output of the queries as they are learned, one per decoder layer."""

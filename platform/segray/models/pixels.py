@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from segray.config import students as config
+from segray.config.registry import StudentConfig
 from segray.models.student import Student
 
 MEAN_RGB: Final = (123.675, 116.28, 103.53)
@@ -23,7 +23,7 @@ class ImageNetStudent(Student):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: config.StudentConfig, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: StudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__()
         self.settings = settings
         self.classes = classes

@@ -33,9 +33,10 @@ _PIXELS_AT_ONCE: Final = 1 << 24
 class QueryStudent(ImageNetStudent):
     """A student whose forward gives `QueryOutput`."""
 
-    settings: config.QueryKind
+    adaptable = (*ImageNetStudent.adaptable, "queries_embedder.", "queries_features.")
+    settings: config.InstanceStudentConfig
 
-    def __init__(self, settings: config.QueryKind, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: config.InstanceStudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__(settings, classes)
         self.preprocessing |= {"padding": "right and below", "padding_rgb": PADDING_RGB}
         self.criterion = SetCriterion(

@@ -11,7 +11,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from typing_extensions import override
 
 from segray.config.students import SegFormer
-from segray.models.backbones import build_net
+from segray.models.backbones import build_net, local_hash
 from segray.models.semantic import SemanticStudent
 from segray.nets import norms
 
@@ -38,6 +38,11 @@ class SegFormerStudent(SemanticStudent):
         norms.group(self.decoder)
         self.decoder.classifier = nn.Identity()  # type: ignore[assignment]
         self.classifier = nn.Conv2d(architecture.decoder_hidden_size, len(classes), 1)
+
+    @classmethod
+    @override
+    def pretrained_hash(cls, settings: SegFormer) -> str | None:
+        return local_hash(settings.weights)
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:

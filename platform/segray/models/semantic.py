@@ -33,10 +33,10 @@ _PIXELS_AT_ONCE: Final = 1 << 24
 class SemanticStudent(ImageNetStudent):
     """An encoder, a decoder, and a last layer called `classifier`."""
 
-    settings: config.SemanticKind
+    settings: config.SemanticStudentConfig
     encoder: nn.Module
 
-    def __init__(self, settings: config.SemanticKind, classes: tuple[str, ...]) -> None:
+    def __init__(self, settings: config.SemanticStudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__(settings, classes)
         self.criterion = SemanticCriterion(settings=settings.loss)
 

@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from segray.config import students as config
+from segray.config.registry import StudentConfig
 from segray.losses.criterion import Criterion
 from segray.masks.instances import Instances
 
@@ -43,9 +43,15 @@ class QueryOutput:
 
 
 class Student(nn.Module, ABC):
-    """A student of instances or of label maps. Normalises its input itself: pixels go in as they come from a file."""
+    """A student of instances or of label maps. Normalises its input itself: pixels go in as they come from a file.
 
-    settings: config.StudentConfig
+    A network's class is built as `Network(settings, classes, load=...)`, on the CPU; `load` says whether pretrained
+    weights are loaded, else all are random.
+    """
+
+    adaptable: ClassVar[tuple[str, ...]] = ("classifier.",)
+    """Parts of the names of tensors that depend on the classes; a student that starts from another draws them anew."""
+    settings: StudentConfig
     """What it was built from."""
     classes: tuple[str, ...]
     """Class names by class id."""
@@ -53,6 +59,18 @@ class Student(nn.Module, ABC):
     """Its loss."""
     preprocessing: dict[str, Any]
     """How images go in, for whoever runs its network elsewhere."""
+
+    @classmethod
+    def pretrained_hash(cls, settings: Any) -> str | None:
+        """Return the hash of the pretrained weights that a new student loads from files; None where there are none.
+
+        Weights from a Hub are named by their settings (id and revision).
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        del settings
+        return None
 
     @abstractmethod
     def forward(self, images: torch.Tensor, perturb: Perturb | None = None) -> Any:

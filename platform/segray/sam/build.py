@@ -1,76 +1,46 @@
-"""From a config to a Sam, and to what is worth knowing of one before any is built.
+"""From settings to a `Sam`, or to what names its results before any is built.
 
-Knows which backend serves which kind of config. Knows nothing of how they work.
+Every backend is a folder of `segray.sam.backends`; its settings name the module there that has `build` and `describe`.
+Knows nothing of any one backend.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 
-from segray.assets import SAM_NANO
-from segray.config import sam as config
-from segray.nets.weights import check_fit, hash_state, load_state
-from segray.sam.backends.segment_anything.model import ARCHITECTURES, build_original
-from segray.sam.backends.transformers.checkpoint import load_checkpoint, open_checkpoint
-from segray.sam.backends.transformers.model import build_hf
-from segray.sam.protocol import Sam
+from segray.config.registry import SamConfig
+from segray.config.sam import Device
+from segray.sam.protocol import Sam, SamCard
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamCard:
-    """What names a model's results."""
-
-    name: str
-    """Model, for people."""
-    weights_hash: str
-    """Hex digest, the same as the built model's."""
-
-
-def build(settings: config.SamConfig) -> Sam:
+def build(settings: SamConfig) -> Sam:
     """Load the model, frozen, on its device.
 
     Raises:
-        BackendError: weights missing, damaged or of another architecture, or the device is not there.
+        BackendError: the weights are missing, damaged or made for another architecture, or the device is missing.
     """
-    match settings:
-        case config.OriginalSamConfig():
-            return build_original(settings)
-        case config.HfSamConfig():
-            return build_hf(settings)
+    model: Sam = import_module(settings.backend).build(settings)
+    return model
 
 
-def build_beside(settings: config.SamConfig, device: torch.device) -> Sam:
-    """As `build`, where `auto` means the device of what runs beside it.
+def build_beside(settings: SamConfig, device: torch.device) -> Sam:
+    """Load the model, on the device of what runs beside it if its own is `auto`.
 
     Raises:
-        BackendError: as `build`.
+        BackendError: see `build`.
     """
-    where: config.Device = "cuda" if device.type == "cuda" else "cpu"
-    return build(dataclasses.replace(settings, device=where) if settings.device == "auto" else settings)
+    chosen: Device = "cuda" if device.type == "cuda" else "cpu"
+    return build(dataclasses.replace(settings, device=chosen) if settings.device == "auto" else settings)
 
 
-def describe(settings: config.SamConfig) -> SamCard:
+def describe(settings: SamConfig) -> SamCard:
     """Check, on the CPU and without the model's device, that the weights are there and fit; name them.
 
-    A job calls this before it takes any machine; a hub model is fetched by it.
+    A job calls this before it takes any machine. A Hub model is downloaded by it.
 
     Raises:
-        BackendError: as `build`, but for the device.
+        BackendError: the weights are missing, damaged or made for another architecture.
     """
-    match settings:
-        case config.OriginalSamConfig():
-            return _describe_original(settings)
-        case config.HfSamConfig():
-            checkpoint = open_checkpoint(settings)
-            load_checkpoint(checkpoint)
-            return SamCard(name=checkpoint.name, weights_hash=checkpoint.weights_hash)
-
-
-def _describe_original(settings: config.OriginalSamConfig) -> SamCard:
-    location = settings.weights or str(SAM_NANO)
-    state = load_state(location)
-    with torch.device("meta"):
-        architecture = ARCHITECTURES[settings.model]()
-    check_fit(architecture, state, f"weights {location!r} for model {settings.model!r}")
-    return SamCard(name=settings.model, weights_hash=hash_state(state))
+    card: SamCard = import_module(settings.backend).describe(settings)
+    return card

@@ -16,8 +16,18 @@ import torch
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
-FOREGROUND, BACKGROUND, BOX_UPPER_LEFT, BOX_LOWER_RIGHT, PADDING = 1, 0, 2, 3, -1
-"""Labels of prompt points. A box is two points."""
+POSITIVE, NEGATIVE, BOX_UPPER_LEFT, BOX_LOWER_RIGHT, PADDING = 1, 0, 2, 3, -1
+"""Labels of prompt points: inside the object, outside it, the two corners of a box, no point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamCard:
+    """What names a model's results."""
+
+    name: str
+    """Model, for people."""
+    weights_hash: str
+    """Hex digest, the same as the built model's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ def test_a_student_starts_from_another_all_but_what_classes_and_queries_decide(b
 
 def test_starting_from_another_architecture_is_one_clear_error(build, tmp_path):
     save_student(build(hidden_dim=64), str(tmp_path), info={})
-    with pytest.raises(BackendError, match="another architecture"):
+    with pytest.raises(BackendError, match="different architecture"):
         build(start=str(tmp_path))
 
 

@@ -10,7 +10,8 @@ import torch
 import transformers
 
 from segray.config.sam import HfSamConfig
-from segray.sam.backends.transformers.model import HfSam, build_hf
+from segray.sam.backends.transformers.build import build
+from segray.sam.backends.transformers.model import HfSam
 
 transformers.logging.disable_progress_bar()
 
@@ -157,7 +158,7 @@ def roughen(model: torch.nn.Module) -> None:
 @pytest.fixture(scope="session")
 def hf_sam(hf_folder: Callable[[str], Path]) -> Callable[[str], HfSam]:
     """The same, loaded."""
-    return cache(lambda kind: build_hf(HfSamConfig(model=str(hf_folder(kind)), device="cpu")))
+    return cache(lambda kind: build(HfSamConfig(model=str(hf_folder(kind)), device="cpu")))
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from segray.config.sam import HfSamConfig, OriginalSamConfig, SamConfig
+from segray.config.registry import SamConfig
+from segray.config.sam import HfSamConfig, OriginalSamConfig
 from segray.errors import BackendError
 from segray.sam.backends.segment_anything.nano import build_sam_nano
-from segray.sam.build import SamCard, build, describe
+from segray.sam.build import build, describe
+from segray.sam.protocol import SamCard
 
 Folder = Callable[[str], Path]
 BOTH = pytest.mark.parametrize("load", [build, describe])

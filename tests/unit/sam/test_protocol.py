@@ -12,7 +12,7 @@ from torch import nn
 
 from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import build_sam_nano
-from segray.sam.protocol import BACKGROUND, BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Decoded, Prompts, Sam
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, NEGATIVE, PADDING, POSITIVE, Decoded, Prompts, Sam
 
 KINDS = ["nano", "vit", "sam", "sam_hq", "sam2", "sam2_video", "sam3_tracker"]
 SIZES = [(40, 90), (71, 33), (64, 64)]
@@ -74,7 +74,7 @@ def images() -> list[np.ndarray]:
 def prompts(num: int, *, multimask: bool = True) -> Prompts:
     """Two points each, the second of either kind or padding; images in no order."""
     rng = torch.Generator().manual_seed(num)
-    second = torch.randint(PADDING, FOREGROUND + 1, (num,), generator=rng)
+    second = torch.randint(PADDING, POSITIVE + 1, (num,), generator=rng)
     return Prompts(
         image_index=torch.randint(0, len(SIZES), (num,), generator=rng),
         points_xy=torch.rand(num, 2, 2, generator=rng) * 33,
@@ -185,9 +185,9 @@ def test_a_box_is_the_same_alone_and_among_points(kind: str, any_sam: Callable[[
         labels=torch.tensor(
             [
                 [BOX_UPPER_LEFT, BOX_LOWER_RIGHT],
-                [FOREGROUND, BACKGROUND],
+                [POSITIVE, NEGATIVE],
                 [BOX_UPPER_LEFT, BOX_LOWER_RIGHT],
-                [FOREGROUND, FOREGROUND],
+                [POSITIVE, POSITIVE],
             ]
         ),
     )

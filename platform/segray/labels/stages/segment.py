@@ -31,14 +31,9 @@ class SegmentEverything:
     @property
     def content(self) -> Mapping[str, Any]:
         """Settings that decide the masks; those of execution (device, batches, workers) are left out."""
-        # The weights' hash says which model it is, wherever it lies (of a hub model, its config too).
-        elsewhere = {"device", "compile", "weights"} | (
-            {"model", "revision"} if self.config.sam.kind == "hf" else set()
-        )
-        sam = {key: value for key, value in plain(self.config.sam).items() if key not in elsewhere}
         return {
             "source": self.config.source.name or files.absolute(self.config.source.uri),
-            "sam": sam | {"weights_hash": self.weights_hash},
+            "sam": {**self.config.sam.content, "weights_hash": self.weights_hash},
             "masks": plain(self.config.masks),
             "tiles": plain(self.config.tiles) if self.config.tiles else None,
             "max_pixels": self.config.limits.max_pixels,

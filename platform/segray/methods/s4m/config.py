@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import OriginalSamConfig, SamConfig, Unit
+from segray.config.registry import SamConfig
+from segray.config.sam import OriginalSamConfig, Unit
 from segray.config.schedule import BatchSizes, Ema, Schedule
 from segray.config.sources import StoreUri
 from segray.config.students import InstanceStudentConfig

@@ -15,7 +15,7 @@ from segray.losses.points import sample
 from segray.masks.view import View
 from segray.methods.s4m.distillation import Structure
 from segray.nets.batching import ShrinkingBatches
-from segray.sam.protocol import FOREGROUND, Embedding, Prompts, Sam
+from segray.sam.protocol import POSITIVE, Embedding, Prompts, Sam
 
 
 def query_points(targets: Targets, view: View, *, key: int, number: int) -> Tensor:
@@ -48,7 +48,7 @@ def sam_structure(sam: Sam, images: Tensor, points: Tensor) -> list[Structure]:
         prompts = Prompts(
             image_index=torch.arange(number).repeat_interleave(queries)[part],
             points_xy=points.flatten(0, 1)[part, None].cpu(),
-            labels=torch.full((part.stop - part.start, 1), FOREGROUND),
+            labels=torch.full((part.stop - part.start, 1), POSITIVE),
             multimask=False,
         )
         return _cosines(sam, embedding, prompts, shares[part] * shares.new_tensor([fill_hw[1], fill_hw[0]]))

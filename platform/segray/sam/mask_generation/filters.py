@@ -20,7 +20,7 @@ from segray.masks import rle
 from segray.masks.geometry import Boxes
 from segray.masks.instances import Instances
 from segray.sam.mask_generation.grids import Crop, Points
-from segray.sam.protocol import FOREGROUND, Embedding, Prompts, Sam
+from segray.sam.protocol import POSITIVE, Embedding, Prompts, Sam
 
 EDGE_TOLERANCE: Final = 20.0
 """Distance in pixels up to which a box touches an edge."""
@@ -64,7 +64,7 @@ def decode_points(
     prompts = Prompts(
         image_index=torch.from_numpy(image_index),
         points_xy=torch.from_numpy(points_xy)[:, None],
-        labels=torch.full((len(points_xy), 1), FOREGROUND),
+        labels=torch.full((len(points_xy), 1), POSITIVE),
     )
     decoded = sam.decode(embedding, prompts)
     scores = decoded.scores.flatten()

@@ -105,7 +105,7 @@ class RemoteClicks:
     async def info(self) -> ModelInfo:
         """What answers; copies that may all be asleep are not woken to say so."""
         if self._settings.replicas.min == 0:
-            return ModelInfo(kind="sam", name=self._settings.sam.model, weights_sha256="")
+            return ModelInfo(kind="sam", name=self._settings.sam.display_name, weights_sha256="")
         info: ModelInfo = await _told(self._handle.info.remote())
         return info
 

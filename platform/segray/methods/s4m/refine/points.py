@@ -18,7 +18,7 @@ from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner, clear_padding, on_canvas, parts, replace_masks
 from segray.nets.batching import ShrinkingBatches
-from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Embedding, Prompts, Sam
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, POSITIVE, PADDING, Embedding, Prompts, Sam
 from segray.training.views.batch import Batch
 
 
@@ -130,7 +130,7 @@ def draw_points(
     lots, cells = (weights - noise).flatten(1).topk(min(num_points, rows * columns), dim=1)
     stride = weights.new_tensor([view.canvas_hw[1] / columns, view.canvas_hw[0] / rows])
     points = (torch.stack([cells % columns, cells // columns], dim=2) + 0.5) * stride
-    labels = torch.where(lots.isfinite(), FOREGROUND, PADDING)
+    labels = torch.where(lots.isfinite(), POSITIVE, PADDING)
     missing = num_points - labels.shape[1]
     return F.pad(points, (0, 0, 0, missing)), F.pad(labels, (0, missing), value=PADDING)
 

@@ -16,10 +16,8 @@ from segment_anything.modeling import Sam as Model
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray.assets import SAM_NANO
-from segray.config.sam import Dtype, OriginalSamConfig
-from segray.nets.device import autocast, place
-from segray.nets.weights import hash_state, load_into, load_state
+from segray.config.sam import Dtype
+from segray.nets.device import autocast
 from segray.sam.backends.segment_anything import nano
 from segray.sam.backends.segment_anything.attention import SharedSide
 from segray.sam.backends.segment_anything.decoder import State, TwoWayDecoder
@@ -46,7 +44,7 @@ class _Handle:
 
 
 class OriginalSam:
-    """A segment-anything `Sam` as segray's; make one with `build_original`. The model is moved, frozen and kept."""
+    """A segment-anything `Sam` as segray's; `segray.sam.build.build` makes one. The model is moved, frozen and kept."""
 
     def __init__(
         self,
@@ -156,24 +154,3 @@ def input_size_hw(size_hw: tuple[int, int], square: int) -> tuple[int, int]:
     scale = square * 1.0 / max(size_hw)
     height, width = (max(1, int(side * scale + 0.5)) for side in size_hw)
     return height, width
-
-
-def build_original(config: OriginalSamConfig) -> OriginalSam:
-    """The model a config asks for, with its weights.
-
-    Raises:
-        BackendError: weights missing, unreadable or of another architecture, or a device that is not there.
-    """
-    device = place(config.device, config.dtype, compiled=config.compile)
-    location = config.weights or str(SAM_NANO)
-    state = load_state(location)
-    model = ARCHITECTURES[config.model]()
-    load_into(model, state, f"weights {location!r} for model {config.model!r}")
-    return OriginalSam(
-        model,
-        name=config.model,
-        weights_hash=hash_state(state),
-        device=device,
-        dtype=config.dtype,
-        compiled=config.compile,
-    )

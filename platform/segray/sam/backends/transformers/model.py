@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray.config.sam import Dtype, HfSamConfig
-from segray.nets.device import autocast, place
-from segray.sam.backends.transformers.checkpoint import load_checkpoint, open_checkpoint
+from segray.config.sam import Dtype
+from segray.nets.device import autocast
 from segray.sam.backends.transformers.families import Family, Features, Heads
 from segray.sam.protocol import BOX_UPPER_LEFT, PADDING, Decoded, Embedding, Image, Prompts
 
@@ -32,7 +31,7 @@ class _Handle:
 
 
 class HfSam:
-    """A model of transformers as a `Sam` (segray.sam.protocol). Make one with `build_hf`."""
+    """A model of transformers as a `Sam` (segray.sam.protocol). `segray.sam.build.build` makes one."""
 
     mask_threshold = 0.0
 
@@ -148,29 +147,6 @@ class HfSam:
             return image
         thicker: Image = image[np.arange(rows) * height // rows][:, np.arange(columns) * width // columns]
         return thicker
-
-
-def build_hf(settings: HfSamConfig) -> HfSam:
-    """Load a model of transformers from a folder or the hub.
-
-    Raises:
-        BackendError: as `open_checkpoint` and `load_checkpoint`, or the wanted device is not there.
-    """
-    device = place(settings.device, settings.dtype, compiled=settings.compile)
-    checkpoint = open_checkpoint(settings)
-    model, processor = load_checkpoint(checkpoint)
-    model.to(device)
-    if settings.compile:
-        model.vision_encoder.compile()
-        model.mask_decoder.transformer.compile()
-    return HfSam(
-        checkpoint.family(model),
-        processor,
-        name=checkpoint.name,
-        weights_hash=checkpoint.weights_hash,
-        device=device,
-        dtype=settings.dtype,
-    )
 
 
 def _resize(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:

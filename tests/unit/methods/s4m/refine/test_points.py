@@ -14,7 +14,7 @@ from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.points import PointRefiner, box_points, draw_points
 from segray.methods.s4m.refine.refiner import Refined, on_canvas
 from segray.sam.build import build
-from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Sam
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, POSITIVE, PADDING, Sam
 from segray.sam.testing import PaintedSam
 from segray.training.views.batch import Batch
 
@@ -92,7 +92,7 @@ def test_all_points_and_the_box_prompt_together(
     refine(sam, [first, first.filter(torch.zeros(0, dtype=torch.long)), second], [whole(SIZE)] * 3, box=box)
     assert sam.embedded == [2]
     assert [prompts.image_index.tolist() for prompts in sam.asked] == [[0, 0], [1, 1]]
-    kinds = [FOREGROUND] * 3 + [BOX_UPPER_LEFT, BOX_LOWER_RIGHT] * box
+    kinds = [POSITIVE] * 3 + [BOX_UPPER_LEFT, BOX_LOWER_RIGHT] * box
     for prompts, (x0, y0, x1, y1) in zip(sam.asked, [(8, 8, 24, 24), (0, 16, 12, 32)], strict=True):
         assert prompts.multimask
         assert prompts.labels.tolist() == [kinds] * 2
@@ -197,7 +197,7 @@ def test_points_are_different_cell_centres_inside_the_mask(whole: Whole, num_poi
     guesses = noisy(threshold=threshold)
     points, labels = draw_points(guesses, whole((64, 96)), num_points=num_points, distribution="probability", key=0)
     assert points.shape == (20, num_points, 2)
-    assert torch.equal(labels, torch.full((20, num_points), FOREGROUND))
+    assert torch.equal(labels, torch.full((20, num_points), POSITIVE))
     for cells, logits in zip(cells_of(points), guesses.logits, strict=True):
         assert len({tuple(cell) for cell in cells.tolist()}) == num_points
         assert (logits[cells[:, 0], cells[:, 1]] > threshold).all()
@@ -206,7 +206,7 @@ def test_points_are_different_cell_centres_inside_the_mask(whole: Whole, num_poi
 @pytest.mark.parametrize("num_points", [3, 5, 16 * 24])
 def test_points_of_a_softmax_are_different_cell_centres_of_the_image(whole: Whole, num_points: int) -> None:
     points, labels = draw_points(noisy(), whole((64, 96)), num_points=num_points, distribution="softmax", key=0)
-    assert torch.equal(labels, torch.full((20, num_points), FOREGROUND))
+    assert torch.equal(labels, torch.full((20, num_points), POSITIVE))
     for cells in cells_of(points):
         assert len({tuple(cell) for cell in cells.tolist()}) == num_points
         assert (cells >= 0).all()
@@ -220,7 +220,7 @@ def test_where_cells_run_out_points_are_padding(whole: Whole, inside: int, num_p
     guesses = Guesses(classes=torch.zeros(1), scores=torch.ones(1), logits=logits.view(1, 8, 8))
     points, labels = draw_points(guesses, whole((32, 32)), num_points=num_points, distribution="probability", key=1)
     assert points.shape == (1, num_points, 2)
-    assert labels[0].tolist() == [FOREGROUND] * inside + [PADDING] * (num_points - inside)
+    assert labels[0].tolist() == [POSITIVE] * inside + [PADDING] * (num_points - inside)
     assert sorted(cells_of(points[0, :inside]).tolist()) == [[0, column] for column in range(inside)]
 
 
@@ -228,7 +228,7 @@ def test_where_cells_run_out_points_are_padding(whole: Whole, inside: int, num_p
 def test_no_point_lies_outside_the_image(whole: Whole, distribution: Literal["probability", "softmax"]) -> None:
     view = whole((41, 22), (64, 96))
     points, labels = draw_points(noisy(), view, num_points=5, distribution=distribution, key=0)
-    assert (labels == FOREGROUND).all()
+    assert (labels == POSITIVE).all()
     assert points[..., 0].max() < 22
     assert points[..., 1].max() < 41
 

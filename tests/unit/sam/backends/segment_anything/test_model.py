@@ -10,9 +10,10 @@ from segray.config.sam import OriginalSamConfig
 from segray.errors import BackendError
 from segray.nets.weights import hash_state
 from segray.sam.backends.segment_anything import onednn
-from segray.sam.backends.segment_anything.model import OriginalSam, build_original
+from segray.sam.backends.segment_anything.build import build
+from segray.sam.backends.segment_anything.model import OriginalSam
 from segray.sam.backends.segment_anything.nano import build_sam_nano
-from segray.sam.protocol import BACKGROUND, BOX_LOWER_RIGHT, BOX_UPPER_LEFT, FOREGROUND, PADDING, Prompts
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, NEGATIVE, PADDING, POSITIVE, Prompts
 
 SIZES = [(48, 64), (90, 41), (200, 200)]
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -60,11 +61,11 @@ def reference(model: Sam, image: np.ndarray, points: torch.Tensor, labels: torch
 @pytest.mark.parametrize(
     "labels",
     [
-        [FOREGROUND],
-        [FOREGROUND, BACKGROUND, FOREGROUND],
-        [FOREGROUND, PADDING],
+        [POSITIVE],
+        [POSITIVE, NEGATIVE, POSITIVE],
+        [POSITIVE, PADDING],
         [BOX_UPPER_LEFT, BOX_LOWER_RIGHT],
-        [FOREGROUND, BOX_UPPER_LEFT, BOX_LOWER_RIGHT],
+        [POSITIVE, BOX_UPPER_LEFT, BOX_LOWER_RIGHT],
     ],
 )
 def test_scores_and_masks_are_the_package_s_own(labels: list[int], multimask: bool, group: int) -> None:
@@ -143,7 +144,7 @@ def test_build_reads_the_weights_it_is_given(tmp_path) -> None:
     model = build_sam_nano()
     state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, tmp_path / "nano.safetensors")
-    sam = build_original(OriginalSamConfig(weights=str(tmp_path / "nano.safetensors"), device="cpu"))
+    sam = build(OriginalSamConfig(weights=str(tmp_path / "nano.safetensors"), device="cpu"))
     assert sam.name == "nano"
     assert sam.weights_hash == hash_state(state)
     weight = sam.model.mask_decoder.iou_token.weight
@@ -154,9 +155,9 @@ def test_build_reads_the_weights_it_is_given(tmp_path) -> None:
 def test_build_refuses_weights_of_another_architecture(tmp_path) -> None:
     save_file(tiny_vit().state_dict(), tmp_path / "vit.safetensors")
     with pytest.raises(BackendError, match=r"vit\.safetensors.*nano.*missing"):
-        build_original(OriginalSamConfig(weights=str(tmp_path / "vit.safetensors"), device="cpu"))
+        build(OriginalSamConfig(weights=str(tmp_path / "vit.safetensors"), device="cpu"))
 
 
 def test_build_says_which_weights_are_missing(tmp_path) -> None:
     with pytest.raises(BackendError, match=r"absent\.pth.*does not exist"):
-        build_original(OriginalSamConfig(model="vit_b", weights=str(tmp_path / "absent.pth"), device="cpu"))
+        build(OriginalSamConfig(model="vit_b", weights=str(tmp_path / "absent.pth"), device="cpu"))

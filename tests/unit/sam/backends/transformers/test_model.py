@@ -12,7 +12,8 @@ import transformers
 
 from segray.config.sam import HfSamConfig
 from segray.nets.weights import load_state
-from segray.sam.backends.transformers.model import HfSam, build_hf
+from segray.sam.backends.transformers.build import build
+from segray.sam.backends.transformers.model import HfSam
 from segray.sam.protocol import Prompts
 
 Folder = Callable[[str], Path]
@@ -49,7 +50,7 @@ def images() -> list[np.ndarray]:
 
 
 def load(folder: Path) -> HfSam:
-    return build_hf(HfSamConfig(model=str(folder), device="cpu"))
+    return build(HfSamConfig(model=str(folder), device="cpu"))
 
 
 @cache
