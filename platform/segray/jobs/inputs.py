@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final, get_args, get_type_hints
 
 from segray.config import sources
-from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.registry import StudentConfig
+from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.students import SemanticStudentConfig
 from segray.config.tags import CsvTags
 from segray.errors import SourceError, StoreError

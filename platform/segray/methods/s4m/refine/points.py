@@ -18,7 +18,7 @@ from segray.methods.s4m.config import PointRefinement
 from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.refiner import Refined, Refiner, clear_padding, on_canvas, parts, replace_masks
 from segray.nets.batching import ShrinkingBatches
-from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, POSITIVE, PADDING, Embedding, Prompts, Sam
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Embedding, Prompts, Sam
 from segray.training.views.batch import Batch
 
 

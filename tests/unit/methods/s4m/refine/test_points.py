@@ -14,7 +14,7 @@ from segray.methods.s4m.pseudo_labels import Guesses
 from segray.methods.s4m.refine.points import PointRefiner, box_points, draw_points
 from segray.methods.s4m.refine.refiner import Refined, on_canvas
 from segray.sam.build import build
-from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, POSITIVE, PADDING, Sam
+from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Sam
 from segray.sam.testing import PaintedSam
 from segray.training.views.batch import Batch
 
