@@ -2,16 +2,13 @@
 
 import dataclasses
 import shutil
-import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -28,7 +25,7 @@ from segray.models.package import save_student
 from segray.serving.backend import BusyError, ModelInfo
 from segray.serving.http import keys
 from segray.serving.http.application import create_app
-from segray.serving.local import LocalBackend
+from segray.serving.local import LocalBackend, http_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -130,25 +127,6 @@ def config() -> ServeConfig:
     )
 
 
-class Server(uvicorn.Server):
-    """In a thread, on a port that was free."""
-
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            thread = threading.Thread(target=self.run, kwargs={"sockets": [listener]})
-            thread.start()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            self.should_exit = True
-            thread.join()
-
-
-def serve(backend: LocalBackend, config: ServeConfig) -> Any:
-    return Server(
-        uvicorn.Config(create_app(backend, config), log_level="warning", timeout_graceful_shutdown=5)
-    ).running()
-
-
 class BusyAtFirst(LocalBackend):
     """Turns the first image away."""
 
@@ -165,8 +143,8 @@ class BusyAtFirst(LocalBackend):
 def url(config: ServeConfig) -> Iterator[str]:
     backend = LocalBackend(config)
     backend.load()
-    with serve(backend, config) as where:
-        yield where
+    with http_server(create_app(backend, config)) as where:
+        yield f"{where}/"
 
 
 @pytest.fixture(scope="session")
@@ -178,8 +156,8 @@ def label_map_url(config: ServeConfig, tmp_path_factory: pytest.TempPathFactory)
     semantic = dataclasses.replace(config, student=StudentServing(uri=folder, device="cpu"), clicks=None)
     backend = LocalBackend(semantic)
     backend.load()
-    with serve(backend, semantic) as where:
-        yield where
+    with http_server(create_app(backend, semantic)) as where:
+        yield f"{where}/"
 
 
 @pytest.fixture(scope="session")
@@ -195,8 +173,8 @@ def guarded_url(config: ServeConfig, key: keys.NewKey, tmp_path_factory: pytest.
     guarded = dataclasses.replace(config, keys=KeyFile(kind="file", path=str(file)), clicks=None)
     backend = BusyAtFirst(guarded)
     backend.load()
-    with serve(backend, guarded) as where:
-        yield where
+    with http_server(create_app(backend, guarded)) as where:
+        yield f"{where}/"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import onnx
 import pytest
 
@@ -143,6 +144,21 @@ def test_a_port_in_use_is_told_before_ray_is_loaded():
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
     assert "port=NUMBER" in done.stderr
+
+
+def test_serving_without_ray_loads_none_and_ends_when_told():
+    code = (
+        "import sys; sys.modules['ray'] = None;"
+        f"sys.argv = ['segray', 'serve', '--no-ray', {str(ROOT / 'configs' / 'serve' / 'nano.toml')!r}, 'port=0'];"
+        "from segray.cli import main; main()"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT / "platform"), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) as running:
+        address = next(line.split()[1] for line in running.stdout if line.startswith("endpoint:"))
+        assert httpx.get(address.replace("/v1/segment", "/healthz")).status_code == 200
+        running.terminate()
+        assert "in-flight requests are finished" in running.stdout.read()
+    assert running.returncode == 0
 
 
 # --------------------------------------------------------------------------------------------- from labels to a student

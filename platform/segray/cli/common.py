@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,15 @@ def interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("stopped: what is committed stays, the same command goes on with the rest", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def wait_for_end() -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    told = threading.Event()
+    before = {one: signal.signal(one, lambda *_: told.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    told.wait()
+    for one, handler in before.items():
+        signal.signal(one, handler)
 
 
 def open_store(store_or_config: str) -> Store:

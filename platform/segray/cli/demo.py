@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from segray.cli.common import app
+from segray.cli.common import app, wait_for_end
 from segray.demo import DEMOS
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def demo(
     from segray.demo.methods import FULL, METHODS, QUICK
     from segray.jobs.cluster import connected
     from segray.jobs.demo import draw_world, label_world, serve_world, train_world
-    from segray.jobs.serve import wait_for_end
 
     world = draw_world(out, QUICK if quick else FULL, typer.echo)
     with connected():

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -65,15 +63,6 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
         finally:
             # Copies end what they began; of a Ray of our own the rest ends with it.
             serve.delete(NAME)
-
-
-def wait_for_end() -> None:
-    """Until ctrl-C or SIGTERM."""
-    told = threading.Event()
-    before = {one: signal.signal(one, lambda *_: told.set()) for one in (signal.SIGINT, signal.SIGTERM)}
-    told.wait()
-    for one, handler in before.items():
-        signal.signal(one, handler)
 
 
 def _look(config: ServeConfig) -> None:

@@ -1,22 +1,30 @@
-"""A backend in this process: the student and the click model in threads, no Ray.
+"""The endpoint in this process, without Ray: `segray serve --no-ray`.
 
-For tests, for measuring what the way to a cluster costs, and as what a cluster's answers are compared with.
+One copy of the student and of the click model in threads, one request at a time: for one person, for tests, and to
+compare a cluster's answers with.
 """
 
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
+import uvicorn
+from fastapi import FastAPI
 
 from segray.config.serve import ServeConfig
 from segray.masks.instances import Instances
 from segray.serving.backend import BusyError, ImageClicks, ModelInfo, Pixels, UnreadyError
 from segray.serving.clicks import ClickModel
+from segray.serving.http.application import create_app
 from segray.serving.student import ServedStudent
 
 Model = TypeVar("Model")
+GRACE_S: Final = 5
+"""Seconds that in-flight requests may take once the endpoint is told to stop."""
 
 
 class LocalBackend:
@@ -67,6 +75,41 @@ class LocalBackend:
             yield
         finally:
             self._queued -= images
+
+
+@contextmanager
+def serving_locally(config: ServeConfig) -> Iterator[str]:
+    """Run the endpoint for the time of the `with`; yields its address once it answers.
+
+    Raises:
+        ConfigError: the key file cannot be used.
+        RefusedError, BackendError: a model cannot be loaded.
+        OSError: the port is taken.
+    """
+    backend = LocalBackend(config)
+    app = create_app(backend, config)
+    backend.load()
+    with http_server(app, config.host, config.port) as address:
+        yield address
+
+
+@contextmanager
+def http_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve an application from a thread, on any free port if `port` is 0; yields its address.
+
+    In-flight requests are finished at the end, for up to `GRACE_S` seconds.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S))
+    with socket.create_server((host, port), family=family) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="segray-http")
+        thread.start()
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def _loaded(model: Model | None) -> Model:

@@ -42,6 +42,42 @@ class Observation:
     megapixels: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class DriftHistogram:
+    """A histogram of what images and scores look like."""
+
+    name: str
+    """As Prometheus shows it; Ray puts `ray_` before it."""
+    about: str
+    buckets: tuple[float, ...]
+    """Upper bounds, ascending."""
+    values: Callable[[Observation], tuple[float, ...]]
+    """What an image adds to it."""
+
+
+DRIFT: Final = (
+    DriftHistogram(name="segray_scores", about="Of all instances.", buckets=SHARES, values=lambda seen: seen.scores),
+    DriftHistogram(
+        name="segray_instances",
+        about="Per image, of score 0.3 or more.",
+        buckets=INSTANCES,
+        values=lambda seen: (seen.instances,),
+    ),
+    DriftHistogram(
+        name="segray_image_brightness", about="Mean, 0 to 1.", buckets=SHARES, values=lambda seen: (seen.brightness,)
+    ),
+    DriftHistogram(
+        name="segray_image_contrast",
+        about="Standard deviation.",
+        buckets=SHARES[:5],
+        values=lambda seen: (seen.contrast,),
+    ),
+    DriftHistogram(
+        name="segray_image_megapixels", about="Size.", buckets=MEGAPIXELS, values=lambda seen: (seen.megapixels,)
+    ),
+)
+"""What drifts; each application's own registry and Ray's metrics hold one of each."""
+
 Observer = Callable[[Observation], None]
 """Called once per segmented image, in any thread."""
 
@@ -76,25 +112,14 @@ class Metrics:
         )
         self._refused = counter("segray_refused", "Requests answered by a problem.", ["reason"], registry=registry)
         self._images = counter("segray_images", "Images segmented.", registry=registry)
-        self._scores = histogram("segray_scores", "Of all instances.", buckets=SHARES, registry=registry)
-        self._instances = histogram(
-            "segray_instances", "Per image, of score 0.3 or more.", buckets=INSTANCES, registry=registry
-        )
-        self._brightness = histogram("segray_image_brightness", "Mean, 0 to 1.", buckets=SHARES, registry=registry)
-        self._contrast = histogram(
-            "segray_image_contrast", "Standard deviation.", buckets=SHARES[:5], registry=registry
-        )
-        self._megapixels = histogram("segray_image_megapixels", "Size.", buckets=MEGAPIXELS, registry=registry)
+        self._drift = {one: histogram(one.name, one.about, buckets=one.buckets, registry=registry) for one in DRIFT}
 
     def image(self, seen: Observation) -> None:
         """Count a segmented image."""
         self._images.inc()
-        for score in seen.scores:
-            self._scores.observe(score)
-        self._instances.observe(seen.instances)
-        self._brightness.observe(seen.brightness)
-        self._contrast.observe(seen.contrast)
-        self._megapixels.observe(seen.megapixels)
+        for one, counts in self._drift.items():
+            for value in one.values(seen):
+                counts.observe(value)
 
     def text(self) -> bytes:
         """All of it as `CONTENT_TYPE`."""

@@ -375,7 +375,7 @@ def test_best_is_the_better_on_all_images(config, monkeypatch, ap, step):
     monkeypatch.setattr(
         InstanceEvaluator,
         "result",
-        lambda self, shards: {**result(self, shards), "ap": 1.0 if len(shards[0].ap[""]) == 1 else next(whole)},
+        lambda self, shards: {**result(self, shards), "ap": 1.0 if len(shards[0].students[""]) == 1 else next(whole)},
     )
     (found,) = train(config("supervised", "intervals.evaluate_every=1", "intervals.evaluate_images=1"))
     assert (found.end["best"]["step"], found.end["best"]["ap"]) == (step, max(0.5, ap))

@@ -1,9 +1,11 @@
 import asyncio
+import dataclasses
 import hashlib
 import io
 import json
 from functools import partial
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -17,7 +19,7 @@ from segray.masks import rle
 from segray.models.build import load_student
 from segray.serving.backend import BusyError, ImageClicks, UnreadyError
 from segray.serving.http.application import create_app
-from segray.serving.local import LocalBackend
+from segray.serving.local import LocalBackend, serving_locally
 
 PIXELS = scene("a", 3).image
 FILE = io.BytesIO()
@@ -104,3 +106,11 @@ def test_a_full_queue_is_busy_and_empties(backend):
     assert isinstance(busy, BusyError)
     found, _ = asyncio.run(backend.segment([PIXELS, PIXELS]))
     assert len(found) == 2
+
+
+def test_without_ray_the_endpoint_answers_over_http_and_ends(config):
+    with serving_locally(dataclasses.replace(config, clicks=None, port=0)) as address:
+        answer = httpx.post(f"{address}/v1/segment", content=FILE.getvalue(), headers={"content-type": "image/png"})
+        assert answer.json()["images"][0]["sha256"] == SHA
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/healthz")

@@ -24,7 +24,7 @@ from segray.serving import backend
 from segray.serving.backend import BusyError, ModelInfo, Pixels, UnreadyError
 from segray.serving.deployment.deployments import Load, StudentAnswer, StudentCopy, go_home
 from segray.serving.http.application import create_app
-from segray.serving.metrics import INSTANCES, MEGAPIXELS, SHARES, Observation
+from segray.serving.metrics import DRIFT, Observation
 
 
 class StudentHandle(Protocol):
@@ -178,20 +178,16 @@ class RayMetrics:
     """What drifts, once more among Ray's own metrics, where the copies' values are summed."""
 
     def __init__(self) -> None:
-        self._scores = Histogram("segray_scores", "Of all instances.", list(SHARES))
-        self._instances = Histogram("segray_instances", "Per image, of score 0.3 or more.", list(INSTANCES[1:]))
-        self._brightness = Histogram("segray_image_brightness", "Mean, 0 to 1.", list(SHARES))
-        self._contrast = Histogram("segray_image_contrast", "Standard deviation.", list(SHARES))
-        self._megapixels = Histogram("segray_image_megapixels", "Size.", list(MEGAPIXELS))
+        # Ray's bounds are above 0: what lies at 0 falls into the first bucket.
+        self._drift = {
+            one: Histogram(one.name, one.about, [bound for bound in one.buckets if bound > 0]) for one in DRIFT
+        }
 
     def image(self, seen: Observation) -> None:
         """Count a segmented image."""
-        for score in seen.scores:
-            self._scores.observe(score)
-        self._instances.observe(seen.instances)
-        self._brightness.observe(seen.brightness)
-        self._contrast.observe(seen.contrast)
-        self._megapixels.observe(seen.megapixels)
+        for one, counts in self._drift.items():
+            for value in one.values(seen):
+                counts.observe(value)
 
 
 def _clicks(config: ServeConfig, handle: DeploymentHandle[Any] | None) -> RemoteClicks | None:
