@@ -1,0 +1,98 @@
+"""What CONTRIBUTING.md says about extending segray works as it stands there, on a copy of the package."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(python|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+LABEL = """
+import numpy as np
+from segray.config.base import build
+from segray.config.label import LabelConfig
+from segray.labels.stages.segment import SegmentEverything
+from segray.sam.build import describe
+from segray.sam.mask_generation.generator import MaskGenerator
+from segray.sam.build import build as build_sam
+
+tables = {"job": "label", "source": {"kind": "folder", "uri": "photos"}, "stores": "out", "sam": {"kind": "brightness"}}
+config = build(LabelConfig, tables, "label.toml")
+stage = SegmentEverything(config=config, weights_hash=describe(config.sam).weights_hash)
+assert stage.content["sam"] == {
+    "kind": "brightness", "dtype": "float32", "tolerance": 16.0, "weights_hash": "0" * 64
+}, stage.content
+image = np.zeros((64, 64, 3), dtype=np.uint8)
+image[16:48, 8:40] = 200
+found = MaskGenerator(build_sam(config.sam), config.masks).generate([image])[0]
+square = next(mask for mask in found.masks() if mask[32, 24])
+assert (square == (image[..., 0] > 100)).mean() > 0.98
+assert set(found.provenance) == {"sam:brightness"}
+"""
+TRAIN = """
+from pathlib import Path
+from segray.cli import main
+from segray.models.build import load_student
+from segray.testing import write_training
+
+config = write_training(Path("work"), "supervised", steps=2, student="two-layers")
+try:
+    main(["train", str(config)])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+(card,) = Path("work/runs").rglob("last/student.json")
+student = load_student(str(card.parent))
+assert student.settings.kind == "two-layers"
+assert type(student).__name__ == "TwoLayersStudent"
+"""
+
+
+@pytest.fixture
+def extended(tmp_path: Path) -> Callable[[str], int]:
+    """Follow a section of CONTRIBUTING.md on a copy of the package; return the number of lines edited."""
+    shutil.copytree(ROOT / "platform", tmp_path / "platform", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def follow(section: str) -> int:
+        text = (ROOT / "CONTRIBUTING.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+        return sum(apply(tmp_path, kind, block) for kind, block in BLOCK.findall(text))
+
+    return follow
+
+
+def apply(root: Path, kind: str, block: str) -> int:
+    """Write a new file, or insert the lines of a diff below its context; return the number of lines inserted."""
+    head, body = block.split("\n", 1)
+    path = root / head.removeprefix("# ").removeprefix("--- ")
+    if kind == "python":
+        assert not path.exists(), f"{path} is not new"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(body)
+        path.with_name("__init__.py").touch()
+        return 0
+    lines = body.splitlines()
+    context = "".join(f"{line[1:]}\n" for line in lines if line.startswith(" "))
+    inserted = [line[1:] for line in lines if line.startswith("+")]
+    before = path.read_text()
+    assert before.count(context) == 1, f"{path} does not hold exactly once:\n{context}"
+    path.write_text(before.replace(context, context + "".join(f"{line}\n" for line in inserted)))
+    return len(inserted)
+
+
+@pytest.mark.parametrize(
+    ("section", "script"), [("Add a SAM backend", LABEL), ("Add a student", TRAIN)], ids=["sam", "student"]
+)
+def test_an_extension_is_new_files_and_one_line(
+    section: str, script: str, extended: Callable[[str], int], tmp_path: Path
+) -> None:
+    assert extended(section) == 1
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "platform"), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
