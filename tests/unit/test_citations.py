@@ -22,6 +22,7 @@ TEXT = {".py", ".toml", ".md", ".j2", ".yaml", ".ipynb"}
 CITATION = re.compile(r"docs/methods/(?P<page>[\w-]+\.md)(?:#(?P<anchor>[\w-]+))?")
 LINK = re.compile(r"\]\((?P<page>[\w./-]*)(?:#(?P<anchor>[\w-]+))?\)")
 MODULE = re.compile(r"`(segray(?:\.\w+)+)`")
+MEMBER = re.compile(r"`(\w+)`\s+in\s+`(segray(?:\.\w+)+)`")
 NOTES = re.compile(r"\bmethods\.md\b")
 
 BARE = re.compile(
@@ -71,6 +72,14 @@ def anchors(page: Path) -> frozenset[str]:
         found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
         seen[slug] += 1
     return frozenset(found)
+
+
+def defines(module: str, member: str) -> bool:
+    """Return whether a module's source has a class or function of that name."""
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return re.search(rf"^(?:class|def) {member}\b", Path(spec.origin).read_text(), flags=re.MULTILINE) is not None
 
 
 def problem(page: Path, anchor: str | None) -> str | None:
@@ -139,7 +148,9 @@ def test_links_between_pages_lead_to_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.name)
 def test_pages_name_modules_that_exist(page: Path) -> None:
-    assert not [name for name in set(MODULE.findall(page.read_text())) if find_spec(name) is None]
+    text = page.read_text()
+    assert not [name for name in set(MODULE.findall(text)) if find_spec(name) is None]
+    assert not [(member, name) for member, name in MEMBER.findall(text) if not defines(name, member)]
 
 
 @pytest.mark.parametrize(
