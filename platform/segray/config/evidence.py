@@ -14,7 +14,7 @@ Name = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=
 
 @config
 class Vocabulary:
-    """What classes are called (methods.md 7.4 C)."""
+    """Names and prompts of classes (docs/methods/zero-shot.md#vocabulary)."""
 
     classes: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
     """Class names in the order of their ids; the background is none of them."""
@@ -40,7 +40,7 @@ class Vocabulary:
 
 @config
 class MatchRule:
-    """When a mask is of a class (methods.md 7.4 D; the paper's own rule is unknown)."""
+    """The rule that gives a mask its class; the paper's own is unknown (docs/methods/zero-shot.md#matching)."""
 
     measure: Literal["cosine", "softmax"] = "softmax"
     """What is compared with threshold and margin: the cosine itself, or the softmax of a hundred times all classes'."""
@@ -55,7 +55,7 @@ Overlaps = Literal["smallest", "best"]
 
 @config
 class HfClipConfig:
-    """A CLIP of transformers; methods.md 7.3 uses openai/clip-vit-base-patch16."""
+    """A CLIP of transformers; GEM's default is openai/clip-vit-base-patch16 (docs/methods/zero-shot.md#gem)."""
 
     kind: Literal["hf"] = "hf"
     model: Name

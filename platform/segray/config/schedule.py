@@ -16,17 +16,17 @@ Positive = Annotated[float, pydantic.Field(gt=0)]
 
 @config
 class Ema:
-    """How a teacher follows its student (methods.md 3.1)."""
+    """The way a teacher follows its student (docs/methods/guided-distillation.md#burn-in)."""
 
     burn_in: Unit = 15_000 / 90_000
     """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068)."""
     half_life: Positive = 1732.5
-    """Steps after which half of the teacher's weights are new: 1732.5 is a decay of 0.9996 (3.1)."""
+    """Steps after which half of the teacher's weights are new; 1732.5 is the papers' decay of 0.9996."""
 
 
 @config
 class Schedule:
-    """Steps, batches and the optimizer, AdamW here; defaults of methods.md section 2 where the papers say."""
+    """Steps, batches and the optimizer, here AdamW. Defaults are those of docs/methods/mask2former.md#optimizer."""
 
     steps: Count = 90_000
     """Updates (Cityscapes; COCO up to 368,750)."""
@@ -58,7 +58,7 @@ class SgdSchedule(Schedule):
     """The same with SGD: what a schedule is that gives a momentum."""
 
     momentum: Annotated[float, pydantic.Field(ge=0, lt=1)]
-    """Of the gradient; UniMatch V1 0.9 (methods.md 5.4)."""
+    """Momentum of the gradient; UniMatch V1 uses 0.9 (docs/methods/unimatch.md#v1-schedule)."""
 
 
 def _optimizer(given: Any) -> str:

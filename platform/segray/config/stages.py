@@ -48,7 +48,8 @@ class ClassifyConfig(StageJob):
     """map: masks that do not overlap, background the first class; what none covers is unknown. objects: the masks that
     are of a class, overlapping as they may."""
     overlaps: Overlaps = "smallest"
-    """Which of overlapping masks a map shows: the smallest, or that which SAM thinks best of (7.4 A)."""
+    """The mask that a map shows where several overlap: the smallest, or the one of best predicted IoU
+    (docs/methods/zero-shot.md#overlaps)."""
 
     @property
     def images(self) -> StoreUri:

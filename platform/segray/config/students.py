@@ -40,7 +40,7 @@ Backbone = Annotated[NanoBackbone | HfBackbone, pydantic.Field(discriminator="ki
 
 @config
 class InstancePredict:
-    """How a student's output becomes instances (methods.md section 2, last rows)."""
+    """Settings that turn a student's output into instances (docs/methods/mask2former.md#inference)."""
 
     top_k: Count = 100
     """Most instances per image: the best (query, class) pairs. Also the maxDets of its evaluation."""
@@ -69,8 +69,8 @@ class StudentSettings:
 
 @config
 class InstanceStudentConfig(StudentSettings):
-    """What all students of instances share: queries that answer with a class and a mask, and the loss that pairs them
-    with objects (methods.md section 2).
+    """The settings that all students of instances share: queries that answer with a class and a mask, and the loss that
+    pairs them with objects (docs/methods/mask2former.md#losses).
     """
 
     start: str | None = None
@@ -98,7 +98,7 @@ class InstanceStudentConfig(StudentSettings):
 
 @config
 class Mask2Former(InstanceStudentConfig):
-    """Mask2Former through transformers; defaults are the paper's (methods.md section 2), presets make it small."""
+    """Mask2Former through transformers; defaults are the paper's (docs/methods/mask2former.md#network)."""
 
     network: ClassVar[str] = "segray.models.mask2former:Mask2FormerStudent"
     kind: Literal["mask2former"] = "mask2former"
@@ -131,7 +131,7 @@ class Mask2Former(InstanceStudentConfig):
 
 @config
 class SlidingWindow:
-    """Large images window by window (methods.md 9.3, Cityscapes); the classes' probabilities are added up."""
+    """Windows over large images; class probabilities are added up (docs/methods/metrics.md#resizing-and-windows)."""
 
     size: Annotated[int, pydantic.Field(ge=32)] = 798
     """Side of the square window, pixels of the image; the papers' is that of the training crop."""
@@ -141,7 +141,7 @@ class SlidingWindow:
 
 @config
 class SemanticPredict:
-    """How logits become a label map: an image whole, or window by window (methods.md 9.3)."""
+    """Settings that turn logits into a label map (docs/methods/metrics.md#resizing-and-windows)."""
 
     side: Annotated[int, pydantic.Field(ge=32)] | None = None
     """The image's longer side is resized to this many pixels; none: it stays as it is. Either way each side goes to the
@@ -152,7 +152,7 @@ class SemanticPredict:
 
 @config
 class Ohem:
-    """Only the pixels that are hard count (Cityscapes in methods.md 5.3)."""
+    """Online hard example mining: only hard pixels count (docs/methods/unimatch.md#ohem)."""
 
     threshold: Unit = 0.7
     """Probability of the true class up to which a pixel is hard."""
@@ -197,7 +197,7 @@ class Fpn(SemanticStudentConfig):
 
 @config
 class DeepLab(SemanticStudentConfig):
-    """DeepLabV3+ of segmentation-models-pytorch over an encoder of timm: UniMatch V1's student (methods.md 5.1)."""
+    """UniMatch V1's student: DeepLabV3+ over an encoder of timm (docs/methods/unimatch.md#v1-network)."""
 
     network: ClassVar[str] = "segray.models.deeplab:DeepLabStudent"
     kind: Literal["deeplab"] = "deeplab"
@@ -208,12 +208,12 @@ class DeepLab(SemanticStudentConfig):
     width: Count = 256
     """Channels of the decoder."""
     atrous_rates: tuple[int, int, int] = (6, 12, 18)
-    """Dilations of the pyramid pooling (5.1)."""
+    """Dilations of the pyramid pooling; defaults are UniMatch's."""
 
 
 @config
 class Dpt(SemanticStudentConfig):
-    """DPT over DINOv2, by transformers: UniMatch V2's student (methods.md 6.1)."""
+    """UniMatch V2's student: DPT over DINOv2 through transformers (docs/methods/unimatch.md#v2-network)."""
 
     multiple: ClassVar[int] = 14
     """DINOv2's patches."""

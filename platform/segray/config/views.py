@@ -12,7 +12,7 @@ Amount = Annotated[float, pydantic.Field(ge=0)]
 
 @config
 class WeakView:
-    """Geometry, shared by all views of an image: resize, crop or pad onto the canvas, flip (methods.md 2 and 3.4)."""
+    """Geometry of all views of an image: resize, crop or pad, flip (docs/methods/mask2former.md#weak-view)."""
 
     canvas_hw: tuple[int, int] = (128, 128)
     """Rows and columns of every image of a batch, pixels, multiples of what the student needs (32; 14 for DINOv2).
@@ -39,7 +39,10 @@ class WeakView:
 
 @config
 class StrongView:
-    """Colour, on top of the weak view (methods.md 3.4; UniMatch's only differ in numbers, 5.2)."""
+    """Colour changes on top of the weak view (docs/methods/guided-distillation.md#strong-view).
+
+    UniMatch's numbers are in docs/methods/unimatch.md#strong-views.
+    """
 
     jitter: Unit = 0.8
     """How often colours are jittered."""

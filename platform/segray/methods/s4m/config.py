@@ -1,4 +1,4 @@
-"""S4M's own settings; sections are those of methods.md.
+"""S4M's own settings; constants and their sources are in docs/methods/s4m.md.
 
 The defaults are the papers' values, made scale-free: areas are shares of the canvas, the teacher's average a half-life
 in steps, burn-in a share of the run.
@@ -24,43 +24,45 @@ Positive = Annotated[float, pydantic.Field(gt=0)]
 
 @config
 class StructuralDistillation:
-    """Stage 1: SAM's structure for the teacher (4.1)."""
+    """Stage 1: SAM's structure for the teacher (docs/methods/s4m.md#structural-distillation)."""
 
     weight: Positive = 1.0
-    """Of the distillation loss (4.1)."""
+    """Weight of the distillation loss; the code's value."""
     num_points: Annotated[int, pydantic.Field(ge=2)] = 128
-    """Query points per image; half from the labeled masks, half from the whole image (4.1 item 1)."""
+    """Query points per image: half from the labeled masks, half from the whole image
+    (docs/methods/s4m.md#query-points)."""
 
 
 @config
 class PseudoLabels:
-    """Which of the teacher's queries become labels (3.2)."""
+    """The filter that turns the teacher's queries into labels (docs/methods/guided-distillation.md#pseudo-labels)."""
 
     score_threshold: Unit = 0.7
-    """Least class probability (3.2)."""
+    """Smallest class probability of a label."""
     min_soft_area: Unit = 5 / (128 * 256)
-    """Least sum of mask probabilities as a share of the canvas; 5 cells of Cityscapes' 128 x 256 (3.2)."""
+    """Smallest sum of mask probabilities as a share of the canvas; the default is 5 cells of Cityscapes' 128 x 256."""
     mask_threshold: Unit = 0.5
-    """Mask probability above which a pixel is inside (3.2)."""
+    """Mask probability above which a pixel is inside."""
     max_overlap: Unit = 1.0
     """A label goes whose mask has a greater IoU with a surer one's, of any class; 1 keeps all, as the papers do."""
 
 
 @config
 class PointRefinement:
-    """Masks by SAM from points drawn inside the teacher's masks (4.3); options of 4.8 are off."""
+    """Masks by SAM from points inside the teacher's masks (docs/methods/s4m.md#refinement); gates are off."""
 
     kind: Literal["points"] = "points"
     num_points: Count = 3
-    """Points that prompt together, different ones (4.3 item 1, K)."""
+    """Number of different points that prompt SAM together, the code's K (docs/methods/s4m.md#prompt-points)."""
     distribution: Literal["probability", "softmax"] = "probability"
-    """probability: the paper's, mask probability inside the mask; softmax: the code's, over all logits (4.7.7)."""
+    """Distribution of the points. probability: the paper's, mask probability inside the mask. softmax: the code's, over
+    all logits."""
     box: bool = False
-    """Prompt with the mask's box too (4.8)."""
+    """Prompt with the mask's box as well (docs/methods/s4m.md#gates)."""
     min_teacher_iou: Unit = 0.0
-    """Keep the teacher's mask where SAM's overlaps it less; 0 always takes SAM's (4.3, 4.8)."""
+    """IoU with the teacher's mask below which SAM's is rejected; 0, as published, always takes SAM's."""
     min_predicted_iou: Unit = 0.0
-    """Keep the teacher's mask where SAM itself predicts less; 0 always takes SAM's (4.3, 4.8)."""
+    """IoU predicted by SAM below which its mask is rejected; 0, as published, always takes SAM's."""
 
 
 @config
@@ -79,34 +81,34 @@ Refinement = Annotated[PointRefinement | CachedRefinement, pydantic.Field(discri
 
 @config
 class Arp:
-    """Augmentation with refined pseudo-labels: instances pasted between pairs of images (4.4)."""
+    """Augmentation with refined pseudo-labels: instances move between pairs of images (docs/methods/s4m.md#arp)."""
 
     mode: Literal["static", "dynamic"] = "dynamic"
     """static keeps place and size (the paper's choice on Cityscapes); dynamic draws both anew (COCO)."""
     min_area: Unit = 3000 / 1024**2
-    """Least area of what is pasted, as a share of the canvas: 3,000 px of COCO's 1024 x 1024 (4.4 item 2)."""
+    """Smallest area of a pasted instance as a share of the canvas; the default is 3,000 px of COCO's 1024 x 1024."""
     min_scale: Positive = 0.8
-    """Smallest resize of an instance, dynamic (4.4 item 3)."""
+    """Smallest resize factor of an instance in dynamic mode."""
     max_scale: Positive = 1.2
-    """Largest resize, dynamic (4.4 item 3)."""
+    """Largest resize factor of an instance in dynamic mode."""
     group: Annotated[int, pydantic.Field(ge=3)] = 4
-    """Images among which pairs are drawn: max(1, group // 4) of them. The papers' groups are one GPU's batch (4 and 3,
-    4.2); a number of its own keeps the method independent of the number of workers."""
+    """Images among which pairs are drawn: max(1, group // 4) of them. The papers' groups are one GPU's batch (4 and 3);
+    a setting keeps the method independent of the number of workers."""
 
 
 @config
 class TeacherRun:
-    """Stage 1: labels only (4.1)."""
+    """Stage 1, which learns from labels only (docs/methods/s4m.md#stages)."""
 
     schedule: Schedule = Schedule()
     """Its run."""
     distillation: StructuralDistillation | None = StructuralDistillation()
-    """SAM's structure; none: GuidedDistillation's plain teacher (3.1)."""
+    """Distillation of SAM's structure; without it, GuidedDistillation's plain teacher."""
 
 
 @config
 class StudentRun:
-    """Stage 2: labels and pseudo-labels (4.2)."""
+    """Stage 2, which learns from labels and pseudo-labels (docs/methods/s4m.md#stages)."""
 
     schedule: Schedule = Schedule()
     """Its run."""
@@ -117,12 +119,12 @@ class StudentRun:
     arp: Arp | None = Arp()
     """How images are mixed; none: not at all."""
     target_stride: Count = 4
-    """Pixels per cell of the masks that become targets (4.3 item 5). On the papers' canvases an object is many cells
-    of 4; on one of 128 px it would be a few."""
+    """Pixels per cell of the target masks (docs/methods/s4m.md#target-grid). With the papers' 4, an object on a canvas
+    of 128 px is only a few cells."""
     strong: StrongView = StrongView()
-    """What the student sees of unlabeled images (3.4)."""
+    """Colour changes of unlabeled images (docs/methods/guided-distillation.md#strong-view)."""
     unlabeled_weight: Positive = 2.0
-    """Of the loss on pseudo-labels (3.3)."""
+    """Weight of the loss on pseudo-labels (docs/methods/guided-distillation.md#losses)."""
     ema: Ema = Ema()
     """How the teacher follows."""
 

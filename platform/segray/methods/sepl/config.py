@@ -15,7 +15,7 @@ from segray.config.tags import Tags
 
 @config
 class VoteRule:
-    """How masks and a class map become voted labels (methods.md section 8)."""
+    """The rule by which masks correct a class map (docs/methods/sepl.md#vote)."""
 
     compat: bool = False
     """The published code's sequential rule, in which the lowest class id wins a mask; else each mask stands for the
@@ -50,7 +50,7 @@ class VoteTunedThreshold(TunedThreshold):
 
 @config
 class CamMaps:
-    """How class activations become a class map (methods.md 8.3)."""
+    """Settings that turn class activations into a class map (docs/methods/sepl.md#class-activation-maps)."""
 
     scales: Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], pydantic.Field(min_length=1)] = (
         1.0,

@@ -1,4 +1,7 @@
-"""UniMatch's own settings (methods.md 5 and 6), and what zero-shot labels add to it (7.4, 7.5)."""
+"""UniMatch's own settings, and those of zero-shot labels in it.
+
+Constants and their sources are in docs/methods/unimatch.md and docs/methods/zero-shot.md.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
@@ -19,7 +22,7 @@ Positive = Annotated[float, pydantic.Field(gt=0)]
 
 @config
 class CutMix:
-    """One rectangle of another image of the group in each strong view (5.2)."""
+    """A rectangle of another image of the group in each strong view (docs/methods/unimatch.md#cutmix)."""
 
     share: Unit = 0.5
     """How often a view gets one."""
@@ -41,16 +44,16 @@ class CutMix:
 
 @config
 class ZeroShot:
-    """Labels that a label job made of the unlabeled images, by SAM and CLIP (7.4)."""
+    """Labels that a label job made by SAM and CLIP (docs/methods/zero-shot.md#enhanced-labels)."""
 
     store: StoreUri
     """The store, of the same unlabeled images; its classes are matched to the student's by name."""
     use: Literal["fill", "guide", "only", "relabel"] = "fill"
-    """fill: their class where the model is unsure (7.4 F, variant 1; the best on every seed, docs/benchmarks.md).
-    guide: an extra loss on them, less and less (SemiVL's schedule, 7.5). only: they are the labels, the model's are not
-    asked (variant 3). relabel: a first run with guidance, then a fresh student that learns its labels (variant 2)."""
+    """Use of the zero-shot labels. fill: where the model is unsure (best on every seed, docs/benchmarks.md). guide: in
+    an extra loss that fades (SemiVL's schedule). only: in place of the model's labels. relabel: guide a first run, then
+    train a fresh student on the labels of its model."""
     min_confidence: Unit = 0.0
-    """Masks of a lower score are unknown (7.4 F, c0; SemiVL keeps from 0.9 of CLIP's softmax on)."""
+    """Score below which a mask is unknown; SemiVL uses 0.9 of CLIP's softmax."""
     trust: Amount = 0.1
     """Weight of the extra loss at the start; falls linearly (guide and relabel)."""
     last_trust: Amount = 0.0
@@ -70,23 +73,26 @@ class UniMatch(Method):
     schedule: AnySchedule = Schedule()
     """Of its run; with relabeling of each of the two."""
     streams: Literal["fixmatch", "dual", "v1", "v2"] = "v1"
-    """What the student sees of an unlabeled image. fixmatch: one strong view. dual: two. v1: two, and the weak one with
-    dropout on its features (5.3). v2: two, with complementary dropout on their features (6.2). None of them: `kind =
-    "supervised"`."""
+    """Views of an unlabeled image. fixmatch: one strong view. dual: two. v1: two, and the weak one with channel dropout
+    (docs/methods/unimatch.md#v1). v2: two with complementary dropout (docs/methods/unimatch.md#v2). To train without
+    unlabeled images use `kind = "supervised"`."""
     threshold: Amount = 0.95
-    """Confidence from which a pixel's pseudo-label counts (5.4; V1 on Cityscapes 0)."""
+    """Confidence from which a pixel's pseudo-label counts; V1 uses 0 on Cityscapes
+    (docs/methods/unimatch.md#pseudo-labels)."""
     unlabeled_weight: Amount = 1.0
-    """Of the unlabeled streams together, against the labeled images' 1 (5.3, 6.4)."""
+    """Weight of all unlabeled streams together, against 1 of the labeled images (docs/methods/unimatch.md#losses)."""
     ramp: Unit = 0.0
     """Share of the run in which that weight rises to its value in a line. The papers' is there from the start; theirs
     are long runs of pretrained encoders, in short ones the first pseudo-labels are wrong, and are learned."""
     label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
-    """Share of a pseudo-label that is spread over all classes; 0.1 with zero-shot labels (7.4 G)."""
+    """Share of a pseudo-label that is spread over all classes; presets with zero-shot labels use 0.1
+    (docs/methods/zero-shot.md#label-smoothing)."""
     feature_dropout: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.5
     """Share of the channels that v1 drops; v2's complementary masks are always halves."""
     ema_half_life: Amount | None = None
-    """Steps after which half of the teacher's weights are new; 0: the student is its own teacher. None: the papers',
-    172.9 with the streams v2, a ratio of 0.996 (6.2), which is long for short runs, and 0 with the others."""
+    """Steps after which half of the teacher's weights are new; with 0 the student is its own teacher. The default is
+    the papers': 172.9 with the streams v2, a ratio of 0.996 that is long for short runs, and 0 with the others
+    (docs/methods/unimatch.md#ema-teacher)."""
     group: Annotated[int, pydantic.Field(ge=2)] = 4
     """Consecutive unlabeled images among which CutMix partners, and the half of them without complementary dropout, are
     drawn. The papers' groups are one GPU's batch; a number of its own keeps the method independent of the number of
@@ -94,7 +100,7 @@ class UniMatch(Method):
     cutmix: CutMix | None = CutMix()
     """How views are mixed; none: not at all."""
     strong: StrongView = StrongView(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.25)
-    """Colours of strong views (5.2)."""
+    """Colour changes of strong views (docs/methods/unimatch.md#strong-views)."""
     zero_shot: ZeroShot | None = None
     """Labels of SAM and CLIP; none: plain UniMatch."""
 
