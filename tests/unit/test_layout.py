@@ -1,6 +1,8 @@
+import ast
 import platform
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,23 @@ def test_entry_points_are_packages(package):
 def test_tests_are_no_packages_and_hide_nothing():
     assert not list((ROOT / "tests").rglob("__init__.py"))
     assert not (ROOT / "tests" / "platform").exists()
+
+
+def _modules():
+    return sorted((ROOT / "platform" / "segray").rglob("*.py"))
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_survey():
+    folders = Counter(module.parent.relative_to(ROOT) for module in _modules() if module.name != "__init__.py")
+    crowded = {str(folder): number for folder, number in folders.items() if number > 15}
+    assert not crowded, "split these folders into sub-rooms"
+
+
+def test_a_public_class_name_means_one_thing():
+    homes = defaultdict(list)
+    for module in _modules():
+        for node in ast.parse(module.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(str(module.relative_to(ROOT)))
+    shared = {name: places for name, places in homes.items() if len(places) > 1}
+    assert len(shared) <= 3, f"rename: {shared}"
