@@ -27,8 +27,9 @@ class ImageLimits:
 class LabelWorkers:
     """How the work is spread. None of it changes a mask."""
 
-    actors: Count | None = None
-    """A fixed pool of this many SAM actors; None: min_actors to max_actors, growing with the cluster."""
+    actors: Annotated[int, pydantic.Field(ge=0)] | None = None
+    """A fixed pool of this many SAM actors; 0: in this process, without Ray; None: min_actors to max_actors, growing
+    with the cluster."""
     min_actors: Count = 1
     """Smallest pool."""
     max_actors: Count = 1
@@ -61,7 +62,12 @@ class LabelWorkers:
     @property
     def pool_max(self) -> int:
         """The most actors the pool can have."""
-        return self.actors or self.max_actors
+        return 1 if self.in_process else self.actors or self.max_actors
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the job labels in this process, without Ray."""
+        return self.actors == 0
 
 
 @config

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,13 +12,13 @@ import pyarrow as pa
 from segray.config.base import fingerprint
 from segray.config.label import StageJob
 from segray.errors import LabelError
-from segray.jobs.cluster import connected
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
-from segray.labels import runner
+from segray.labels.committer import run_in_process
 from segray.labels.pending_rows import PendingRows
 from segray.labels.stages.stage import Stage
-from segray.labels.summary import LabelTally, Summary, price, summarize
+from segray.labels.summary import LabelTally, PartCounts, Summary, price, summarize
+from segray.nets.device import torch_threads_kept
 from segray.storage import files
 from segray.store import Store, StoreInfo
 
@@ -76,7 +76,7 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
             raise LabelError(f"no images in {where}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
-        parts = plan.parts(runner.rows_per_part(todo, config.workers), chosen)
+        parts = plan.parts(_rows_per_part(config, todo), chosen)
 
         def told(at: LabelProgress) -> None:
             lease.check()
@@ -106,7 +106,7 @@ def _run(
     if todo and _over_budget(config, before.seconds):
         outcome = "budget"
     elif todo:
-        with connected(), closing(runner.run(stage, store, parts, config.workers)) as committed:
+        with _committed(config, stage, store, parts) as committed:
             for part in committed:
                 elapsed_s = time.monotonic() - began
                 startup_s = startup_s or max(0.0, elapsed_s - part.seconds)
@@ -127,6 +127,31 @@ def _run(
         workers=config.workers,
         cost=config.cost,
     )
+
+
+def _rows_per_part(config: StageJob, todo: int) -> int:
+    if config.workers.in_process:
+        # The same number every time: a part that ended the process is found again by its images.
+        return config.workers.images_per_part
+    from segray.labels.runner import rows_per_part
+
+    return rows_per_part(todo, config.workers)
+
+
+@contextmanager
+def _committed(
+    config: StageJob, stage: Stage, store: Store, parts: Iterator[pa.Table]
+) -> Iterator[Iterator[PartCounts]]:
+    """Give the counts of parts as they are committed, in this process or on Ray."""
+    if config.workers.in_process:
+        with torch_threads_kept(), closing(run_in_process(stage, store, parts)) as committed:
+            yield committed
+        return
+    from segray.jobs.cluster import connected
+    from segray.labels import runner
+
+    with connected(), closing(runner.run(stage, store, parts, config.workers)) as committed:
+        yield committed
 
 
 def _over_budget(config: StageJob, actor_s: float) -> bool:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
 
-import ray
-
 from segray.config.label import StageJob
 from segray.formats.sources import open_source
 from segray.job_configs import LABEL_JOBS
@@ -21,12 +19,17 @@ def stage_of(config: StageJob) -> Stage:
         SourceError, StoreError, LabelError: what the stage builds on cannot be used.
     """
     make: Callable[[StageJob], Stage] = resolve_name(LABEL_JOBS[config.job].stage_of)
-    by_task = config.trains_first and config.workers.gpus and ray.is_initialized()
-    return _by_task(make, config) if by_task else make(config)
+    if not config.trains_first or config.workers.in_process or not config.workers.gpus:
+        return make(config)
+    import ray
+
+    return _by_task(make, config) if ray.is_initialized() else make(config)
 
 
 def _by_task(make: Callable[[StageJob], Stage], config: StageJob) -> Stage:
     """Make the stage where there is a GPU, which is free for the actors again once the model is trained."""
+    import ray
+
     task = ray.remote(num_cpus=config.workers.cpus, num_gpus=config.workers.gpus)(make)
     try:
         found: Stage = ray.get(task.remote(config))

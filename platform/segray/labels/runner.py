@@ -6,6 +6,7 @@ Knows stages and stores, no method. What travels between processes is small: row
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable
+from dataclasses import asdict
 from itertools import islice
 from typing import cast
 
@@ -16,13 +17,13 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from segray.config.label import LabelWorkers
 from segray.errors import LabelError
-from segray.labels.attempts import Attempt, forget
+from segray.labels.attempts import forget
+from segray.labels.committer import PartCommitter
 from segray.labels.meters import LabelMeters
 from segray.labels.stages.stage import Stage
 from segray.labels.summary import PartCounts
 from segray.storage import files
 from segray.store import Store
-from segray.store.rows import image_rows
 
 WAVE = 20_000
 """Parts given to Ray Data at once: their rows lie in the object store while they wait."""
@@ -43,31 +44,18 @@ COUNTS = pa.schema(
 
 
 class Committer:
-    """Ray Data's callable class, one per actor: labels a part, commits it, answers with counts."""
+    """Ray Data's callable class, one per actor: commits parts and answers with counts."""
 
     def __init__(self, stage: Stage, store_uri: str) -> None:
-        self.store = Store.open(store_uri)
-        self.label = stage.build()
+        self.parts = PartCommitter(stage, Store.open(store_uri))
         self.meters = LabelMeters(files.name(store_uri))
 
     def __call__(self, part: pa.Table) -> pa.Table:
-        """`SOURCE` rows in; one `COUNTS` row out, once the part's masks are committed."""
-        attempt = Attempt(self.store.uri, image_rows(part))
-        rows = list(attempt.label(self.label))
-        self.store.write_part(rows)
-        attempt.done()
-        masks = sum(len(row.instances) for row in rows if row.instances is not None)
-        refused = [row.error for row in rows if row.error is not None]
-        seconds = sum(row.seconds for row in rows)
-        self.meters.committed(images=len(rows), masks=masks, refused=refused, seconds=seconds)
-        counts = {
-            "images": len(rows),
-            "masks": masks,
-            "refused": refused,
-            "seconds": seconds,
-            "squares": sum(row.seconds**2 for row in rows),
-        }
-        return pa.Table.from_pylist([counts], COUNTS)
+        """Take `SOURCE` rows; return one `COUNTS` row once the part's masks are committed."""
+        counts = self.parts.commit(part)
+        refused = list(Counter(counts.refused).elements())
+        self.meters.committed(images=counts.images, masks=counts.masks, refused=refused, seconds=counts.seconds)
+        return pa.Table.from_pylist([{**asdict(counts), "refused": refused}], COUNTS)
 
 
 def rows_per_part(pending: int, workers: LabelWorkers) -> int:

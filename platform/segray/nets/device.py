@@ -1,6 +1,7 @@
-"""The device and precision of a model, checked before anything is loaded. Knows no model."""
+"""Where a model runs and in which type, checked before anything is loaded. Knows no model."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 import torch
@@ -11,8 +12,8 @@ from segray.errors import BackendError
 _HALF: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
-    """Return the device to run on; `auto` is CUDA where present.
+def place(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
+    """The device to run on; `auto` is CUDA where present.
 
     Raises:
         BackendError: CUDA asked for and absent, or a half type or `torch.compile` without CUDA.
@@ -32,5 +33,15 @@ def choose_device(device: Device, dtype: Dtype, *, compiled: bool) -> torch.devi
 
 
 def autocast(device: torch.device, dtype: Dtype) -> AbstractContextManager[object]:
-    """Return the context in which a model runs in `dtype`; a null context for float32."""
+    """The context in which a model runs in `dtype`; nothing for float32."""
     return torch.autocast(device.type, _HALF[dtype]) if dtype in _HALF else nullcontext()
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Give the process its number of torch threads back at the end, whatever a job set meanwhile."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,61 @@
+"""Commit labeled parts to the store, one after the other, in this process.
+
+`runner` spreads the same work over Ray's actors. Knows stages and stores; no method and no Ray.
+"""
+
+from collections import Counter
+from collections.abc import Generator, Iterable
+
+import pyarrow as pa
+
+from segray.labels.attempts import Attempt, forget
+from segray.labels.stages.stage import Stage
+from segray.labels.summary import PartCounts
+from segray.store import Store
+from segray.store.rows import image_rows
+
+
+class PartCommitter:
+    """A stage with its models loaded, and the store that its parts are committed to."""
+
+    def __init__(self, stage: Stage, store: Store) -> None:
+        self.store = store
+        self.label = stage.build()
+
+    def commit(self, part: pa.Table) -> PartCounts:
+        """Label the images of a part (`SOURCE` rows), commit their rows together, and count them.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        attempt = Attempt(self.store.uri, image_rows(part))
+        rows = list(attempt.label(self.label))
+        self.store.write_part(rows)
+        attempt.done()
+        return PartCounts(
+            images=len(rows),
+            masks=sum(len(row.instances) for row in rows if row.instances is not None),
+            refused=Counter(row.error for row in rows if row.error is not None),
+            seconds=sum(row.seconds for row in rows),
+            squares=sum(row.seconds**2 for row in rows),
+        )
+
+
+def run_in_process(stage: Stage, store: Store, parts: Iterable[pa.Table]) -> Generator[PartCounts, None, None]:
+    """Label the parts here, in order; yield each one's counts once it is committed.
+
+    The notes of `labels.attempts` outlive the process: where an image ends it, the next command does that part image by
+    image, and the third refuses the image. An exception or ctrl-C is no such end.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    committer = PartCommitter(stage, store)
+    for part in parts:
+        try:
+            counts = committer.commit(part)
+        except BaseException:
+            Attempt(store.uri, image_rows(part)).done()
+            raise
+        yield counts
+    forget(store.uri)
