@@ -128,7 +128,7 @@ def others_masks(table: str) -> tuple[str, float]:
         assert true is not None
         assert drawn is not None
         size = true.size_hw[::-1]
-        masks = [cv2.resize(one.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for one in drawn.masks()]
+        masks = [cv2.resize(one.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for one in drawn.to_masks()]
         found = np.reshape(masks, (len(masks), *true.size_hw)).astype(bool)
         scores = rng.random(len(masks)).astype(np.float32)
         guess = Instances.from_masks(found, provenance="chance", classes=drawn.classes, scores=scores)

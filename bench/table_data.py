@@ -178,7 +178,7 @@ def true_masks(folder: Path, unlabeled: Mapping[str, str], *, rest: bool = False
 
 
 def _whole(masks: Instances) -> Instances:
-    return Instances.from_masks(np.concatenate([masks.masks(), ~masks.masks().any(0)[None]]), provenance="gt")
+    return Instances.from_masks(np.concatenate([masks.to_masks(), ~masks.to_masks().any(0)[None]]), provenance="gt")
 
 
 _INSTANCES: Table = {

@@ -48,7 +48,7 @@ def draw(rng: np.random.Generator) -> tuple[Instances, npt.NDArray[np.uint8]]:
 
 def product(masks: Instances, classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return the overlaps alone as one dense product: masks (N, HW) by one-hot classes (HW, C)."""
-    dense = masks.masks().reshape(len(masks), -1).astype(np.float32)
+    dense = masks.to_masks().reshape(len(masks), -1).astype(np.float32)
     one_hot = (classes.reshape(-1, 1) == np.arange(21)).astype(np.float32)
     return np.asarray(dense @ one_hot)
 

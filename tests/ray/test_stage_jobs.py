@@ -35,7 +35,7 @@ def config(tmp_path):
         found = source.instances(image.image_id)
         rows.append(LabeledRow(image=image, instances=found))
         labels = np.zeros(found.size_hw, np.uint8)
-        for mask, name in zip(found.masks(), found.classes, strict=True):
+        for mask, name in zip(found.to_masks(), found.classes, strict=True):
             labels[mask] = name + 1
         labels[::3] = 0
         Image.fromarray(labels).save(tmp_path / "maps" / image.image_id)

@@ -38,7 +38,7 @@ class LabelMaps:
         labels = paint(found.filter(~nameless))
         if self._adds:
             labels = np.where(labels == UNKNOWN, labels, labels + np.uint8(1))
-            hidden = found.filter(nameless).masks().any(0)
+            hidden = found.filter(nameless).to_masks().any(0)
             labels[(labels == UNKNOWN) & ~hidden] = 0
         return from_map(labels, provenance="gt")
 

@@ -1,11 +1,14 @@
 """`Instances`: the masks of one image, the noun that every source, model, refiner, evaluator and endpoint speaks.
 
 A frozen struct of arrays. Operations return new ones. Knows nothing of where masks come from or go to.
+`plot` finds the drawing code by its name when it is called, because masks import nothing from the rooms above them.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +16,27 @@ import numpy.typing as npt
 from segray.masks import rle
 from segray.masks.geometry import nms
 
+if TYPE_CHECKING:
+    import supervision
+    from PIL.Image import Image
+
 UNLABELED = -1
 """Class of a mask that has none yet."""
 CROWD = "gt:crowd"
 """Provenance of a region of many objects (COCO's iscrowd): what is found inside it is neither right nor wrong."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Instances:
     """N masks of one image.
 
     `counts` are COCO compressed run lengths of a `size_hw` mask. All arrays have N rows, in the same order.
+
+    Example:
+        >>> large = instances[instances.areas > 1000]
+        >>> for one in large:
+        ...     print(one.boxes_xyxy[0], one.scores[0])
+        >>> large.plot("a.jpg").save("a-masks.png")
     """
 
     size_hw: tuple[int, int]
@@ -52,6 +65,40 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.counts)
+
+    def __getitem__(self, which: SupportsIndex | slice | npt.ArrayLike) -> Self:
+        """Return the masks that `which` names, as `Instances`.
+
+        Args:
+            which: a position (gives one mask), a slice, or an array: booleans (N,) to keep, or positions in the order
+                wanted.
+
+        Raises:
+            IndexError: a position outside the masks, or booleans of another number.
+        """
+        if isinstance(which, slice):
+            return self._rows(which)
+        if isinstance(which, int | np.integer) and not isinstance(which, bool):
+            position = operator.index(which)
+            if not -len(self) <= position < len(self):
+                raise IndexError(f"mask {position} is asked for, there are {len(self)}")
+            return self.filter(np.array([position]))
+        keep = np.asarray(which)
+        return self.filter(keep if keep.size else keep.astype(np.int64))
+
+    def __iter__(self) -> Iterator[Self]:
+        """Yield each mask as `Instances` of length 1."""
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        height, width = self.size_hw
+        parts = [f"{len(self)} mask{'s' * (len(self) != 1)}", f"image {height} x {width}"]
+        if len(self):
+            low, high = self.scores.min(), self.scores.max()
+            parts.append(f"scores {low:.2f}" + (f" to {high:.2f}" if high > low else ""))
+            parts.append(f"{len(np.unique(self.classes[self.classes != UNLABELED]))} classes")
+            parts.append(f"from {', '.join(sorted(set(map(str, self.provenance))))}")
+        return f"Instances({', '.join(parts)})"
 
     @classmethod
     def from_rle(
@@ -94,9 +141,8 @@ class Instances:
         return cls.from_rle([], size_hw, provenance="")
 
     def filter(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.integer]) -> Self:
-        """The rows that `keep` names, by truth value or by index, in that order."""
-        columns = {f.name: getattr(self, f.name)[keep] for f in fields(self) if f.name != "size_hw"}
-        return replace(self, **columns)
+        """Return the rows that `keep` names, by truth value or by index, in that order."""
+        return self._rows(keep)
 
     @classmethod
     def cat(cls, parts: Sequence["Instances"]) -> "Instances":
@@ -115,9 +161,76 @@ class Instances:
         """Greedy suppression on boxes by score, class-agnostic; rows come back by falling score."""
         return self.filter(nms(self.boxes_xyxy, self.scores, iou_threshold))
 
-    def masks(self) -> npt.NDArray[np.bool_]:
-        """Dense masks (N, H, W). Keep them inside one function."""
+    def to_masks(self) -> npt.NDArray[np.bool_]:
+        """Return dense masks (N, H, W). They are large: keep them inside one function."""
         return rle.decode(list(self.counts), self.size_hw)
+
+    def to_coco(self, image_id: int | str = 0, *, first_id: int = 1) -> list[dict[str, Any]]:
+        """Return COCO annotations, with masks as compressed run lengths.
+
+        Args:
+            image_id: what COCO's `image_id` says.
+            first_id: the first annotation's `id`; the others count on from it.
+
+        Returns:
+            One dict per mask, ready for JSON. `bbox` is x, y, width, height in pixels; `category_id` is the class + 1,
+            so 0 where there is none; `iscrowd` is 1 for crowds.
+
+        Example:
+            >>> json.dumps(instances.to_coco(image_id=7))
+        """
+        boxes = np.concatenate([self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]], axis=1)
+        return [
+            {
+                "id": first_id + index,
+                "image_id": image_id,
+                "category_id": int(self.classes[index]) + 1,
+                "segmentation": {"size": list(self.size_hw), "counts": self.counts[index].decode("ascii")},
+                "area": int(self.areas[index]),
+                "bbox": boxes[index].tolist(),
+                "iscrowd": int(self.provenance[index] == CROWD),
+                "score": float(self.scores[index]),
+            }
+            for index in range(len(self))
+        ]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return `supervision.Detections`: boxes, dense masks, scores as `confidence`, classes (-1: none).
+
+        `data` holds `provenance` and `stability`.
+
+        Raises:
+            ImportError: the package supervision is not installed.
+        """
+        try:
+            import supervision  # noqa: PLC0415 - an optional dependency
+        except ImportError as error:
+            raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy,
+            mask=self.to_masks(),
+            confidence=self.scores,
+            class_id=self.classes,
+            data={"provenance": self.provenance.astype(str), "stability": self.stabilities},
+        )
+
+    def plot(self, image: Any, *, max_side: int | None = None) -> "Image":
+        """Return the image with the masks drawn over it, as a PIL image.
+
+        Args:
+            image: the image that the masks are of: a path or URI, a PIL image, or an array (H, W, 3) uint8 RGB.
+            max_side: shrink the picture to this many pixels along its longer side; None keeps its size.
+
+        Raises:
+            ImageError: the file cannot be read as an image.
+            ValueError: the image has another size than the masks.
+        """
+        picture: Image = resolve_name("segray.pages.overlay:plot")(image, self, max_side=max_side)
+        return picture
+
+    def _rows(self, which: slice | npt.NDArray[Any]) -> Self:
+        columns = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "size_hw"}
+        return replace(self, **columns)
 
 
 def _column(values: npt.ArrayLike | None, default: float, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:

@@ -15,11 +15,9 @@ from segray.masks.instances import UNLABELED, Instances
 from segray.masks.view import View
 
 UNKNOWN: Final = 255
-"""Class index of pixels whose class is not known."""
+"""Of a pixel about whose class nothing is known."""
 BACKGROUND: Final = "background"
-"""Name of the class of what is no object, the first one of a task that has it."""
-BACKGROUND_INDEX: Final = 0
-"""Index of that class in the maps of such a task."""
+"""The class of what is no object, the first one of a task that has it."""
 Last = Literal["smallest", "best"]
 """Which of overlapping masks is seen: the smallest (small ones lie in large ones), or that of the highest score."""
 

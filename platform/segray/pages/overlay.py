@@ -1,4 +1,4 @@
-"""Masks drawn over their image: distinct colours, outlines, a legend. Knows pixels and instances; knows no files."""
+"""Masks drawn over their image: distinct colours, outlines, a legend. Knows pixels and instances."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from segray.images.inputs import ImageLike, pixels_of
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import BACKGROUND
@@ -99,6 +100,20 @@ def draw(
     return canvas
 
 
+def plot(image: ImageLike, instances: Instances, *, max_side: int | None = None) -> Image.Image:
+    """Return what `draw` makes of any kind of image, as a PIL image; `Instances.plot` calls it.
+
+    Colours go by class where all masks have one, else by mask.
+
+    Raises:
+        ImageError: the file cannot be read as an image.
+        ValueError: the masks are of another size than the image.
+    """
+    labeled = len(instances) > 0 and bool((instances.classes != UNLABELED).all())
+    by: Literal["mask", "class"] = "class" if labeled else "mask"
+    return Image.fromarray(draw(pixels_of(image), instances, max_side=max_side, by=by))
+
+
 def class_tones(classes: Sequence[str], *, maps: bool, unknown: bool) -> list[tuple[str, str]]:
     """Name and CSS colour of each class; none where there is one class only, as masks are then coloured one by one.
 
@@ -150,7 +165,9 @@ def enlarged(image: Pixels, instances: Instances, least_side: int) -> tuple[Pixe
     if scale <= 1:
         return image, instances
     size = (round(width * scale), round(height * scale))
-    masks = [cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_CUBIC) > 127 for mask in instances.masks()]
+    masks = [
+        cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_CUBIC) > 127 for mask in instances.to_masks()
+    ]
     larger = Instances.from_rle(
         rle.encode(np.array(masks, dtype=bool).reshape(-1, size[1], size[0])),
         (size[1], size[0]),

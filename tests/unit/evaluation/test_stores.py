@@ -52,7 +52,7 @@ def as_map(truth, image_id, rows=SIDE):
     labels = np.zeros((SIDE, SIDE), np.uint8)
     found = truth.instances(image_id)
     for index in np.argsort(-found.areas, kind="stable"):
-        labels[found.masks()[index]] = (2, 1)[found.classes[index]]
+        labels[found.to_masks()[index]] = (2, 1)[found.classes[index]]
     labels[rows:] = 255
     return from_map(labels, provenance="test")
 

@@ -137,7 +137,7 @@ def test_overlaps_are_resolved_in_the_order_asked_for(overlaps, scores, areas):
     decided = decide(masks, nearness, MatchRule(), 0.5)
     flat = label_map(masks, decided, overlaps)
     assert sorted(flat.areas.tolist()) == sorted(areas)
-    assert flat.masks().sum(0).max() == 1
+    assert flat.to_masks().sum(0).max() == 1
 
 
 def test_what_is_unknown_leaves_a_hole():

@@ -83,7 +83,7 @@ def test_crowds_are_left_out_unless_asked_for(tmp_path: Path) -> None:
 def test_every_form_of_a_mask(form: str, tmp_path: Path) -> None:
     found = annotated(tmp_path, FORMS[form]).instances("a.png")
     assert found is not None
-    assert np.array_equal(found.masks()[0], SQUARE)
+    assert np.array_equal(found.to_masks()[0], SQUARE)
     assert found.boxes_xyxy.tolist() == [[8, 5, 20, 10]]
 
 

@@ -23,7 +23,7 @@ def test_run_lengths_come_back_to_the_pixel(tmp_path, make_row, make_refused, cl
     rows = [make_row("a.jpg", classes=[0, 1, 2, 0, 1, 2]), make_refused("b.jpg", "truncated"), make_row("c/d.jpg")]
     summary = export_coco(rows, tmp_path / "out.json", classes)
     assert (summary.images, summary.masks, summary.skipped) == (2, 12, {"truncated": 1})
-    wanted = [mask for row in (rows[0], rows[2]) for mask in row.instances.masks()]
+    wanted = [mask for row in (rows[0], rows[2]) for mask in row.instances.to_masks()]
     for mask, want in zip(decoded(tmp_path / "out.json"), wanted, strict=True):
         np.testing.assert_array_equal(mask, want)
 
@@ -51,7 +51,7 @@ def test_polygons_come_back_close(tmp_path, make_row, form, tolerance, least) ->
     export_coco([row], tmp_path / "out.json", (), form=form, tolerance_px=tolerance)
     told = json.loads((tmp_path / "out.json").read_text())
     assert all(isinstance(annotation["segmentation"], list) for annotation in told["annotations"])
-    for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.masks(), strict=True):
+    for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.to_masks(), strict=True):
         assert (mask & want).sum() / (mask | want).sum() >= least
 
 
@@ -62,7 +62,7 @@ def test_cvat_gets_polygons_without_holes_and_plain_run_lengths_with(tmp_path, m
     kinds = [(type(a["segmentation"]).__name__, a["iscrowd"]) for a in told["annotations"]]
     assert kinds == [("dict", 1) if index == 1 else ("list", 0) for index in range(6)]
     assert isinstance(told["annotations"][1]["segmentation"]["counts"], list)
-    for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.masks(), strict=True):
+    for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.to_masks(), strict=True):
         np.testing.assert_array_equal(mask, want)
 
 

@@ -14,7 +14,7 @@ def test_masks_come_back_to_the_pixel(tmp_path, make_row, make_refused, classes)
     assert (summary.images, summary.masks, summary.skipped) == (1, 6, {"empty": 1})
     (told,) = [json.loads(line) for line in (tmp_path / "out/index.jsonl").read_text().splitlines()]
     assert (told["image_id"], told["folder"]) == ("d/a.jpg", "masks/d/a.jpg")
-    for mask, want in zip(told["masks"], rows[0].instances.masks(), strict=True):
+    for mask, want in zip(told["masks"], rows[0].instances.to_masks(), strict=True):
         with Image.open(tmp_path / "out" / told["folder"] / mask["file"]) as image:
             assert image.mode == "L"
             np.testing.assert_array_equal(np.asarray(image), want * np.uint8(255))

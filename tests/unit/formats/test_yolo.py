@@ -37,7 +37,7 @@ def test_filled_with_opencv_masks_grow_by_an_edge_at_most(tmp_path, make_row) ->
         corners = parsed(tmp_path / "out/labels/a.txt", row.instances.size_hw)[index][1]
         canvas = np.zeros(row.instances.size_hw, dtype=np.uint8)
         cv2.fillPoly(canvas, [corners.astype(np.int32)], 1)
-        want = row.instances.masks()[index]
+        want = row.instances.to_masks()[index]
         assert (canvas.astype(bool) & want).sum() / (canvas.astype(bool) | want).sum() >= 0.85
 
 

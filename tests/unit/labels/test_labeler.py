@@ -47,7 +47,7 @@ def test_masks_are_those_of_the_images_own_pixels(tmp_path):
     for row in found:
         pixels = np.asarray(Image.open(row.image.uri))
         expected = SleepingGenerator(0.0).generate([pixels])[0]
-        assert np.array_equal(row.instances.masks(), expected.masks())
+        assert np.array_equal(row.instances.to_masks(), expected.to_masks())
 
 
 def test_refused_images_are_rows_with_reasons(tmp_path):

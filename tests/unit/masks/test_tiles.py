@@ -62,7 +62,7 @@ CASES = [
 def test_union_joins_what_tiles_cut(box):
     found = find(scene(IMAGE, box), Tiles(size=100, overlap=20))
     assert boxes_of(found) == [box]
-    assert found.masks().sum() == (box[2] - box[0]) * (box[3] - box[1])
+    assert found.to_masks().sum() == (box[2] - box[0]) * (box[3] - box[1])
 
 
 @pytest.mark.parametrize(

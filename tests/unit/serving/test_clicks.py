@@ -63,14 +63,16 @@ def test_masks_are_those_of_sams_own_predictor(model: ClickModel, clicks: ImageC
     found = model.masks(IMAGE, NAME, clicks)
     assert len(found) == number
     np.testing.assert_allclose(found.scores, scores[best], atol=1e-4)
-    assert [overlap(ours, masks[one]) > 0.99 for ours, one in zip(found.masks(), best, strict=True)] == [True] * number
+    assert [overlap(ours, masks[one]) > 0.99 for ours, one in zip(found.to_masks(), best, strict=True)] == [
+        True
+    ] * number
     assert set(found.provenance) == {"sam"}
     assert found.size_hw == (200, 240)
 
 
 def test_a_box_around_a_thing_gives_the_thing(model: ClickModel) -> None:
     found = model.masks(SCENE.image, "thing", ImageClicks(box_xyxy=box(THING)))
-    assert overlap(found.masks()[0], THING) > 0.6
+    assert overlap(found.to_masks()[0], THING) > 0.6
 
 
 def test_empty_masks_are_left_out(model: ClickModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_map_names_the_background_and_its_masks_do_not_overlap(run, config):
     assert store.manifest.content["classes"] == ["background", "disc", "square"]
     many = rows["00003.png"].instances
     assert set(many.classes) == {0}
-    assert many.masks().sum(0).max() == 1
+    assert many.to_masks().sum(0).max() == 1
 
 
 def test_class_names_are_all_that_an_open_vocabulary_coco_file_needs(run, config, tmp_path):

@@ -22,7 +22,7 @@ def maps(coco, tmp_path):
     for row in source.rows():
         truth = source.instances(row.image_id)
         labels = np.zeros(truth.size_hw, np.uint8)
-        for mask, name in zip(truth.masks(), truth.classes, strict=True):
+        for mask, name in zip(truth.to_masks(), truth.classes, strict=True):
             labels[mask] = name + 1
         labels[:, ::3] = 0
         labels[0, -1] = 1
@@ -48,7 +48,7 @@ def test_voted_labels_fill_the_masks_and_keep_what_none_covers(run, config, maps
     assert rows["00007.png"].error == "truncated"
     one = rows["00001.png"].instances
     truth = open_source(coco).instances("00001.png")
-    expected = np.where(truth.masks()[0], truth.classes[0] + 1, 0)
+    expected = np.where(truth.to_masks()[0], truth.classes[0] + 1, 0)
     expected[0, -1] = 1
     assert np.array_equal(paint(one), expected)
     assert list(one.provenance) == ["vote"] * len(one)

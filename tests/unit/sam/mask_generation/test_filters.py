@@ -79,4 +79,4 @@ def test_small_regions_are_the_reference_s() -> None:
         assert changed == (hole or island)
     after = postprocess_small_regions(before, 40, 0.9)
     assert 0 < len(after) < 40
-    assert after.areas.tolist() == after.masks().sum((1, 2)).tolist()
+    assert after.areas.tolist() == after.to_masks().sum((1, 2)).tolist()

@@ -39,7 +39,7 @@ def test_finds_objects_and_parts_once(mode: str) -> None:
     assert set(found.provenance) == {"sam:painted"}
     assert (found.scores == np.float32(0.9)).all()
     assert ((found.stabilities >= 0.8) & (found.stabilities <= 1)).all()
-    for mask, (x, y) in zip(found.masks(), found.points_xy, strict=True):
+    for mask, (x, y) in zip(found.to_masks(), found.points_xy, strict=True):
         assert mask[int(y), int(x)]
 
 
@@ -73,7 +73,7 @@ def test_crops_give_masks_where_they_are() -> None:
     assert found.size_hw == (128, 192)
     truths = [image[..., 0] == 1, image[..., 0] == 2]
     assert best_ious(found, truths).min() > 0.9
-    for mask, (x, y), box in zip(found.masks(), found.points_xy, found.boxes_xyxy, strict=True):
+    for mask, (x, y), box in zip(found.to_masks(), found.points_xy, found.boxes_xyxy, strict=True):
         assert mask[int(y), int(x)]
         rows, columns = np.nonzero(mask)
         assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]

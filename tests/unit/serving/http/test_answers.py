@@ -45,7 +45,7 @@ def test_run_lengths_are_the_very_masks(pixels):
     assert (image["name"], image["sha256"], image["height"], image["width"]) == ("scene.png", "cd", 48, 64)
     assert [one["class"] for one in image["instances"]] == ["red", "green", "blue"]
     assert [one["score"] for one in image["instances"]] == [0.9, 0.6, 0.25]
-    for one, mask in zip(image["instances"], found.masks(), strict=True):
+    for one, mask in zip(image["instances"], found.to_masks(), strict=True):
         assert np.array_equal(rle.decode([one["segmentation"]["counts"].encode()], (48, 64))[0], mask)
         rows, columns = np.nonzero(mask)
         x, y, width, height = one["bbox"]
