@@ -79,6 +79,16 @@ class LabeledRow:
     seconds: float = 0.0
     instances: Instances | None = None
 
+    @property
+    def image_id(self) -> str:
+        """The image's id within its source."""
+        return self.image.image_id
+
+    @property
+    def uri(self) -> str:
+        """The image's file."""
+        return self.image.uri
+
     def __post_init__(self) -> None:
         if (self.error is None) == (self.instances is None):
             raise ValueError(f"{self.image.image_id}: either instances or an error is needed, got error={self.error!r}")

@@ -16,7 +16,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Self
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -30,8 +32,11 @@ from segray.store.keys import KeySet, as_keys
 from segray.store.manifest import StoreManifest
 from segray.store.part_listing import with_parts
 from segray.store.reading import stream
-from segray.store.rows import LABELED, ImageRow, LabeledRow
+from segray.store.rows import LABELED, ImageRow, LabeledRow, labeled_rows
 from segray.store.selection import Wanted
+
+if TYPE_CHECKING:
+    import pandas
 
 _STAGE = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _CHUNK = 16_384
@@ -150,6 +155,66 @@ class Store:
             current = KeySet.of(row.key for row in rows)
         images = None if image_ids is None else KeySet.of(parts.image_key(image_id) for image_id in image_ids)
         return stream(self.uri, names, Wanted(keys=current, images=images, newest=current is None))
+
+    def __len__(self) -> int:
+        """Return the number of images, refused ones included."""
+        return self.info().images
+
+    def __bool__(self) -> bool:
+        """Return True: a store that is there is no empty answer, and nothing need be read to say so."""
+        return True
+
+    def __iter__(self) -> Iterator[LabeledRow]:
+        """Yield each image once, streamed: `image_id`, `uri`, `instances`, or `error` and `detail` in their place.
+
+        Raises:
+            StoreError: a part is damaged, or rows were deleted while they were read.
+        """
+        return (row for batch in self.rows() for row in labeled_rows(batch))
+
+    def __getitem__(self, image_id: str) -> LabeledRow:
+        """Return one image by its id, such as its path below the source's folder.
+
+        Raises:
+            KeyError: the store does not hold it.
+            StoreError: a part is damaged.
+        """
+        for batch in self.rows(image_ids=[image_id]):
+            for row in labeled_rows(batch):
+                return row
+        raise KeyError(f"{self.uri} holds no image called {image_id!r}")
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows as an Arrow table, one per image, all in memory.
+
+        Args:
+            columns: of `LABELED`; None: all, which includes every mask's run lengths.
+
+        Raises:
+            StoreError: a part is damaged.
+            ValueError: a column that `LABELED` does not have.
+        """
+        names = LABELED.names if columns is None else list(columns)
+        schema = pa.schema([LABELED.field(name) for name in names if name in LABELED.names])
+        return pa.Table.from_batches(self.rows(columns), schema)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> "pandas.DataFrame":
+        """Return all rows as a pandas table, one per image; `masks` holds an array of dicts.
+
+        Args and errors are those of `to_arrow`.
+        """
+        table: pandas.DataFrame = self.to_arrow(columns).to_pandas()
+        return table
+
+    def export(self, form: str, out: str | Path, *, corrections: Sequence[str] = (), overwrite: bool = False) -> Any:
+        """Write the store in another tool's format, and return what was written; see `segray.export`.
+
+        Example:
+            >>> store.export("coco", "masks.json")
+        """
+        # By name: the store imports nothing from the rooms above it.
+        write = resolve_name("segray.jobs.outputs:export")
+        return write(self, form, Path(out), corrections=corrections, overwrite=overwrite)
 
     def lease(self, holder: str) -> Lease:
         """Hold the store for a job, as a context manager: entering raises StoreError while another job holds it."""
