@@ -1,6 +1,6 @@
 """The jobs a config file can describe, by its `job` key. Imports no torch: stages are found by their names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -42,7 +42,7 @@ JOBS: Final[Mapping[str, type[Job]]] = {
 }
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Job:
+def load(path: Path, overrides: base.Overrides = ()) -> Job:
     """The config in a file, of whatever job it describes.
 
     Raises:
@@ -55,7 +55,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Job:
     return base.build(JOBS[job], tables, str(path))
 
 
-def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+def load_as(cls: type[T], path: Path, overrides: base.Overrides = ()) -> T:
     """As `load`, of one job.
 
     Raises:
@@ -68,7 +68,7 @@ def load_as(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     return loaded
 
 
-def load_label_job(path: Path, overrides: Sequence[str] = ()) -> StageJob:
+def load_label_job(path: Path, overrides: base.Overrides = ()) -> StageJob:
     """As `load`, of any job that labels.
 
     Raises:

@@ -1,103 +1,29 @@
-"""What commands show people: progress, summaries, tables, errors. Knows rich, and plain lines where nobody watches."""
+"""What commands print at their end: summaries and tables. Progress is shown by `jobs.progress`."""
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from segray import figures
 from segray.evaluation.average_precision import ApResult
 from segray.evaluation.recall import RecallResult
 from segray.formats.tally import ExportSummary
-from segray.jobs.label import LabelProgress, Show
+from segray.jobs.progress import duration
 from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
 from segray.masks.mean_iou import IouResult
 from segray.store import StoreInfo
 from segray.training.measures import measure_of
 from segray.training.runs.lineage import Run
-from segray.training.runs.watch import TrainProgress
 
 out = Console()
-err = Console(stderr=True)
 
 FIGURES = (f"last.{figures.AP}", f"last.{figures.MIOU}")
 """Of a run in a list."""
-LINE_EVERY_S = 10.0
-"""Seconds between progress lines where there is no terminal."""
-
-
-COLUMNS = ("{task.description}", "{task.fields[rate]}")
-"""What stands before and after a bar."""
-
-
-def _bars(*, transient: bool) -> Progress:
-    before, after = (TextColumn(text) for text in COLUMNS)
-    return Progress(before, BarColumn(), MofNCompleteColumn(), after, console=err, transient=transient)
-
-
-def _now_and_then() -> Callable[[str, bool], None]:
-    """Prints a line when the last one is long ago, or when it is the last one of all."""
-    last = 0.0
-
-    def line(text: str, over: bool) -> None:
-        nonlocal last
-        if over or time.monotonic() - last >= LINE_EVERY_S:
-            last = time.monotonic()
-            err.print(text, highlight=False)
-
-    return line
-
-
-@contextmanager
-def label_progress(total_hint: str) -> Iterator[Show]:
-    """Shows a label job's progress: a bar on a terminal, a line now and then elsewhere."""
-    if not err.is_terminal:
-        line = _now_and_then()
-        yield lambda at: line(f"{total_hint}: {at.done}/{at.total} images, {_rate(at)}", at.done == at.total)
-        return
-    with _bars(transient=True) as progress:
-        task = progress.add_task(total_hint, total=None, rate="starting")
-        yield lambda at: progress.update(task, total=at.total, completed=at.done, rate=_rate(at))
-
-
-def _rate(at: LabelProgress) -> str:
-    working_s = max(at.elapsed_s - at.startup_s, 1e-6)
-    left_s = (at.total - at.done) * working_s / max(at.done, 1)
-    refused = f", {at.refused} refused" if at.refused else ""
-    return f"{at.done / working_s:.2f} images/s, {at.masks} masks{refused}, {duration(left_s)} left"
-
-
-@contextmanager
-def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
-    """Shows a training's progress, run after run: bars on a terminal, a line now and then elsewhere."""
-    if not err.is_terminal:
-        line = _now_and_then()
-        yield lambda at: line(f"{at.run}: {at.step}/{at.steps} steps, {_train_rate(at)}", at.step == at.steps)
-        return
-    with _bars(transient=False) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def show(at: TrainProgress) -> None:
-            if at.run not in tasks:
-                tasks[at.run] = progress.add_task(at.run, total=at.steps, rate="")
-            progress.update(tasks[at.run], completed=at.step, rate=_train_rate(at))
-
-        yield show
-
-
-def _train_rate(at: TrainProgress) -> str:
-    known = [
-        f"{name} {at.figures[name]:.3g}" for name in (figures.LOSS, figures.AP, figures.MIOU) if name in at.figures
-    ]
-    left = f"{duration((at.steps - at.step) / at.steps_per_s)} left" if at.steps_per_s else ""
-    return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *known, left) if part)
 
 
 def run_results(results: Sequence[RunResult]) -> None:
@@ -141,18 +67,6 @@ def answer(instances: Sequence[Mapping[str, Any]]) -> None:
     table(("object", "score", "area"), rows)
 
 
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows done of all: a bar on a terminal, a line now and then elsewhere."""
-    if not err.is_terminal:
-        line = _now_and_then()
-        yield lambda done, total: line(f"{what}: {done}/{total}", done == total)
-        return
-    with _bars(transient=True) as progress:
-        task = progress.add_task(what, total=None, rate="")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
 def evaluation(result: ApResult | IouResult | RecallResult) -> None:
     """AP, mIoU of label maps, or recall of masks without a class, in percent."""
     if isinstance(result, RecallResult):
@@ -178,16 +92,6 @@ def runs(found: Sequence[Run]) -> None:
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def label_summary(summary: Summary) -> None:

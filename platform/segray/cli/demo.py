@@ -29,18 +29,19 @@ def demo(
     """Draw a small world, label it, train on it, serve the student: all on this machine, nothing downloaded."""
     from segray.cli import console
     from segray.demo.methods import FULL, METHODS, QUICK
+    from segray.jobs import progress
     from segray.jobs.cluster import connected
     from segray.jobs.demo import draw_world, label_world, serve_world, train_world
 
     world = draw_world(out, QUICK if quick else FULL, typer.echo)
     with connected():
-        with console.label_progress("labeling") as show:
+        with progress.label_progress("labeling") as show:
             labeled, trainings = label_world(world, METHODS[method], typer.echo, show)
         for one in labeled:
             typer.echo(f"\n{one.name}")
             console.label_summary(one.summary)
             console.evaluation(one.quality)
-        with console.train_progress() as show_training:
+        with progress.train_progress() as show_training:
             trained = train_world(world, trainings, typer.echo, show_training, page=f"{method}-students")
     console.comparison(trained.results)
     if quick:

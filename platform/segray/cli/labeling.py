@@ -23,9 +23,10 @@ def label(config: Config, overrides: Overrides = None) -> None:
     inputs.look(loaded)
     with interruptible():
         from segray.cli import console
+        from segray.jobs import progress
         from segray.jobs.label import label as run
 
-        with console.label_progress("labeling") as show:
+        with progress.label_progress("labeling") as show:
             summary = run(loaded, show)
     console.label_summary(summary)
     share, bound = summary.store_refused_share, loaded.limits.max_refused

@@ -24,9 +24,10 @@ def train(
     loaded = job_configs.load_as(TrainConfig, config, overrides or ())
     with interruptible():
         from segray.cli import console
+        from segray.jobs import progress
         from segray.jobs.train import train as run
 
-        with console.train_progress() as show:
+        with progress.train_progress() as show:
             results = run(loaded, fresh=fresh, until=until, show=show)
     console.run_results(results)
 
@@ -36,9 +37,10 @@ def evaluate(config: Config, overrides: Overrides = None) -> None:
     """Measure a student, or the labels in a store, on images with known masks."""
     loaded = job_configs.load_as(EvaluateConfig, config, overrides or ())
     from segray.cli import console
+    from segray.jobs import progress
     from segray.jobs.evaluate import evaluate as run
 
-    with console.counting("evaluating") as show:
+    with progress.counting("evaluating") as show:
         result = run(loaded, show)
     console.evaluation(result)
     typer.echo(f"figures: {loaded.out}")

@@ -28,7 +28,11 @@ def config(cls: type[T]) -> type[T]:
     return cast(type[T], pydantic_dataclass(frozen=True, kw_only=True, config=SETTINGS)(cls))
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Changes to a file's tables: texts `key.path=value`, or values by key (see `overridden`)."""
+
+
+def read(path: Path, overrides: Overrides = ()) -> dict[str, Any]:
     """The file's tables with overrides applied.
 
     Raises:
@@ -43,17 +47,22 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return overridden(tables, overrides)
 
 
-def overridden(tables: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Tables with `key.path=value` overrides applied, values parsed as TOML (a bare word is a string).
+def overridden(tables: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """Return tables with overrides applied.
 
-    The value "none", for which TOML has no word of its own, becomes None.
+    Texts are `key.path=value`, values parsed as TOML (a bare word is a string). In a mapping `__` stands for the dot,
+    as in Python's keyword arguments, values are taken as they are, and a mapping goes into the table that it names key
+    by key. The value "none", for which TOML has no word of its own, becomes None.
 
     Raises:
-        ConfigError: an override that is not `key.path=value`.
+        ConfigError: an override that is not `key.path=value`, or one below a value that is no table.
     """
     changed = deepcopy(dict(tables))
-    for override in overrides:
-        _apply(changed, override)
+    if isinstance(overrides, Mapping):
+        _merge(changed, overrides)
+    else:
+        for override in overrides:
+            _apply(changed, override)
     return _with_nones(changed)
 
 
@@ -99,6 +108,21 @@ def _apply(tables: dict[str, Any], override: str) -> None:
         if not isinstance(tables, dict):
             raise ConfigError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is a value, not a table")
     tables[keys[-1]] = value
+
+
+def _merge(tables: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        *parents, key = name.split("__")
+        table = tables
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"argument {name!r}: {parent} is a value, not a table")
+        if isinstance(value, Mapping):
+            below = table[key] = dict(table[key]) if isinstance(table.get(key), Mapping) else {}
+            _merge(below, value)
+        else:
+            table[key] = str(value) if isinstance(value, Path) else value
 
 
 def _with_nones(tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from segray.errors import ImageError, SourceError
 from segray.images import decoding
 from segray.masks import rle
 from segray.masks.instances import Instances
-from segray.masks.semantic import UNKNOWN
 from segray.storage import files
 from segray.store.rows import ImageRow
+
+_UNKNOWN = 255
 
 
 class VocImages:
@@ -25,7 +26,7 @@ class VocImages:
     def __init__(self, config: VocSource) -> None:
         self._uri, self._masks = config.uri, config.masks
         self._named = bool(config.classes)
-        self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
+        self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(_UNKNOWN))
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
@@ -42,7 +43,7 @@ class VocImages:
         except ImageError as error:
             raise SourceError(f"{uri}: not a class map ({error})") from error
         present = np.unique(indices)
-        present = present[present != UNKNOWN]
+        present = present[present != _UNKNOWN]
         if len(present) and present[-1] >= len(self.classes):
             raise SourceError(f"{uri}: holds class {present[-1]}, but {len(self.classes)} classes are named")
         counts = [rle.encode((indices == index)[None])[0] for index in present]

@@ -22,8 +22,10 @@ from segray.errors import ExportError
 from segray.formats.output import claim_file, whole_folder, write_marker
 from segray.formats.tally import ExportSummary, ExportTally
 from segray.masks.instances import UNLABELED, Instances
-from segray.masks.semantic import BACKGROUND, UNKNOWN, first_index, paint
+from segray.masks.semantic import BACKGROUND, first_index, paint
 from segray.store.rows import LabeledRow
+
+UNKNOWN: Literal[255] = 255
 
 
 def export_voc(

@@ -1,4 +1,4 @@
-"""Preprocessing that students share: normalisation by ImageNet's statistics, the colour of padding; inference mode."""
+"""What students share about pixels: how they are normalised, what a canvas is padded with; and how inference goes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

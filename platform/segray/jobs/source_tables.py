@@ -1,0 +1,66 @@
+"""The `source` table of a config from what a person names in Python: a folder, a file, a list of files, a store."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segray.config import base
+from segray.config.sources import Source
+from segray.errors import ConfigError
+from segray.storage import files
+from segray.store import Store
+
+Images = str | Path | Mapping[str, Any] | Sequence[str | Path] | Source | Store
+"""A folder of images; a COCO or Label Studio JSON file, whose images lie in `images` beside it or else in its folder; a
+Parquet manifest; a list of image files; a store of an earlier job; or the `source` table of a config."""
+
+
+def source_table(images: Images, lists: str) -> dict[str, Any]:
+    """Return the table; a list of files is written as a manifest into the folder `lists`.
+
+    Raises:
+        ConfigError: the images are given in no way that is known.
+        SourceError: a JSON file cannot be read.
+    """
+    if isinstance(images, Store):
+        return {"kind": "store", "uri": images.uri}
+    if isinstance(images, Mapping):
+        return dict(images)
+    if is_dataclass(images):
+        return dict(base.plain(images))
+    if isinstance(images, str | Path):
+        return _named(str(images))
+    if isinstance(images, Sequence) and images and all(isinstance(one, str | Path) for one in images):
+        return {"kind": "manifest", "uri": _manifest([str(one) for one in images], lists)}
+    raise ConfigError(f"source: give a folder, a file, a list of image files or a store, got {type(images).__name__}")
+
+
+def _named(uri: str) -> dict[str, Any]:
+    if uri.endswith(".parquet"):
+        return {"kind": "manifest", "uri": uri}
+    if not uri.endswith(".json"):
+        return {"kind": "folder", "uri": uri}
+    is_list = files.read_bytes(uri, 64).lstrip()[:1] == b"["
+    folder = files.parent(files.absolute(uri))
+    beside = files.join(folder, "images")
+    return {
+        "kind": "label-studio" if is_list else "coco",
+        "uri": beside if files.exists(beside) else folder,
+        "annotations": uri,
+    }
+
+
+def _manifest(paths: Sequence[str], folder: str) -> str:
+    """Write the manifest of these images, under a name that the list decides; ids are the paths as given."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"image_id": paths, "uri": [files.absolute(path) for path in paths]}), stream)
+    name = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:12]
+    uri = files.join(folder, f"list-{name}.parquet")
+    files.write_bytes_atomic(uri, stream.getvalue())
+    return uri
