@@ -23,7 +23,7 @@ from segray.config.sam import OriginalSamConfig
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.instances import InstanceEvaluator
 from segray.evaluation.pseudo_labels import LabelQuality
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.methods.config import TrainConfig
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.objective import StudentObjective

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from bench.table import OUT, SEEDS, Cell, prepared
 from segray.config.evidence import MatchRule, Overlaps
-from segray.config.sources import CocoSource, VocSource
 from segray.config.stages import ClassifyConfig, TunedThreshold
 from segray.demo import labeling
 from segray.demo.world import FAMILY_CLASSES
@@ -29,7 +28,9 @@ from segray.evaluation.average_precision import AveragePrecision
 from segray.evidence import thresholds, zero_shot
 from segray.evidence.build import build
 from segray.evidence.zero_shot import LOGIT_SCALE, ClassEmbeddings
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
+from segray.formats.voc import VocSource
 from segray.images import decoding
 from segray.jobs.cluster import connected
 from segray.jobs.label import label

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from segray.config.sources import CocoSource
 from segray.evaluation.recall import average_recall
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.store import Store
 from segray.store.rows import labeled_rows
 

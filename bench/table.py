@@ -27,10 +27,10 @@ from bench.table_data import DATA
 from bench.table_text import ACTIONS, Rate, text
 from segray import figures, keyed_random
 from segray.config.base import build, fingerprint, overridden
-from segray.config.sources import CocoSource
 from segray.demo import labeling
 from segray.evaluation.average_precision import AveragePrecision
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.jobs.train import train
 from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances

@@ -11,10 +11,10 @@ import numpy as np
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
 from segray import figures
 from segray.config.label import StageJob
-from segray.config.sources import CocoSource
 from segray.demo import labeling, training
 from segray.demo.coco import write_world
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.jobs.cluster import connected
 from segray.jobs.label import label
 from segray.masks.instances import Instances

@@ -23,7 +23,7 @@ import torch.multiprocessing as mp
 from segray import figures
 from segray.config.base import build
 from segray.demo import training
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.jobs.train import prepare_rows, train
 from segray.methods import component_counts, plans
 from segray.methods.config import TrainConfig

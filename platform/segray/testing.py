@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from segray.config.registry import STUDENT_CLASSES
-from segray.config.sources import CocoSource
+from segray.formats.coco import CocoSource
 from segray.labels.labeler import Labeler
 from segray.masks import rle
 from segray.masks.instances import Instances

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import ray
 
 from segray.config.label import LabelWorkers
-from segray.config.sources import FolderSource
 from segray.errors import LabelError
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
 from segray.labels import runner
 from segray.labels.pending_rows import PendingRows
 from segray.store import Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.store import Store, catalog
 from segray.store.rows import LabeledRow
 from segray.testing import write_coco

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.store import Store
 from segray.store.rows import LabeledRow, labeled_rows
 from segray.testing import write_coco, write_training

@@ -20,12 +20,12 @@ from torch.nn import functional as F
 
 from segray.assets import SAM_NANO, TRUNK_NANO
 from segray.config.schedule import Schedule
-from segray.config.sources import CocoSource
 from segray.config.views import WeakView
 from segray.datasets.training_rows import TrainingRows
 from segray.demo import training
 from segray.demo.coco import renamed, write_world
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.losses.criterion import Targets
 from segray.models.pixels import MEAN_RGB, STD_RGB
 from segray.nets.trunk import CHANNELS, Trunk

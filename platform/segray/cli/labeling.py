@@ -51,11 +51,17 @@ def _name_refused(store: str) -> None:
         typer.echo(f"  {line}", err=True)
 
 
+def _formats() -> str:
+    from segray.formats.registry import WRITERS
+
+    return "; ".join(f"{writer.name}: {writer.about}" for writer in WRITERS.values()) + "."
+
+
 @app.command()
 def export(
     store: StoreOrConfig,
     out: Annotated[Path, typer.Option(help="The file or folder to write.", show_default=False)],
-    form: Annotated[str, typer.Option("--format", help="coco, coco-polygons, cvat, yolo, voc, label-studio or png.")],
+    form: Annotated[str, typer.Option("--format", help=_formats())],
     corrections: Annotated[
         list[str] | None, typer.Option(help="COCO or Label Studio JSON that takes precedence.")
     ] = None,

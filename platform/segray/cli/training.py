@@ -9,7 +9,7 @@ import typer
 from segray import job_configs
 from segray.cli.common import Config, Overrides, app, interruptible
 from segray.config.evaluate import EvaluateConfig
-from segray.config.sources import CocoSource
+from segray.formats.coco import CocoSource
 from segray.methods.config import TrainConfig
 
 

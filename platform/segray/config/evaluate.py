@@ -6,7 +6,8 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Device
-from segray.config.sources import Source, StoreUri, Uri
+from segray.config.uris import StoreUri, Uri
+from segray.formats.registry import SourceConfig
 
 
 @config
@@ -21,7 +22,7 @@ class EvaluateConfig:
     store: StoreUri | None = None
     """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall; on all
     images that are in the store and in `data`. `predict`, `max_images`, `images_per_batch`, `device` play no part."""
-    data: Source
+    data: SourceConfig
     """Images with masks; their classes are matched by name to the student's, or the store's."""
     predict: dict[str, Any] | None = None
     """Its `predict` table, in place of the one it was trained with; checked when it is known what student it is."""

@@ -7,7 +7,8 @@ import pydantic
 from segray.config.base import config
 from segray.config.registry import SamConfig
 from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles, Unit
-from segray.config.sources import Source, StoreUri, Uri
+from segray.config.uris import StoreUri, Uri
+from segray.formats.registry import SourceConfig
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -110,7 +111,7 @@ class StageJob:
     """Whether a model is trained before the first image: by a Ray task with a worker's GPUs, else by the command."""
 
     @property
-    def images(self) -> Source | StoreUri:
+    def images(self) -> SourceConfig | StoreUri:
         """The source whose images the job labels, or the URI of the earlier store that holds them."""
         raise NotImplementedError
 
@@ -121,7 +122,7 @@ class LabelConfig(StageJob):
 
     job: Literal["label"]
     """What kind of job this file describes."""
-    source: Source
+    source: SourceConfig
     """Where the images are."""
     sam: SamConfig = OriginalSamConfig()
     """The model."""
@@ -131,7 +132,7 @@ class LabelConfig(StageJob):
     """Tiled mode for large images; none: every image whole."""
 
     @property
-    def images(self) -> Source:
+    def images(self) -> SourceConfig:
         """The source."""
         return self.source
 

@@ -7,7 +7,7 @@ import pydantic
 from segray.config.base import config
 from segray.config.registry import SamConfig
 from segray.config.sam import Device, Dtype
-from segray.config.sources import Uri
+from segray.config.uris import Uri
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Share = Annotated[float, pydantic.Field(gt=0)]

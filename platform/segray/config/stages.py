@@ -8,7 +8,9 @@ from segray.config.base import config
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.label import StageJob
 from segray.config.sam import Unit
-from segray.config.sources import CocoSource, StoreUri, VocSource
+from segray.config.uris import StoreUri
+from segray.formats.coco import CocoSource
+from segray.formats.voc import VocSource
 
 Grid = Annotated[tuple[Unit, ...], pydantic.Field(min_length=1)]
 _TWENTIETHS = tuple(round(step / 20, 2) for step in range(1, 20))

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sources import CocoSource, Uri
+from segray.config.uris import InputUri
+from segray.formats.coco import CocoSource
 
 
 @config
@@ -22,7 +23,7 @@ class CsvTags:
     """A CSV file with a header and the columns `image_id` and `tags`, the tags of an image parted by semicolons."""
 
     kind: Literal["csv"] = "csv"
-    uri: Uri
+    uri: InputUri
     """The file."""
 
 

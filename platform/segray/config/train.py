@@ -7,9 +7,10 @@ import pydantic
 from segray.config.base import config
 from segray.config.registry import StudentConfig
 from segray.config.sam import Device
-from segray.config.sources import Source, Uri
 from segray.config.students import Mask2Former
+from segray.config.uris import Uri
 from segray.config.views import WeakView
+from segray.formats.registry import SourceConfig
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Amount = Annotated[float, pydantic.Field(ge=0)]
@@ -19,13 +20,13 @@ Amount = Annotated[float, pydantic.Field(ge=0)]
 class TrainingData:
     """What is learned from and what is measured on."""
 
-    labeled: Source
+    labeled: SourceConfig
     """Images with masks and classes; its class list is the student's."""
-    unlabeled: Source | None = None
+    unlabeled: SourceConfig | None = None
     """Images whose masks, if there are any, are not looked at in training. Papers: all training images."""
-    validation: Source | None = None
+    validation: SourceConfig | None = None
     """Images with masks, for the evaluation during and after training."""
-    hidden: Source | None = None
+    hidden: SourceConfig | None = None
     """The unlabeled images' true masks, only to measure pseudo-labels with; labeled images among them are left out."""
 
 

@@ -11,13 +11,15 @@ Images are matched by id, classes by name. Knows no stores.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
-from segray.config.sources import CocoSource, LabelStudioSource
 from segray.errors import SourceError
-from segray.formats.sources import CocoImages, LabelStudioTasks
+from segray.formats.coco import CocoSource
+from segray.formats.label_studio import LabelStudioSource
+from segray.formats.registry import READERS
+from segray.formats.source import AnnotatedSource
 from segray.formats.tally import OBJECT
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import LabeledRow
@@ -26,7 +28,7 @@ from segray.store.rows import LabeledRow
 class Corrections:
     """Corrected masks by image id."""
 
-    def __init__(self, sources: Sequence[tuple[str, CocoImages | LabelStudioTasks]], classes: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[tuple[str, AnnotatedSource]], classes: Sequence[str]) -> None:
         """`sources` with what names them in provenance, `classes` the class list of the rows to come."""
         names = dict.fromkeys(name for _, source in sources for name in source.classes)
         self.classes = tuple(dict.fromkeys([*classes, *(name for name in names if name != OBJECT)]))
@@ -46,8 +48,8 @@ class Corrections:
         Raises:
             SourceError: a file cannot be read; one line per problem.
         """
-        kinds = {CocoSource: CocoImages, LabelStudioSource: LabelStudioTasks}
-        return cls([(_file_name(one.annotations), kinds[type(one)](one)) for one in configs], classes)
+        opened = [(_file_name(one.annotations), READERS[one.kind].open(one)) for one in configs]
+        return cls(cast(list[tuple[str, AnnotatedSource]], opened), classes)
 
     @property
     def image_ids(self) -> frozenset[str]:
@@ -64,9 +66,7 @@ class Corrections:
         if image_id not in self._source_of:
             return row
         name, source = self._sources[self._source_of[image_id]]
-        found = (
-            source.instances(image_id, crowds=True) if isinstance(source, CocoImages) else source.instances(image_id)
-        )
+        found = source.instances(image_id, crowds=True)
         assert found is not None  # It is one of the annotated.
         if row.instances is not None and row.instances.size_hw != found.size_hw:
             raise SourceError(

@@ -18,9 +18,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from segray import keyed_random
-from segray.config.sources import CocoSource
 from segray.errors import ConfigError
-from segray.formats.coco_reader import read_document
+from segray.formats.coco import CocoSource, read_document
 from segray.images import near_duplicates
 from segray.storage import files
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from segray.errors import ImageError, SourceError, TrainError
-from segray.formats.sources import CocoImages, Source
+from segray.formats.source import Source
 from segray.images import decoding
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.storage import files
@@ -211,7 +211,7 @@ def _found(
     table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
     unknown = 0
     for row in rows:
-        instances = _masks(source, row.image_id, crowds=crowds)
+        instances = source.instances(row.image_id, crowds=crowds)
         if instances is None:
             unknown += 1
             continue
@@ -227,12 +227,6 @@ def _found(
         yield row, instances
     if unknown:
         log.warning("%d images are left out: nothing is known of their masks", unknown)
-
-
-def _masks(source: Source, image_id: str, *, crowds: bool) -> Instances | None:
-    if crowds and isinstance(source, CocoImages):
-        return source.instances(image_id, crowds=True)
-    return source.instances(image_id)
 
 
 def _write(

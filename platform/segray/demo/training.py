@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from segray.config.sources import CocoSource
 from segray.datasets.splits import Splitter, write_shares
 from segray.demo.coco import write_world
+from segray.formats.coco import CocoSource
 
 STUDENT: Final[dict[str, Any]] = {
     "start": "nano",

@@ -12,7 +12,9 @@ import numpy as np
 from segray.errors import LabelError
 from segray.evaluation.average_precision import ApResult, AveragePrecision
 from segray.evaluation.recall import RecallResult, average_recall
-from segray.formats.sources import CocoImages, LabelMaps, Source, stored_classes
+from segray.formats.label_maps import LabelMaps
+from segray.formats.source import Source
+from segray.formats.store import stored_classes
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.mean_iou import IouResult, MeanIou
 from segray.masks.semantic import BACKGROUND, paint
@@ -63,11 +65,11 @@ def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Tick) ->
 
 
 def _pairs(store: Store, truth: Source, seen: Tick) -> Pairs:
-    """Every image that both know."""
+    """Yield every image that both know, its truth with crowds, which AP passes over."""
     number = 0
     for batch in store.rows():
         for row in labeled_rows(batch):
-            found, true = row.instances, _true(truth, row.image.image_id)
+            found, true = row.instances, truth.instances(row.image.image_id, crowds=True)
             if found is None or true is None:
                 continue
             if found.size_hw != true.size_hw:
@@ -80,11 +82,6 @@ def _pairs(store: Store, truth: Source, seen: Tick) -> Pairs:
             seen()
     if not number:
         raise LabelError(f"{store.uri} and the truth have no image in common: are their image ids the same?")
-
-
-def _true(truth: Source, image_id: str) -> Instances | None:
-    """With crowds, which AP passes over."""
-    return truth.instances(image_id, crowds=True) if isinstance(truth, CocoImages) else truth.instances(image_id)
 
 
 def _table(names: Sequence[str], classes: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

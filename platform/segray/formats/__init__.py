@@ -1,1 +1,1 @@
-"""File formats: one reader, writer or both per format. Knows rows and masks; knows no models and no Ray."""
+"""File formats: each module holds one format, its reader and its writer. Knows rows and masks; no models and no Ray."""

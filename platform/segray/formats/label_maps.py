@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from segray.formats.coco_reader import CocoImages
 from segray.formats.source import Source
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.semantic import BACKGROUND, UNKNOWN, from_map, paint
@@ -29,9 +28,9 @@ class LabelMaps:
         """See `Source`."""
         return self._source.rows()
 
-    def instances(self, image_id: str) -> Instances | None:
+    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - in a map a crowd is unknown
         """See `Source`."""
-        found = self._found(image_id)
+        found = self._source.instances(image_id, crowds=True)
         if found is None:
             return None
         nameless = (found.provenance == CROWD) | (found.classes == UNLABELED)
@@ -41,8 +40,3 @@ class LabelMaps:
             hidden = found.filter(nameless).to_masks().any(0)
             labels[(labels == UNKNOWN) & ~hidden] = 0
         return from_map(labels, provenance="gt")
-
-    def _found(self, image_id: str) -> Instances | None:
-        if isinstance(self._source, CocoImages):
-            return self._source.instances(image_id, crowds=True)
-        return self._source.instances(image_id)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from segray.errors import ExportError
+from segray.formats.format import Format, Writer
 from segray.formats.output import claim_folder, whole_folder, write_marker
 from segray.formats.tally import Classes, ExportSummary, ExportTally
 from segray.masks import rle
@@ -64,3 +65,6 @@ def _write_mask(path: Path, instances: Instances, index: int) -> dict[str, Any]:
         "box_xyxy": [round(float(side), 3) for side in instances.boxes_xyxy[index]],
         "provenance": str(instances.provenance[index]),
     }
+
+
+FORMAT = Format(writers=[Writer("png", "one PNG per mask, lossless", export_png)])

@@ -1,7 +1,7 @@
-"""The `Source` protocol and what the kinds share: rows for images known by name, one error for a file's problems."""
+"""Sources of images: the `Source` protocol and what its kinds share (rows by name, one error for a file's problems)."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from segray.errors import SourceError
@@ -12,6 +12,17 @@ from segray.store.rows import ImageRow
 
 _SHOWN = 10
 _ONE_BY_ONE = ("", "file", "http", "https")
+
+
+class SourceSettings:
+    """The table of a config that names a source. A kind derives from it and is a `config` dataclass."""
+
+    kind: str
+    """The name of the kind of source."""
+    uri: str
+    """The folder, file or store that holds the images or names them."""
+    name: str | None
+    """The name of this data set in a store; defaults to the URI."""
 
 
 class Source(Protocol):
@@ -29,12 +40,25 @@ class Source(Protocol):
                 same, of version "missing": whoever opens it says so.
         """
 
-    def instances(self, image_id: str) -> Instances | None:
-        """An image's annotations, decoded now; None where it has none or is not of this source.
+    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:
+        """Decode an image's annotations; None where it has none or is not of this source.
+
+        Args:
+            image_id: names the image.
+            crowds: also return regions of many objects (COCO's `iscrowd`), with provenance `CROWD`. Sources without
+                such regions return the same either way; a source that wraps another passes it on.
 
         Raises:
             SourceError: they are there and broken.
         """
+
+
+class AnnotatedSource(Source, Protocol):
+    """A source whose file says which images a person has looked at."""
+
+    @property
+    def annotated(self) -> Iterable[str]:
+        """The ids of these images."""
 
 
 def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segray.formats import polygons
+from segray.formats.format import Format, Writer
 from segray.formats.output import claim_file, whole_folder, write_marker
 from segray.formats.tally import Classes, ExportSummary, ExportTally
 from segray.masks import rle
@@ -66,3 +67,6 @@ def _data_yaml(names: Classes) -> str:
     # A JSON string is a YAML string, whatever a class is called.
     listed = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(names.names))
     return f"path: .\ntrain: images\nval: images\nnames:\n{listed}" if listed else "path: .\ntrain: images\nnames: {}\n"
+
+
+FORMAT = Format(writers=[Writer("yolo", "YOLO-seg text files, one polygon per mask", export_yolo)])

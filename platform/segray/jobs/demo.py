@@ -17,12 +17,12 @@ from PIL import Image
 from segray.config.base import build
 from segray.config.label import StageJob
 from segray.config.serve import ServeConfig
-from segray.config.sources import CocoSource
 from segray.demo import training
 from segray.demo.methods import NAME, Method, Size, Training, World
 from segray.demo.world import scene
 from segray.evaluation.stores import measure_store
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.jobs.evaluate import Result
 from segray.jobs.label import Show, label
 from segray.jobs.outputs import report

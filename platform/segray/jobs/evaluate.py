@@ -16,7 +16,7 @@ from segray.evaluation.recall import RecallResult
 from segray.evaluation.row_examples import RowExamples
 from segray.evaluation.stores import measure_store
 from segray.evaluation.students import EvaluationExample, EvaluationExamples, Seen, gather, gather_maps
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.jobs.inputs import open_for
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult

@@ -5,37 +5,25 @@ Knows configs and files; imports neither torch nor Ray. Opens no image and reads
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any
 
-from segray.config import sources
 from segray.config.registry import StudentConfig
-from segray.config.sources import CocoSource, LabelStudioSource, Source, VocSource
 from segray.config.students import SemanticStudentConfig
-from segray.config.tags import CsvTags
+from segray.config.uris import NamedUri, UriRole, named_fields, named_uris
 from segray.errors import SourceError, StoreError
-from segray.formats import sources as formats
-from segray.formats.sources import open_source
+from segray.formats.label_maps import LabelMaps
+from segray.formats.registry import READERS, SourceConfig, open_source
+from segray.formats.source import Source, SourceSettings
 from segray.job_configs import Job
-from segray.methods.sepl.config import FolderMaps
 from segray.storage import files
 from segray.store import Store
-
-_TABLES: Final = (
-    sources.FolderSource,
-    sources.CocoSource,
-    sources.VocSource,
-    sources.ManifestSource,
-    sources.LabelStudioSource,
-    sources.StoreSource,
-    FolderMaps,
-    CsvTags,
-)
-"""The tables of a config that say where data is."""
 
 
 def problems(config: Job) -> tuple[str, ...]:
     """A line per table of the config whose data is not there: annotation files, folders, stores, a first image."""
-    return tuple(f"{key}: {why}" for key, data in _named(config) if (why := _problem(data)))
+    places = ((one.path, _missing(one)) for one in named_uris(config, stop_at=SourceSettings))
+    sources = ((path, _source_problem(source)) for path, source in _sources(config))
+    return tuple(f"{path}: {why}" for path, why in sorted([*places, *sources]) if why)
 
 
 def look(config: Job) -> None:
@@ -48,7 +36,7 @@ def look(config: Job) -> None:
         raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
 
 
-def open_for(student: StudentConfig, source: Source) -> formats.Source:
+def open_for(student: StudentConfig, source: SourceConfig) -> Source:
     """Open a source as such a student learns from it: as label maps for semantic students.
 
     Raises:
@@ -56,49 +44,43 @@ def open_for(student: StudentConfig, source: Source) -> formats.Source:
     """
     opened = open_source(source)
     if isinstance(student, SemanticStudentConfig):
-        return formats.LabelMaps(opened, background=student.background)
+        return LabelMaps(opened, background=student.background)
     return opened
 
 
-def _named(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The tables that name data and the fields that name stores, as `StoreUri` says, each by its path."""
-    if isinstance(config, _TABLES):
-        yield key, config
-        return
-    hints = get_type_hints(type(config), include_extras=True)
-    for field in dataclasses.fields(config):
-        value, path = getattr(config, field.name), f"{key}.{field.name}".lstrip(".")
-        if dataclasses.is_dataclass(value):
-            yield from _named(value, path)
-        elif value is not None and _is_store(hints[field.name]):
-            yield path, value
+def _sources(config: Any, path: str = "") -> Iterator[tuple[str, SourceSettings]]:
+    """Yield the tables of a config that name a source, each with its path."""
+    for below, value, _ in named_fields(config, path):
+        if isinstance(value, SourceSettings):
+            yield below, value
+        elif dataclasses.is_dataclass(value):
+            yield from _sources(value, below)
 
 
-def _is_store(hint: Any) -> bool:
-    return any(part is sources.STORE or _is_store(part) for part in get_args(hint))
+def _source_problem(source: SourceSettings) -> str | None:
+    """Say what keeps a source from being read; sources that are cheap to open are asked for their first image."""
+    cheap = not READERS[source.kind].reads_annotations
+    # The first image says more of the folder than that it exists.
+    places = [one for one in named_uris(source) if not (cheap and one.value == source.uri)]
+    problem = next((why for one in places if (why := _missing(one))), None)
+    return problem or (_without_images(source) if cheap else None)
 
 
-def _problem(data: Any) -> str | None:
+def _missing(place: NamedUri) -> str | None:
+    """Say what is wrong with a place that must be there; None where it is, or need not be."""
     try:
-        match data:
-            case str():
-                Store.open(data)
-            case CocoSource() | LabelStudioSource():
-                return _missing(data.annotations) or _missing(data.uri)
-            case FolderMaps() | CsvTags():
-                return _missing(data.uri)
-            case VocSource():
-                return _missing(data.masks) or _without_images(data)
-            case _:
-                return _without_images(data)
+        match place.role:
+            case UriRole.STORE:
+                Store.open(place.value)
+            case UriRole.INPUT if not files.exists(place.value):
+                return f"{place.value}: there is no such file or folder"
     except (SourceError, StoreError) as error:
         return str(error)
     return None
 
 
-def _missing(uri: str) -> str | None:
-    return None if files.exists(uri) else f"{uri}: there is no such file or folder"
-
-
-def _without_images(source: Source) -> str | None:
-    return None if next(open_source(source).rows(), None) else f"{source.uri}: holds no images"
+def _without_images(source: SourceSettings) -> str | None:
+    try:
+        return None if next(open_source(source).rows(), None) else f"{source.uri}: holds no images"
+    except SourceError as error:
+        return str(error)

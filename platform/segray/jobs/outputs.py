@@ -1,22 +1,18 @@
 """What comes out of a store: exports and the report, with people's corrections put in."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segray.config.sources import CocoSource, LabelStudioSource
 from segray.datasets.corrections import Corrections
 from segray.errors import ExportError
-from segray.formats.coco_writer import export_coco
-from segray.formats.label_studio.writer import export_label_studio
-from segray.formats.png import export_png
-from segray.formats.sources import stored_classes
+from segray.formats.coco import CocoSource
+from segray.formats.label_studio import LabelStudioSource
+from segray.formats.registry import WRITERS
+from segray.formats.store import stored_classes
 from segray.formats.tally import ExportSummary
-from segray.formats.voc_writer import export_voc
-from segray.formats.yolo import export_yolo
 from segray.images import decoding
 from segray.labels.report.report import write_report
 from segray.pages.overlay import Pixels
@@ -26,16 +22,6 @@ from segray.store.rows import ImageRow, LabeledRow, labeled_rows
 
 RUNS = "runs"
 """Folder of run summaries inside a store."""
-
-FORMATS: Mapping[str, Callable[..., ExportSummary]] = {
-    "coco": export_coco,
-    "coco-polygons": partial(export_coco, form="polygons"),
-    "cvat": partial(export_coco, form="cvat"),
-    "yolo": export_yolo,
-    "voc": export_voc,
-    "label-studio": export_label_studio,
-    "png": export_png,
-}
 
 
 def open_corrections(paths: Sequence[str], classes: Sequence[str] = ()) -> Corrections:
@@ -84,18 +70,17 @@ def refused(store: Store, most: int) -> list[str]:
 def export(
     store: Store, form: str, out: Path, *, corrections: Sequence[str] = (), overwrite: bool = False
 ) -> ExportSummary:
-    """Write a store in another tool's format (a key of `FORMATS`).
+    """Write a store in another tool's format (a key of `WRITERS`).
 
     Raises:
         ExportError: no such format, `out` is there already, or the rows do not fit the format.
         SourceError: a corrections file cannot be read.
     """
-    if form not in FORMATS:
-        raise ExportError(f"format {form!r}: choose one of {', '.join(FORMATS)}")
+    if form not in WRITERS:
+        raise ExportError(f"format {form!r}: choose one of {', '.join(WRITERS)}")
     fixed = open_corrections(corrections, stored_classes(store))
-    options = {"model_version": store.manifest.fingerprint} if form == "label-studio" else {}
-    rows = corrected_rows(store, fixed)
-    return FORMATS[form](rows, out, fixed.classes, overwrite=overwrite, **options)
+    write = WRITERS[form].of_store(store.manifest.fingerprint)
+    return write(corrected_rows(store, fixed), out, fixed.classes, overwrite=overwrite)
 
 
 def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: int = 24) -> None:

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segray.config import base
-from segray.config.sources import Source
 from segray.errors import ConfigError
+from segray.formats.source import SourceSettings
 from segray.storage import files
 from segray.store import Store
 
-Images = str | Path | Mapping[str, Any] | Sequence[str | Path] | Source | Store
+Images = str | Path | Mapping[str, Any] | Sequence[str | Path] | SourceSettings | Store
 """A folder of images; a COCO or Label Studio JSON file, whose images lie in `images` beside it or else in its folder; a
 Parquet manifest; a list of image files; a store of an earlier job; or the `source` table of a config."""
 

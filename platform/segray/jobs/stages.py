@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
 
 from segray.config.label import StageJob
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.job_configs import LABEL_JOBS
 from segray.labels.stages.stage import Stage
 from segray.store import Store

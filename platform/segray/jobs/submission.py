@@ -18,6 +18,7 @@ from segray import job_configs
 from segray.config.base import fingerprint, plain
 from segray.config.evaluate import EvaluateConfig
 from segray.config.label import StageJob
+from segray.config.uris import named_uris
 from segray.errors import ConfigError
 from segray.methods.config import TrainConfig
 
@@ -34,7 +35,6 @@ MOST_BYTES = 100_000_000
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCAL = re.compile(r"file://|(?![A-Za-z][A-Za-z0-9+.-]*://)")
-_URI_KEYS = frozenset({"uri", "annotations", "stores", "runs", "out", "store", "masks", "taggers"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,9 @@ class Submission:
 
     def local_paths(self) -> list[str]:
         """`key.path = value` of every path in the config that means this machine's files, or a cluster node's own."""
-        return [f"{path} = {value}" for path, value in _strings(plain(self.loaded)) if _is_local(path, value)]
+        named = {one.path for one in named_uris(self.loaded)}
+        texts = ((path, value) for path, value in _strings(plain(self.loaded)) if _LOCAL.match(value))
+        return [f"{path} = {value}" for path, value in texts if path in named or _is_path(value)]
 
 
 @contextmanager
@@ -174,9 +176,6 @@ def _strings(tables: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(value, below)
 
 
-def _is_local(path: str, value: str) -> bool:
-    """A place without a scheme; for keys that may also hold a name, such as a model's, only if it is there."""
-    if not _LOCAL.match(value):
-        return False
-    key = path.rpartition(".")[2]
-    return key in _URI_KEYS or path == "student" or ("/" in value and Path(value).expanduser().exists())
+def _is_path(value: str) -> bool:
+    """Whether a text that may also be a name, such as a model's, is a path that exists here."""
+    return "/" in value and Path(value).expanduser().exists()

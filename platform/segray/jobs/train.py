@@ -9,9 +9,9 @@ from typing import Any
 
 from segray import __version__
 from segray.config.base import fingerprint, plain
-from segray.config.sources import Source
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
+from segray.formats.registry import SourceConfig
 from segray.jobs.inputs import open_for
 from segray.methods import plans
 from segray.methods.config import TrainConfig
@@ -195,7 +195,7 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
     """
     rows: dict[str, StoredRows] = {}
     for role in ROLES:
-        source: Source | None = getattr(config.data, role)
+        source: SourceConfig | None = getattr(config.data, role)
         if source is not None:
             rows[role] = _rows(config, source, role, rows)
     return rows
@@ -253,7 +253,7 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
     }
 
 
-def _rows(config: TrainConfig, source: Source, role: str, earlier: Mapping[str, StoredRows]) -> StoredRows:
+def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping[str, StoredRows]) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
     folder = files.join(config.runs, "rows")
     with tempfile.TemporaryDirectory() as scratch:

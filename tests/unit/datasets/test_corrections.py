@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segray.config.sources import CocoSource, LabelStudioSource
 from segray.datasets.corrections import Corrections
 from segray.errors import SourceError
-from segray.formats.coco_writer import export_coco
+from segray.formats.coco import CocoSource, export_coco
+from segray.formats.label_studio import LabelStudioSource
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import ImageRow, LabeledRow
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segray.config.sources import CocoSource
 from segray.datasets.splits import Grouping, Splitter, write_holdout, write_shares
 from segray.errors import ConfigError
-from segray.formats.sources import CocoImages
+from segray.formats.coco import CocoImages, CocoSource
 from segray.testing import write_coco
 
 

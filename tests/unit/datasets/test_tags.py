@@ -1,10 +1,10 @@
 import pytest
 
 from segray.config.base import build
-from segray.config.sources import CocoSource
 from segray.config.tags import CocoTags, CsvTags, FolderTags
 from segray.datasets.tags import read_tags
 from segray.errors import SourceError
+from segray.formats.coco import CocoSource
 from segray.testing import write_coco
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from segray.config.sources import FolderSource
 from segray.datasets import training_rows
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import TrainError
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
 from segray.testing import write_coco, write_images
 
 

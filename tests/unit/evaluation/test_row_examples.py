@@ -7,7 +7,7 @@ import pytest
 
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.row_examples import RowExamples
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.testing import write_coco
 
 

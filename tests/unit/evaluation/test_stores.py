@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from segray.config.sources import CocoSource
 from segray.errors import LabelError
 from segray.evaluation.average_precision import ApResult
 from segray.evaluation.stores import measure_store
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
 from segray.masks.instances import Instances
 from segray.masks.semantic import from_map
 from segray.store import Store

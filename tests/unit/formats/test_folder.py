@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segray.config.sources import FolderSource
 from segray.errors import ImageError, SourceError
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
 from segray.images import decoding
 from segray.storage import files
 

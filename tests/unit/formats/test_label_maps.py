@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segray.config.sources import CocoSource, FolderSource, StoreSource, VocSource
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import SourceError
-from segray.formats.sources import LabelMaps, open_source
+from segray.formats.coco import CocoSource
+from segray.formats.folder import FolderSource
+from segray.formats.label_maps import LabelMaps
+from segray.formats.registry import open_source
+from segray.formats.store import StoreSource
+from segray.formats.voc import VocSource
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import paint
@@ -97,7 +101,7 @@ def test_what_has_no_class_is_unknown():
     class Nameless:
         classes = CLASSES
 
-        def instances(self, _):
+        def instances(self, _, **__):
             masks = np.zeros((2, 4, 4), dtype=bool)
             masks[0, :2], masks[1, 2] = True, True
             return Instances.from_masks(masks, provenance="sam", classes=[1, UNLABELED])

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segray.config.sources import ManifestSource
 from segray.errors import SourceError
-from segray.formats.sources import open_source
+from segray.formats.manifest import ManifestSource
+from segray.formats.registry import open_source
 from segray.storage import files
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from segray.errors import ExportError
-from segray.formats.coco_writer import export_coco
-from segray.formats.label_studio.writer import export_label_studio
+from segray.formats.coco import export_coco
+from segray.formats.label_studio import export_label_studio
 from segray.formats.output import MARKER, claim_file, claim_folder, safe_path
 from segray.formats.png import export_png
 from segray.formats.tally import ExportSummary
-from segray.formats.voc_writer import export_voc
+from segray.formats.voc import export_voc
 from segray.formats.yolo import export_yolo
 from segray.store.rows import LabeledRow
 

@@ -9,7 +9,7 @@ from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
 from segray.errors import ConfigError, TrainError
 from segray.evaluation.recall import RecallResult
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
 from segray.masks.mean_iou import IouResult

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from segray.errors import ConfigError, SegrayError, StoreError, TrainError
 from segray.evaluation.instances import InstanceEvaluator
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.job_configs import load_as
 from segray.jobs import train as job
 from segray.jobs.train import train

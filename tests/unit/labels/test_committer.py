@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from segray.config.label import LabelWorkers
-from segray.config.sources import FolderSource
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
 from segray.labels import attempts
 from segray.labels.committer import run_in_process
 from segray.labels.pending_rows import PendingRows

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segray.config.sources import FolderSource
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
 from segray.labels.labeler import Labeler
 from segray.masks.instances import Instances
 from segray.testing import SleepingGenerator, write_images

@@ -8,7 +8,7 @@ from segray.config.schedule import Schedule
 from segray.config.views import WeakView
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import ConfigError, TrainError
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.testing import write_coco
 from segray.training.loader import StepLoader
 from segray.training.views.batch import Batch, collate

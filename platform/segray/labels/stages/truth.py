@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from segray.config.sources import CocoSource, VocSource
 from segray.errors import LabelError
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource
+from segray.formats.registry import open_source
+from segray.formats.voc import VocSource
 from segray.masks import semantic
 from segray.store.rows import ImageRow
 

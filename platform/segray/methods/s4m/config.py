@@ -13,8 +13,8 @@ from segray.config.base import config
 from segray.config.registry import SamConfig
 from segray.config.sam import OriginalSamConfig, Unit
 from segray.config.schedule import BatchSizes, Ema, Schedule
-from segray.config.sources import StoreUri
 from segray.config.students import InstanceStudentConfig
+from segray.config.uris import StoreUri
 from segray.config.views import StrongView
 from segray.methods import Method
 

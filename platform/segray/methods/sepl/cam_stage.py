@@ -17,7 +17,7 @@ from segray.datasets.tags import ImageTags, read_tags
 from segray.errors import ImageError, LabelError
 from segray.evidence import tagger
 from segray.evidence.thresholds import ThresholdExample, choose
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.images import decoding
 from segray.labels.labeler import Labeler, Pixels
 from segray.labels.stages.previous import PreviousRows

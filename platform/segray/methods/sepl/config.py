@@ -8,9 +8,10 @@ from segray.config.base import config
 from segray.config.evidence import TaggerConfig
 from segray.config.label import StageJob
 from segray.config.sam import Unit
-from segray.config.sources import Source, StoreUri, Uri
 from segray.config.stages import TunedThreshold
 from segray.config.tags import Tags
+from segray.config.uris import InputUri, StoreUri, Uri
+from segray.formats.registry import SourceConfig
 
 
 @config
@@ -71,7 +72,7 @@ class CamConfig(StageJob):
 
     job: Literal["cam"]
     """What kind of job this file describes."""
-    source: Source
+    source: SourceConfig
     """The images."""
     tags: Tags
     """What is known to be in them."""
@@ -84,7 +85,7 @@ class CamConfig(StageJob):
     trains_first: ClassVar[bool] = True
 
     @property
-    def images(self) -> Source:
+    def images(self) -> SourceConfig:
         """The source."""
         return self.source
 
@@ -107,7 +108,7 @@ class FolderMaps:
     """
 
     kind: Literal["folder"] = "folder"
-    uri: Uri
+    uri: InputUri
     """The folder."""
     classes: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
     """Class names by index, background first."""

@@ -11,8 +11,8 @@ import pydantic
 from segray.config.base import config
 from segray.config.sam import Unit
 from segray.config.schedule import AnySchedule, BatchSizes, Schedule
-from segray.config.sources import StoreUri
 from segray.config.students import SemanticStudentConfig
+from segray.config.uris import StoreUri
 from segray.config.views import StrongView
 from segray.methods import Method
 

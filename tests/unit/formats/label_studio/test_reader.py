@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segray.config.sources import LabelStudioSource
 from segray.errors import SourceError
-from segray.formats.label_studio.writer import export_label_studio
-from segray.formats.sources import LabelStudioTasks
+from segray.formats.label_studio import LabelStudioSource, LabelStudioTasks, export_label_studio
 from segray.masks.instances import UNLABELED, Instances
 from segray.storage import files
 from segray.store.rows import ImageRow, LabeledRow

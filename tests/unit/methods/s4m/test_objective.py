@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from segray.config.views import StrongView
 from segray.errors import BackendError
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.methods.s4m.arp import mix

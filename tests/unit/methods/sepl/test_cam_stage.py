@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from segray.config.base import build
-from segray.config.sources import FolderSource, VocSource
 from segray.errors import LabelError
-from segray.formats.sources import open_source
+from segray.formats.folder import FolderSource
+from segray.formats.registry import open_source
+from segray.formats.voc import VocSource
 from segray.jobs.stages import images_of, stage_of
 from segray.masks.semantic import from_map, paint
 from segray.methods.sepl.config import CamConfig

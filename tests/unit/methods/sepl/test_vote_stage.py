@@ -6,7 +6,7 @@ from PIL import Image
 
 from segray.config.base import build
 from segray.errors import LabelError
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.jobs.stages import images_of, stage_of
 from segray.masks.semantic import paint
 from segray.methods.sepl.config import VoteConfig

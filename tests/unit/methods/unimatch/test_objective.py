@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from segray.config.students import Fpn
 from segray.errors import TrainError
-from segray.formats.sources import open_source
+from segray.formats.registry import open_source
 from segray.keyed_random import key
 from segray.masks.instances import UNLABELED, Instances
 from segray.methods import plans

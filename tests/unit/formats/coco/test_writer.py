@@ -8,10 +8,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from segray.config.sources import CocoSource
 from segray.errors import ExportError
-from segray.formats.coco_writer import export_coco
-from segray.formats.sources import open_source
+from segray.formats.coco import CocoSource, export_coco
+from segray.formats.registry import open_source
 
 
 def decoded(out: Path) -> list[np.ndarray]:

@@ -5,12 +5,27 @@ without classes has none. Images that the job refused are left out.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
-from segray.config.sources import StoreSource
+from segray.config.base import config
+from segray.config.uris import StoreUri
 from segray.errors import SourceError, StoreError
+from segray.formats.format import Format, Reader
+from segray.formats.source import SourceSettings
 from segray.masks.instances import Instances
 from segray.store import Store
 from segray.store.rows import ImageRow, labeled_rows
+
+
+@config
+class StoreSource(SourceSettings):
+    """What a label job with classes left: its images and its masks as their labels; refused images are left out."""
+
+    kind: Literal["store"] = "store"
+    uri: StoreUri
+    """The store."""
+    name: str | None = None
+    """The name of this data set in a store; defaults to the URI."""
 
 
 class StoredLabels:
@@ -31,7 +46,7 @@ class StoredLabels:
             self._near = {row.image.image_id: row.instances for row in found if row.instances is not None}
             yield from (row.image for row in found)
 
-    def instances(self, image_id: str) -> Instances | None:
+    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - stores hold no crowds
         """See `Source`."""
         if image_id in self._near:
             return self._near[image_id]
@@ -42,3 +57,6 @@ class StoredLabels:
 def stored_classes(store: Store) -> tuple[str, ...]:
     """Names by the class id of a store's masks; none where its stage gives no classes."""
     return tuple(store.manifest.content.get("classes", ()))
+
+
+FORMAT = Format(reader=Reader(StoreSource, StoredLabels))

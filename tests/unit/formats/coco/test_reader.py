@@ -10,9 +10,8 @@ import pytest
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
-from segray.config.sources import CocoSource
 from segray.errors import SourceError
-from segray.formats.sources import CocoImages
+from segray.formats.coco import CocoImages, CocoSource
 from segray.masks import rle
 from segray.storage import files
 
