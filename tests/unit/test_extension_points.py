@@ -51,6 +51,45 @@ student = load_student(str(card.parent))
 assert student.settings.kind == "two-layers"
 assert type(student).__name__ == "TwoLayersStudent"
 """
+FORMAT = """
+import json
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from segray.cli import main
+from segray.formats.registry import READERS, open_source
+from segray.masks.instances import Instances
+from segray.store import Store
+from segray.store.rows import ImageRow, LabeledRow
+
+def segray(*arguments):
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+
+Path("photos").mkdir()
+Image.new("RGB", (8, 6)).save("photos/a.png")
+masks = np.zeros((2, 6, 8), dtype=bool)
+masks[0, :3], masks[1, 4:, 5:] = True, True
+store = Store.create("stores", "labels", {"classes": ["cat", "dog"]})
+image = ImageRow(image_id="a.png", uri="photos/a.png", version="1")
+found = Instances.from_masks(masks, provenance="sam:nano", classes=[1, 0])
+store.write_part([LabeledRow(image=image, instances=found)])
+
+segray("export", store.uri, "--format", "mask-lines", "--out", "masks.jsonl")
+settings = READERS["mask-lines"].settings(uri="photos", lines="masks.jsonl")
+assert (open_source(settings).instances("a.png").masks() == masks).all()
+
+Path("evaluate.toml").write_text(
+    f'job = "evaluate"\\nstore = "{store.uri}"\\nout = "out"\\n'
+    'data = { kind = "mask-lines", uri = "photos", lines = "masks.jsonl" }\\n'
+)
+segray("check", "evaluate.toml")
+segray("evaluate", "evaluate.toml")
+figures = json.loads(Path("out/figures.json").read_text())
+assert figures["ap"] == 1, figures
+"""
 
 
 @pytest.fixture
@@ -85,7 +124,9 @@ def apply(root: Path, kind: str, block: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("section", "script"), [("Add a SAM backend", LABEL), ("Add a student", TRAIN)], ids=["sam", "student"]
+    ("section", "script"),
+    [("Add a SAM backend", LABEL), ("Add a student", TRAIN), ("Add a format", FORMAT)],
+    ids=["sam", "student", "format"],
 )
 def test_an_extension_is_new_files_and_one_line(
     section: str, script: str, extended: Callable[[str], int], tmp_path: Path
