@@ -79,7 +79,7 @@ store.write_part([LabeledRow(image=image, instances=found)])
 
 segray("export", store.uri, "--format", "mask-lines", "--out", "masks.jsonl")
 settings = READERS["mask-lines"].settings(uri="photos", lines="masks.jsonl")
-assert (open_source(settings).instances("a.png").masks() == masks).all()
+assert (open_source(settings).instances("a.png").to_masks() == masks).all()
 
 Path("evaluate.toml").write_text(
     f'job = "evaluate"\\nstore = "{store.uri}"\\nout = "out"\\n'
