@@ -21,6 +21,7 @@ from segray.labels.labeler import Labeler
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.methods import settings_class
+from segray.store import StoreKind
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class SleepingStage:
     seconds: float
     images_per_batch: int = 1
     name: str = "masks"
+    kind: StoreKind = StoreKind.MASKS
 
     @property
     def content(self) -> Mapping[str, Any]:

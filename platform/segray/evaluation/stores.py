@@ -17,8 +17,8 @@ from segray.formats.source import Source
 from segray.formats.store import stored_classes
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.mean_iou import IouResult, MeanIou
-from segray.masks.semantic import BACKGROUND, paint
-from segray.store import Store
+from segray.masks.semantic import paint
+from segray.store import Store, StoreKind
 from segray.store.rows import labeled_rows
 
 Tick = Callable[[], None]
@@ -30,19 +30,21 @@ Pairs = Iterator[tuple[str, Instances, Instances]]
 def measure_store(store: Store, truth: Source, seen: Tick = lambda: None) -> ApResult | IouResult | RecallResult:
     """How right a store's labels are; classes are matched by name.
 
-    A store whose first class is the background holds label maps; one without classes holds masks, of which it is
-    measured how many of the true ones are among them.
+    Label maps are measured by mIoU and objects by AP. Of masks without classes it is measured how many of the true ones
+    are among them.
 
     Raises:
         LabelError: no image in common, a size or a class of the truth that is not the store's.
         SourceError, StoreError: one of both cannot be read.
     """
     classes = stored_classes(store)
-    if not classes:
-        return _recall(_pairs(store, truth, seen))
-    if classes[0] == BACKGROUND:
-        return _maps(classes, LabelMaps(truth, background=True), store, seen)
-    return _objects(classes, truth, store, seen)
+    match store.manifest.kind:
+        case StoreKind.MASKS:
+            return _recall(_pairs(store, truth, seen))
+        case StoreKind.LABEL_MAPS:
+            return _maps(classes, LabelMaps(truth, background=True), store, seen)
+        case StoreKind.OBJECTS:
+            return _objects(classes, truth, store, seen)
 
 
 def _recall(pairs: Pairs) -> RecallResult:

@@ -58,7 +58,7 @@ def prepare(config: StageJob) -> tuple[Stage, Store]:
     """
     stage = stage_of(config)
     per_second = price(1, config.workers, config.cost) or None
-    return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=per_second)
+    return stage, Store.create(config.stores, stage.name, stage.content, price_per_second=per_second, kind=stage.kind)
 
 
 def label(config: StageJob, show: Show | None = None) -> Summary:

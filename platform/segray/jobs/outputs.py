@@ -17,7 +17,7 @@ from segray.images import decoding
 from segray.labels.report.report import write_report
 from segray.pages.overlay import Pixels
 from segray.storage import files
-from segray.store import Store
+from segray.store import Store, StoreKind
 from segray.store.rows import ImageRow, LabeledRow, labeled_rows
 
 RUNS = "runs"
@@ -101,6 +101,7 @@ def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: 
         _pixels,
         title=str(store.manifest.content.get("source", files.name(store.uri))),
         classes=fixed.classes if classes else (),
+        maps=store.manifest.kind is StoreKind.LABEL_MAPS,
         settings=store.manifest.content,
         per_hour=price * 3600 / gpus_per_actor if price else None,
         sample=sample,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from segray import __version__
@@ -15,12 +16,33 @@ FORMAT = 1
 NAME = "store.json"
 
 
+class StoreKind(StrEnum):
+    """What the rows of a store hold."""
+
+    MASKS = "masks"
+    """Masks without classes."""
+    OBJECTS = "objects"
+    """Masks with classes, one per object."""
+    LABEL_MAPS = "label_maps"
+    """One mask per class, the background among them; none overlap."""
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any]) -> Self:
+        """Infer the kind of a store that does not say it: one without classes holds masks, background means maps."""
+        classes = content.get("classes", ())
+        if not classes:
+            return cls("masks")
+        return cls("label_maps" if classes[0] == "background" else "objects")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreManifest:
     """What `store.json` says."""
 
     format: int
     stage: str
+    kind: StoreKind
+    """What the rows hold. No part of the fingerprint: the content decides it."""
     fingerprint: str
     content: Mapping[str, Any]
     """Everything that decides what the rows hold."""
@@ -32,11 +54,14 @@ class StoreManifest:
     """What a second of one actor costs; None where nobody said."""
 
     @classmethod
-    def new(cls, stage: str, content: Mapping[str, Any], price_per_second: float | None) -> Self:
+    def new(
+        cls, stage: str, content: Mapping[str, Any], price_per_second: float | None, kind: StoreKind | None = None
+    ) -> Self:
         """The manifest of a store that is made now."""
         return cls(
             format=FORMAT,
             stage=stage,
+            kind=kind or StoreKind.of_content(content),
             fingerprint=fingerprint(content),
             content=json.loads(json.dumps(content)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -81,7 +106,9 @@ def _parse(data: bytes, uri: str) -> StoreManifest:
                 f"{uri}: format {values['format']}, written by segray {values['segray']}; this segray, {__version__}, "
                 f"reads up to format {FORMAT}: update it"
             )
-        manifest = StoreManifest(**values)
+        # Stores written before there was a kind do not have it.
+        kind = StoreKind(values.get("kind") or StoreKind.of_content(values["content"]))
+        manifest = StoreManifest(**{**values, "kind": kind})
         intact = fingerprint(manifest.content) == manifest.fingerprint
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{uri}: damaged ({type(error).__name__}: {error}); {_REMEDY}") from error

@@ -29,7 +29,7 @@ from segray.storage.lease import Lease
 from segray.store import compaction, keys, manifest, parts
 from segray.store.catalog import StoreInfo, describe
 from segray.store.keys import KeySet, as_keys
-from segray.store.manifest import StoreManifest
+from segray.store.manifest import StoreKind, StoreManifest
 from segray.store.part_listing import with_parts
 from segray.store.reading import stream
 from segray.store.rows import LABELED, ImageRow, LabeledRow, labeled_rows
@@ -52,7 +52,13 @@ class Store:
 
     @classmethod
     def create(
-        cls, root_uri: str, stage: str, content: Mapping[str, Any], *, price_per_second: float | None = None
+        cls,
+        root_uri: str,
+        stage: str,
+        content: Mapping[str, Any],
+        *,
+        price_per_second: float | None = None,
+        kind: StoreKind | None = None,
     ) -> Self:
         """The store of this content below a folder: made, or opened where it is there.
 
@@ -61,6 +67,7 @@ class Store:
             stage: names the kind of store ("masks"): small letters, digits, hyphens.
             content: everything that decides what the rows hold, as JSON.
             price_per_second: of one actor, for `info`; noted anew where it differs.
+            kind: what the rows hold; None: inferred from the content.
 
         Raises:
             StoreError: it cannot be written, or what is there is damaged, newer or of other content.
@@ -69,7 +76,7 @@ class Store:
         if not _STAGE.fullmatch(stage):
             raise ValueError(f"stage {stage!r}: use small letters, digits and hyphens")
         uri = files.absolute(files.join(root_uri, f"{stage}-{fingerprint(content)}"))
-        new = StoreManifest.new(stage, content, price_per_second)
+        new = StoreManifest.new(stage, content, price_per_second, kind)
         with commits.reaching(uri):
             there = files.exists(files.join(uri, manifest.NAME))
         if not there:

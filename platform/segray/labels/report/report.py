@@ -14,7 +14,6 @@ from segray.errors import SegrayError
 from segray.formats.output import whole_file
 from segray.labels.cost import cost_table
 from segray.labels.report.findings import EXAMPLES_PER_REASON, ClassFindings, Findings
-from segray.masks.semantic import BACKGROUND
 from segray.pages import overlay
 from segray.pages.charts import Axis, Chart, chart
 from segray.pages.page import data_uri, flattened, plain, render
@@ -58,6 +57,7 @@ def write_report(
     title: str,
     classes: Sequence[str] = (),
     settings: Mapping[str, Any],
+    maps: bool = False,
     per_hour: float | None = None,
     sample: int = 24,
     seed: int = 0,
@@ -71,7 +71,8 @@ def write_report(
         summary: the last run's `Summary.to_json()`, or nothing; what is missing is left out.
         images: decodes an image; where it raises, the report says so in the picture's place.
         title: names the data, such as the source's name.
-        classes: names by class id, where masks have classes; what begins with the background are label maps.
+        classes: names by class id, where masks have classes.
+        maps: whether the store holds label maps.
         settings: what decided the masks, nested tables as in the config.
         per_hour: price of one hour of the GPU (or machine) share that one actor holds.
         sample: pictures shown.
@@ -81,7 +82,6 @@ def write_report(
     found = Findings(sample=sample, seed=seed)
     for row in rows:
         found.add(row)
-    maps = classes[:1] == (BACKGROUND,)
     unknown = max(0.0, 1 - sum(one.pixels for one in found.classes.values()) / max(1, found.pixels)) if maps else 0.0
     legend = overlay.class_tones(classes, maps=maps, unknown=unknown > 0)
     cards = [_card(row, images, maps=maps, by="class" if legend else "mask") for row in found.chosen()]

@@ -20,7 +20,7 @@ from segray.labels.stages.previous import PreviousRows
 from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.semantic import BACKGROUND, Map, paint
-from segray.store import Store
+from segray.store import Store, StoreKind
 
 CODE_VERSION = 2
 """Raise when the same settings begin to give other labels."""
@@ -37,6 +37,11 @@ class ClassifyStage:
     """Of the store whose masks are classified."""
     threshold: float
     name: str = "zero-shot"
+
+    @property
+    def kind(self) -> StoreKind:
+        """Return what the config's `output` asks for."""
+        return StoreKind.LABEL_MAPS if self.config.output == "map" else StoreKind.OBJECTS
 
     @property
     def content(self) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from segray.sam.build import build, describe
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.protocol import Sam
 from segray.storage import files
+from segray.store import StoreKind
 
 CODE_VERSION = 1
 """Raise when the same settings begin to give other masks; a golden hash in the tests notices."""
@@ -27,6 +28,7 @@ class SegmentEverything:
     config: LabelConfig
     weights_hash: str
     name: str = "masks"
+    kind: StoreKind = StoreKind.MASKS
 
     @property
     def content(self) -> Mapping[str, Any]:

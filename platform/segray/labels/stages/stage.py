@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from segray.store import StoreKind
 from segray.store.rows import ImageRow, LabeledRow
 
 Label = Callable[[Sequence[ImageRow]], Iterator[LabeledRow]]
@@ -15,6 +16,11 @@ class Stage(Protocol):
     @property
     def name(self) -> str:
         """What its stores are called: `masks` in `masks-0123456789ab`."""
+        ...
+
+    @property
+    def kind(self) -> StoreKind:
+        """What the rows of its stores hold."""
         ...
 
     @property

@@ -27,6 +27,7 @@ from segray.masks.instances import Instances
 from segray.methods.sepl.config import CamConfig, VoteRule, VoteTunedThreshold
 from segray.methods.sepl.vote import vote
 from segray.storage import files
+from segray.store import StoreKind
 from segray.store.rows import ImageRow
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class CamStage:
     """Of the trained classifier; their name says what decided them."""
     threshold: float
     name: str = "cam"
+    kind: StoreKind = StoreKind.LABEL_MAPS
 
     @property
     def content(self) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from segray.masks.instances import Instances
 from segray.methods.sepl.config import FolderMaps, StoreMaps, VoteConfig, VoteRule
 from segray.methods.sepl.vote import vote
 from segray.storage import files
-from segray.store import Store
+from segray.store import Store, StoreKind
 from segray.store.rows import ImageRow
 
 CODE_VERSION = 1
@@ -35,6 +35,7 @@ class VoteStage:
     maps_fingerprint: str
     """Of the store of maps; of a folder, where it lies."""
     name: str = "vote"
+    kind: StoreKind = StoreKind.LABEL_MAPS
 
     @property
     def content(self) -> Mapping[str, Any]:
@@ -116,7 +117,7 @@ def stage_of(config: VoteConfig) -> VoteStage:
     else:
         manifest = Store.open(config.maps.uri).manifest
         place, classes = manifest.fingerprint, tuple(manifest.content.get("classes", ()))
-        if classes[:1] != (semantic.BACKGROUND,):
+        if manifest.kind is not StoreKind.LABEL_MAPS:
             raise LabelError(
                 f"{config.maps.uri} holds no class maps (its classes are {list(classes)}): give a cam job's store, or a"
                 " classify job's whose output is a map"

@@ -273,7 +273,7 @@ CLASSES = ("background", "leaf", "fish")
 )
 def test_label_maps_are_told_by_class_and_pixels(tmp_path: Path, unknown_rows: int, told: list[str]) -> None:
     rows = [mapped("a", unknown_rows), mapped("b", unknown_rows)]
-    seen = Seen(written(tmp_path / "r.html", rows, classes=CLASSES))
+    seen = Seen(written(tmp_path / "r.html", rows, classes=CLASSES, maps=True))
     for wanted in (*told, "fish 0% 0 0 –", "2.00 masks per image", "Colours are classes."):
         assert wanted in seen.text
     assert "Stability" not in seen.text
@@ -282,7 +282,7 @@ def test_label_maps_are_told_by_class_and_pixels(tmp_path: Path, unknown_rows: i
 
 
 def test_the_background_of_a_map_is_not_coloured(tmp_path: Path) -> None:
-    seen = Seen(written(tmp_path / "r.html", [mapped("a")], classes=CLASSES))
+    seen = Seen(written(tmp_path / "r.html", [mapped("a")], classes=CLASSES, maps=True))
     drawn = next(image["src"] for image in seen.all("img") if image["alt"])
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(drawn.split(",")[1]), np.uint8), cv2.IMREAD_COLOR).astype(int)
     changed = np.abs(shown - 80).max(axis=2) > 15
