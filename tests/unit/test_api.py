@@ -181,7 +181,7 @@ def test_a_student_predicts_on_paths_pictures_and_arrays(trained, tmp_path):
         found = student.predict([str(path), path, image, np.array(image)], images_per_batch=3)
         assert [type(one) for one in found] == [segray.Instances] * 4
         assert all(one.counts.tolist() == found[0].counts.tolist() for one in found)
-    (alone,) = student.predict(path, min_score=2.0)
+    (alone,) = student.predict(path, score_threshold=2.0)
     assert len(alone) == 0
     assert student.classes == ("disc", "square")
 

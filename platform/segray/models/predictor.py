@@ -48,7 +48,7 @@ class StudentPredictor:
         images: ImageLike | list[ImageLike] | tuple[ImageLike, ...],
         *,
         images_per_batch: int = 4,
-        min_score: float = 0.0,
+        score_threshold: float = 0.0,
     ) -> list[Instances] | list[Map]:
         """Predict on images of any sizes.
 
@@ -56,7 +56,7 @@ class StudentPredictor:
             images: a list of paths or URIs, PIL images, and arrays (H, W, 3) uint8 RGB, mixed as you like; one image
                 alone counts as a list of one.
             images_per_batch: images opened and predicted at once.
-            min_score: leave out instances with a lower score, in [0, 1]; label maps have no scores.
+            score_threshold: leave out instances with a lower score, in [0, 1]; label maps have no scores.
 
         Returns:
             Per image: `Instances`, best first, of a student of instances; a label map (H, W) uint8 of class ids of a
@@ -72,7 +72,7 @@ class StudentPredictor:
             found += self.student.predict([pixels_of(one) for one in several[start : start + images_per_batch]])
         if self.predicts_maps:
             return [paint(one) for one in found]
-        return [one.filter(one.scores >= np.float32(min_score)) for one in found]
+        return [one.filter(one.scores >= np.float32(score_threshold)) for one in found]
 
     def __repr__(self) -> str:
         what = "label maps" if self.predicts_maps else "instances"
