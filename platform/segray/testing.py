@@ -20,6 +20,7 @@ from segray.formats.coco import CocoSource
 from segray.labels.labeler import Labeler
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.methods import settings_class
 from segray.store import StoreKind
 
@@ -35,7 +36,7 @@ class SleepingGenerator:
         """Masks that depend on nothing but the pixels."""
         time.sleep(self.seconds * len(images))
         grey = [image.mean(2) for image in images]
-        return [Instances.from_masks((g > g.mean())[None], provenance="sam:sleeping") for g in grey]
+        return [Instances.from_masks((g > g.mean())[None], provenance=f"{Provenance.SAM}:sleeping") for g in grey]
 
 
 @dataclass(frozen=True, kw_only=True)

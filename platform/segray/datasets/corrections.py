@@ -22,6 +22,7 @@ from segray.formats.registry import READERS
 from segray.formats.source import AnnotatedSource
 from segray.formats.tally import OBJECT
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.store.rows import LabeledRow
 
 
@@ -78,7 +79,7 @@ class Corrections:
     def _named(self, found: Instances, classes: tuple[str, ...], name: str) -> Instances:
         """With classes of our list, and with the file as provenance."""
         table = [self.classes.index(one) if one in self.classes else UNLABELED for one in classes]
-        made = np.full(len(found), f"correction:{name}", dtype=object)
+        made = np.full(len(found), f"{Provenance.CORRECTION}:{name}", dtype=object)
         # The last entry is what -1 (no class) picks.
         mapped = np.array([*table, UNLABELED], dtype=np.int32)[found.classes]
         return replace(found, classes=mapped, provenance=made)

@@ -21,6 +21,7 @@ from segray.errors import ImageError, SourceError, TrainError
 from segray.formats.source import Source
 from segray.images import decoding
 from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
@@ -178,7 +179,7 @@ class _Chunk:
         self._masks = np.asarray(counts.offsets)
         self._known = counts.is_valid()
         self._classes = np.asarray(classes.values)
-        self._makers = np.where(crowds.values.to_numpy(zero_copy_only=False), CROWD, "gt").astype(object)
+        self._makers = np.where(crowds.values.to_numpy(zero_copy_only=False), CROWD, Provenance.GT).astype(object)
         _, offsets, data = counts.values.buffers()
         self._bytes = np.frombuffer(offsets, dtype=np.int64) if offsets else np.zeros(1, dtype=np.int64)
         self._data = memoryview(data) if data else memoryview(b"")

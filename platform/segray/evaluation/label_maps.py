@@ -10,6 +10,7 @@ from segray.evaluation.students import EvaluationExamples, gather_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
+from segray.masks.provenance import Provenance
 from segray.masks.semantic import Map
 from segray.models.student import Student
 from segray.training.objective import Measured
@@ -51,9 +52,9 @@ class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
 
     @override
     def columns(self, measured: Measured, canvas: Canvas) -> Iterator[tuple[str, Instances]]:
-        yield "truth", semantic.from_map(_true(canvas), provenance="gt")
+        yield "truth", semantic.from_map(_true(canvas), provenance=Provenance.GT)
         for labels in measured.label_maps(canvas.batch):
-            yield "label map", semantic.from_map(labels, provenance="teacher")
+            yield "label map", semantic.from_map(labels, provenance=Provenance.TEACHER)
 
     @override
     def shown(self, found: Instances) -> Instances:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from segray.config.evidence import MatchRule, Overlaps, Vocabulary
 from segray.masks import grids, rle
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.provenance import Provenance
 
 BACKGROUND = 0
 LOGIT_SCALE = 100.0
@@ -102,7 +103,7 @@ def decide(masks: Instances, nearness: ClassSimilarity, rule: MatchRule, thresho
     chosen = sure[rows, best]
     scores = np.where(background, sure[:, 0], np.where(far, 1 - chosen, chosen))
     classes = np.where(unknown, UNLABELED, np.where(far | background, BACKGROUND, best))
-    makers = np.full(len(masks), "zero-shot", dtype=object)
+    makers = np.full(len(masks), Provenance.ZERO_SHOT, dtype=object)
     return replace(masks, classes=classes.astype(np.int32), scores=scores.astype(np.float32), provenance=makers)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from segray.formats.source import Source
 from segray.masks.instances import CROWD, UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND, UNKNOWN, from_map, paint
 from segray.store.rows import ImageRow
 
@@ -39,4 +40,4 @@ class LabelMaps:
             labels = np.where(labels == UNKNOWN, labels, labels + np.uint8(1))
             hidden = found.filter(nameless).to_masks().any(0)
             labels[(labels == UNKNOWN) & ~hidden] = 0
-        return from_map(labels, provenance="gt")
+        return from_map(labels, provenance=Provenance.GT)

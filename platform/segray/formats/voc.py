@@ -30,6 +30,7 @@ from segray.formats.tally import ExportSummary, ExportTally
 from segray.images import decoding
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND, UNKNOWN, first_index, paint
 from segray.storage import files
 from segray.store.rows import ImageRow, LabeledRow
@@ -77,7 +78,7 @@ class VocImages:
         if len(present) and present[-1] >= len(self.classes):
             raise SourceError(f"{uri}: holds class {present[-1]}, but {len(self.classes)} classes are named")
         counts = [rle.encode((indices == index)[None])[0] for index in present]
-        return Instances.from_rle(counts, indices.shape, provenance="gt", classes=present)
+        return Instances.from_rle(counts, indices.shape, provenance=Provenance.GT, classes=present)
 
 
 def export_voc(

@@ -55,7 +55,7 @@ class Instances:
     points_xy: npt.NDArray[np.float32]
     """(N, 2) the prompt point in pixels; NaN where none."""
     provenance: npt.NDArray[np.object_]
-    """(N,) str: who made the mask, `WHO` or `WHO:WHERE`, WHO one of gt, correction, sam, teacher, zero-shot, vote."""
+    """(N,) str: who made the mask, a word of `Provenance` or `WORD:WHICH`; `CROWD` for regions of many objects."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -18,6 +18,7 @@ from segray.config import students as config
 from segray.losses.set_loss import SetCriterion
 from segray.masks import rle
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.masks.tiles import cut, join
 from segray.masks.view import View
 from segray.models.pixels import PADDING_RGB, ImageNetStudent, inference
@@ -114,7 +115,7 @@ def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: c
     found = Instances.from_rle(
         [counts[row] for row in rows.tolist()],
         view.image_hw,
-        provenance="student",
+        provenance=Provenance.STUDENT,
         scores=scores,
         classes=(pairs % num_classes).cpu().numpy(),
     )

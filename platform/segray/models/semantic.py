@@ -22,6 +22,7 @@ from segray.config import students as config
 from segray.losses.cross_entropy import SemanticCriterion
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.models.pixels import ImageNetStudent, inference
 from segray.models.student import Perturb, Pixels, SemanticOutput
 
@@ -139,5 +140,5 @@ def starts(length: int, window: config.SlidingWindow) -> list[int]:
 
 def _instances(labels: Tensor, sure: Tensor) -> Instances:
     found = labels.to(torch.uint8).cpu().numpy()
-    instances = semantic.from_map(found, provenance="student", scores=sure.cpu().numpy())
+    instances = semantic.from_map(found, provenance=Provenance.STUDENT, scores=sure.cpu().numpy())
     return instances.filter(np.argsort(-instances.scores, kind="stable"))

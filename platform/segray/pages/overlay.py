@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from segray.images.inputs import ImageLike, pixels_of
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND
 
 Pixels = npt.NDArray[np.uint8]
@@ -135,7 +136,7 @@ def map_regions(labels: Instances, *, background: bool) -> Instances:
     shown = labels.filter(labels.classes != 0) if background else labels
     if known.all():
         return shown
-    return Instances.cat([shown, Instances.from_masks(~known[None], provenance="unknown")])
+    return Instances.cat([shown, Instances.from_masks(~known[None], provenance=Provenance.UNKNOWN)])
 
 
 def legend(names: Sequence[str], tones: Pixels, width: int, *, text_px: int = 16) -> Pixels:

@@ -11,6 +11,7 @@ import torch
 from segray.config.sam import MaskGeneration
 from segray.images.inputs import ImageLike, pixels_of
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, POSITIVE, Embedding, Image, Prompts, Sam
 
@@ -70,7 +71,7 @@ class SamPredictor:
         logits = self.sam.upscale(self.sam.logits(decoded, keep), (height, width))
         inside = (logits > self.sam.mask_threshold).cpu().numpy()
         first = {} if points is None else {"points_xy": coordinates[:, 0]}
-        return Instances.from_masks(inside, provenance="sam", scores=scores.cpu().numpy(), **first)
+        return Instances.from_masks(inside, provenance=Provenance.SAM, scores=scores.cpu().numpy(), **first)
 
     def generate(self, image: ImageLike, **changes: Any) -> Instances:
         """Return the masks of everything, by automatic mask generation, best first.

@@ -14,6 +14,7 @@ import torch
 
 from segray.config.serve import ClickServing
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.sam.build import build
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, Embedding, Prompts
 from segray.serving.backend import ImageClicks, ModelInfo, Pixels
@@ -84,7 +85,7 @@ class ClickModel:
         inside = (logits > self.sam.mask_threshold).cpu().numpy()
         points = np.tile(clicks.points_xy[0], (len(best), 1)) if len(clicks.points_xy) == 1 else None
         columns = {"points_xy": points} if points is not None else {}
-        found = Instances.from_masks(inside, provenance="sam", scores=scores[best].cpu().numpy(), **columns)
+        found = Instances.from_masks(inside, provenance=Provenance.SAM, scores=scores[best].cpu().numpy(), **columns)
         return found.filter(found.areas > 0)
 
     def info(self) -> ModelInfo:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.serving.backend import ImageClicks, ModelInfo, Pixels
 
 COLOURS: Final[Mapping[str, tuple[tuple[int, int, int], float]]] = {
@@ -38,7 +39,7 @@ class PaintedBackend:
         self._fail()
         x, y = clicks.points_xy[0] if clicks.points_xy else (clicks.box_xyxy or (0, 0))[:2]
         alike = (image == image[int(y), int(x)]).all(axis=2)
-        return Instances.from_masks(alike[None], provenance="sam", scores=[0.8]), SAM
+        return Instances.from_masks(alike[None], provenance=Provenance.SAM, scores=[0.8]), SAM
 
     async def models(self) -> list[ModelInfo]:
         """See `Backend.models`."""
@@ -55,7 +56,7 @@ def find(image: Pixels) -> Instances:
     masks = np.array([(image == colour).all(axis=2) for colour, _ in COLOURS.values()])
     here = np.flatnonzero(masks.any(axis=(1, 2)))
     scores = np.array([score for _, score in COLOURS.values()])
-    return Instances.from_masks(masks[here], provenance="student", scores=scores[here], classes=here)
+    return Instances.from_masks(masks[here], provenance=Provenance.STUDENT, scores=scores[here], classes=here)
 
 
 def scene(width: int = 64, height: int = 48) -> Image.Image:

@@ -17,6 +17,7 @@ from segray.errors import SourceError
 from segray.formats.source import SourceSettings, name_problem, read_json, refuse, rows_by_name
 from segray.masks import rle
 from segray.masks.instances import CROWD, Instances
+from segray.masks.provenance import Provenance
 from segray.store.rows import ImageRow
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class CocoImages:
         found = Instances.from_rle(
             [self._counts(one, image_id, size_hw) for one in chosen],
             size_hw,
-            provenance=[CROWD if one.get("iscrowd") else "gt" for one in chosen],
+            provenance=[CROWD if one.get("iscrowd") else Provenance.GT for one in chosen],
             classes=[self._class_ids[one["category_id"]] for one in chosen],
         )
         if len(found) and not found.areas.all():

@@ -22,6 +22,7 @@ from segray.formats.label_studio import regions
 from segray.formats.source import SourceSettings, name_problem, read_json, refuse, rows_by_name
 from segray.images import decoding
 from segray.masks.instances import UNLABELED, Instances
+from segray.masks.provenance import Provenance
 from segray.storage import files
 from segray.store.rows import ImageRow
 
@@ -92,7 +93,7 @@ class LabelStudioTasks:
         return Instances.from_rle(
             [region.counts for region in found],
             sizes.pop() if sizes else self._probed(image_id),
-            provenance="gt",
+            provenance=Provenance.GT,
             classes=[self.classes.index(one.label) if one.label is not None else UNLABELED for one in found],
         )
 

@@ -28,6 +28,7 @@ from segray.errors import TrainError
 from segray.evaluation.build import evaluator
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
@@ -300,7 +301,7 @@ def _coarse(targets: Targets, stride: int) -> Targets:
 def _instances(labels: Refined) -> Instances:
     return Instances.from_masks(
         labels.masks.cpu().numpy(),
-        provenance="teacher",
+        provenance=Provenance.TEACHER,
         scores=labels.scores.cpu().numpy(),
         classes=labels.classes.cpu().numpy(),
     )

@@ -24,6 +24,7 @@ from segray.labels.stages.previous import PreviousRows
 from segray.labels.stages.truth import class_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.methods.sepl.config import CamConfig, VoteRule, VoteTunedThreshold
 from segray.methods.sepl.vote import vote
 from segray.storage import files
@@ -103,7 +104,7 @@ class CamMapper:
     def _mapped(self, pixels: Pixels, present: tuple[int, ...]) -> Instances:
         size_hw = (pixels.shape[0], pixels.shape[1])
         labels, sure = tagger.label_map(self.scores(pixels, present), present, self._threshold, size_hw)
-        return semantic.from_map(labels, provenance="cam", scores=sure)
+        return semantic.from_map(labels, provenance=Provenance.CAM, scores=sure)
 
 
 def stage_of(config: CamConfig) -> CamStage:

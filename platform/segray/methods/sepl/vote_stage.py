@@ -13,6 +13,7 @@ from segray.labels.labeler import Labeler
 from segray.labels.stages.previous import PreviousRows
 from segray.masks import semantic
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.methods.sepl.config import FolderMaps, StoreMaps, VoteConfig, VoteRule
 from segray.methods.sepl.vote import vote
 from segray.storage import files
@@ -74,7 +75,7 @@ class Voter:
     def _voted(self, masks: Instances, classes: semantic.Map) -> Instances:
         voted = vote(masks, classes, self._rule)
         agreed = (voted == classes).astype(np.float32)
-        return semantic.from_map(voted, provenance="vote", scores=agreed)
+        return semantic.from_map(voted, provenance=Provenance.VOTE, scores=agreed)
 
 
 class _Load:

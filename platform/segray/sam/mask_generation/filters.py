@@ -19,6 +19,7 @@ from segray.config.sam import MaskGeneration
 from segray.masks import rle
 from segray.masks.geometry import Boxes
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.sam.mask_generation.grids import Crop, Points
 from segray.sam.protocol import POSITIVE, Embedding, Prompts, Sam
 
@@ -96,7 +97,7 @@ def stable_masks(
     return kept, Instances.from_rle(
         counts,
         size_hw,
-        provenance=f"sam:{sam.name}",
+        provenance=f"{Provenance.SAM}:{sam.name}",
         scores=candidates.scores[kept],
         stabilities=np.concatenate(stabilities),
         points_xy=points_xy[candidates.points[kept]],

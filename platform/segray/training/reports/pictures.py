@@ -7,6 +7,7 @@ import numpy as np
 
 from segray.masks import matching
 from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND, UNKNOWN, paint
 from segray.pages import overlay
 from segray.pages.page import data_uri
@@ -137,7 +138,7 @@ def _of_map(panel: Panel, title: str, found: Instances, true: Instances | None, 
     known = truth != UNKNOWN
     wrong = known & (labels != truth)
     faded, larger = overlay.enlarged(
-        _faded(panel.pixels), Instances.from_masks(wrong[None], provenance="wrong"), SIDE_PX
+        _faded(panel.pixels), Instances.from_masks(wrong[None], provenance=Provenance.WRONG), SIDE_PX
     )
     judged = overlay.draw(faded, larger, max_side=SIDE_PX, by=_tones(1, WRONG_RGB), fill=0.65)
     number, errors = int(known.sum()), int(wrong.sum())
