@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,52 @@ def head():
                     os.kill(pid, signal.SIGKILL)
             process.wait()
             shutil.rmtree(scratch, ignore_errors=True)
+
+    return started
+
+
+@dataclass
+class Served:
+    """A `segray serve` in a session of its own: its process, its address, and what it starts."""
+
+    process: subprocess.Popen
+    address: str
+
+    def pids(self, *words):
+        """Processes whose command line holds all of the words."""
+        found = []
+        for pid in of_session(self.process.pid):
+            with suppress(OSError):  # It ended by itself.
+                command = Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if all(word in command for word in words):
+                    found.append(pid)
+        return found
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """`served(*overrides)`: `segray serve` of the nano student for the time of a `with`, once it answers."""
+
+    @contextmanager
+    def started(*overrides):
+        log = tmp_path_factory.mktemp("served") / "log"
+        command = [sys.executable, "-m", "segray.cli", "serve", "configs/serve/nano.toml", "clicks=none", *overrides]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
+        try:
+            until = time.monotonic() + 300
+            while "endpoint:" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.2)
+            yield Served(process, log.read_text().split("endpoint: ")[1].split("/v1/segment")[0])
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(300)
 
     return started
 

@@ -4,11 +4,8 @@ HAProxy, Ray Serve, HTTP, keys and students are real. The tests follow one endpo
 """
 
 import io
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -301,33 +298,13 @@ def several(endpoint: httpx.Client, images: int) -> httpx.Response:
 
 
 @pytest.mark.slow
-def test_the_command_serves_until_it_is_told_to_stop_and_ends_what_it_began(tmp_path):
-    log, overrides = tmp_path / "log", ["port=0", "clicks=none", f"limits.timeout_s={PATIENCE_S}"]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "segray.cli", "serve", "configs/serve/nano.toml", *overrides],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    try:
-        wait_for(lambda: "endpoint:" in log.read_text() or process.poll() is not None)
-        assert process.poll() is None, log.read_text()
-        url = log.read_text().split("endpoint: ")[1].split()[0]
-        with (
-            httpx.Client(base_url=url.removesuffix("/v1/segment"), timeout=PATIENCE_S) as client,
-            ThreadPoolExecutor(1) as pool,
-        ):
+def test_the_command_serves_until_it_is_told_to_stop_and_ends_what_it_began(served):
+    with served("port=0", f"limits.timeout_s={PATIENCE_S}") as one:
+        with httpx.Client(base_url=one.address, timeout=PATIENCE_S) as client, ThreadPoolExecutor(1) as pool:
             under_way = pool.submit(several, client, 8)
             time.sleep(0.2)
-            process.send_signal(signal.SIGTERM)
+            one.process.send_signal(signal.SIGTERM)
             assert under_way.result().status_code == 200
-        assert process.wait(PATIENCE_S) == 0
+        assert one.process.wait(PATIENCE_S) == 0
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            httpx.get(one.address)

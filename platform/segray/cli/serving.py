@@ -11,7 +11,7 @@ import typer
 from segray import job_configs
 from segray.cli.common import Config, Overrides, app, wait_for_end
 from segray.config.serve import ServeConfig
-from segray.jobs.ports import free_port
+from segray.jobs.isolation import endpoint_port
 
 
 @app.command()
@@ -26,7 +26,7 @@ def serve(
     loaded = job_configs.load_as(ServeConfig, config, overrides or ())
     if not ray or "RAY_ADDRESS" not in os.environ:
         # A cluster's ports are its machines'; ours is looked at before all that is slow to load.
-        free_port(loaded.host, loaded.port)
+        endpoint_port(loaded.host, loaded.port)
     with _endpoint(loaded, ray=ray) as address:
         page = f"page:     {address}/\n" if loaded.page else ""
         typer.echo(f"{page}endpoint: {address}/v1/segment   ctrl-C ends it")

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import ray
@@ -12,7 +12,7 @@ from ray import serve
 from segray.config.serve import LOOPBACK, KeyFile, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
-from segray.jobs.ports import free_port
+from segray.jobs.isolation import endpoint_port, environment, isolated
 from segray.models.package import read_card
 from segray.models.promotion import student_folder
 from segray.serving.deployment.app import application
@@ -32,9 +32,6 @@ FLAGS: Final = {
 }
 """What Ray Serve reads from the environment, of a Ray of our own; a cluster's pods have theirs set."""
 
-PORTS: Final = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
-"""HAProxy's own counters, which all who reach this machine can read; any ports, so that endpoints go side by side."""
-
 
 @contextmanager
 def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
@@ -50,9 +47,8 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
     port = config.port
     if own:
         _look(config)
-        port = free_port(config.host, config.port)
-        os.environ.update(FLAGS | {name: str(free_port("", 0)) for name in PORTS})
-    with connected():
+        port = endpoint_port(config.host, config.port)
+    with _alone() if own else nullcontext(), connected():
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if own:
             require_room(config, ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray types half of itself
@@ -63,6 +59,12 @@ def serving(config: ServeConfig, load: Load | None = None) -> Iterator[str]:
         finally:
             # Copies end what they began; of a Ray of our own the rest ends with it.
             serve.delete(NAME)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with environment(FLAGS), isolated():
+        yield
 
 
 def _look(config: ServeConfig) -> None:
