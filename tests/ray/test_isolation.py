@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from segray.jobs.isolation import PREFIX, ROOT
+from segray.jobs.endpoint.isolation import PREFIX, ROOT
 from segray.serving.http import keys
 
 

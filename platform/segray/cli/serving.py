@@ -11,7 +11,7 @@ import typer
 from segray import job_configs
 from segray.cli.common import Config, Overrides, app, wait_for_end
 from segray.config.serve import ServeConfig
-from segray.jobs.isolation import endpoint_port
+from segray.jobs.endpoint.isolation import endpoint_port
 
 
 @app.command()

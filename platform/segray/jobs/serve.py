@@ -12,7 +12,7 @@ from ray import serve
 from segray.config.serve import LOOPBACK, KeyFile, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
-from segray.jobs.isolation import endpoint_port, environment, isolated
+from segray.jobs.endpoint.isolation import endpoint_port, environment, isolated
 from segray.models.package import read_card
 from segray.models.promotion import student_folder
 from segray.serving.deployment.app import application

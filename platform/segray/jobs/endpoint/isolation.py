@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from segray.errors import ClusterError
-from segray.jobs import tether
-from segray.jobs.ports import free_port, held_ports, held_range
+from segray.jobs.endpoint import tether
+from segray.jobs.endpoint.ports import free_port, held_ports, held_range
 
 PROXY_PORTS: Final = (
     # Counters of HAProxy. Ray binds them to every address, whatever the endpoint's host.

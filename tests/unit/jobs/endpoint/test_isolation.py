@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from segray.errors import ClusterError
-from segray.jobs import isolation
+from segray.jobs.endpoint import isolation
 
 HOLD = """
 import sys
 from pathlib import Path
-from segray.jobs import isolation
+from segray.jobs.endpoint import isolation
 
 isolation.ROOT = Path(sys.argv[1])
 with isolation.isolated():

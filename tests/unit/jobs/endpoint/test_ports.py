@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from segray.errors import ClusterError
-from segray.jobs import ports
+from segray.jobs.endpoint import ports
 
 
 def listening(host, port):

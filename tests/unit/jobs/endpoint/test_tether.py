@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from segray.jobs import tether
+from segray.jobs.endpoint import tether
 
 PARENT = f"""
 import subprocess, sys, time

@@ -1,0 +1,1 @@
+"""What an endpoint takes of its machine: ports, files, processes."""
