@@ -44,9 +44,7 @@ def held_range() -> Iterator[range]:
                 continue
             yield ports[1:]
             return
-        raise ClusterError(
-            f"no port range between {RANGES[0].start} and {RANGES[-1].stop} is free: end what holds them"
-        )
+        raise ClusterError(f"no port range from {RANGES[0].start} to {RANGES[-1].stop} is free: end what holds them")
 
 
 def _bound(host: str, port: int) -> socket.socket:
