@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segray.demo.world import scene
+from segray.demo.world import WorldLook, scene
 
 NUM_LEVELS: Final = 3
 """Objects, parts of objects, zones of the background."""
@@ -40,7 +41,7 @@ class PromptBatch:
     """(B, S, S) what each pixel belongs to: an object, or else a zone of the background."""
 
 
-def build_cache(path: Path, num_scenes: int, size: int, workers: int) -> None:
+def build_cache(path: Path, num_scenes: int, size: int, workers: int, look: WorldLook) -> None:
     """Write `num_scenes` family-A scenes to `path` unless it is there: npy of (N, S, S, 6) uint8, RGB then ids."""
     if path.exists():
         return
@@ -49,17 +50,17 @@ def build_cache(path: Path, num_scenes: int, size: int, workers: int) -> None:
     chunks = [range(start, min(start + 64, num_scenes)) for start in range(0, num_scenes, 64)]
     # Spawned, not forked: a fork of a process whose torch or OpenCV has threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for chunk, fields in zip(chunks, pool.map(_render, chunks, [size] * len(chunks)), strict=True):
+        for chunk, fields in zip(chunks, pool.map(_render, chunks, repeat(size), repeat(look)), strict=True):
             cache[chunk.start : chunk.stop] = fields
     cache.flush()
     partial.replace(path)
 
 
-def _render(seeds: range, size: int) -> NDArray[np.uint8]:
+def _render(seeds: range, size: int, look: WorldLook) -> NDArray[np.uint8]:
     cv2.setNumThreads(1)
     fields = np.zeros((len(seeds), size, size, FIELD_BYTES), np.uint8)
     for field, seed in zip(fields, seeds, strict=True):
-        found = scene("a", seed, size)
+        found = scene("a", seed, size, look)
         field[..., :3] = found.image
         levels = (
             [item.mask for item in found.objects],

@@ -192,7 +192,7 @@ def train(plan: SamPlan, out: Path, intervals: SamIntervals) -> Trainer:
     """Train to `plan.steps`, from the last checkpoint in `out` if there is one; SIGTERM saves and stops."""
     out.mkdir(parents=True, exist_ok=True)
     cache_path = out / f"scenes-{plan.num_scenes}.npy"
-    build_cache(cache_path, plan.num_scenes, IMAGE_SIZE, intervals.cache_workers)
+    build_cache(cache_path, plan.num_scenes, IMAGE_SIZE, intervals.cache_workers, "busy")
     cache = np.load(cache_path, mmap_mode="r")
     trainer = Trainer(plan, out)
     if trainer.resume():

@@ -61,8 +61,8 @@ class Patch:
         return np.asarray(np.maximum.reduce(self.coverages), np.uint8)
 
 
-class Painter:
-    """A canvas (`pixels`, and the object and part each pixel shows, 0 for none) and one light for all objects."""
+class Canvas:
+    """What has been painted so far: `pixels`, and the object and part that each pixel shows, 0 for none."""
 
     def __init__(self, rng: Rng, family: Family, background: Pixels) -> None:
         size = len(background)
@@ -72,9 +72,31 @@ class Painter:
         self.object_ids = np.zeros((size, size), np.uint8)
         self.part_ids = np.zeros((size, size), np.uint8)
         self.painted: list[Painted] = []
+        self._next_part = 1
+
+    def _number(self, patch: Patch, part_map: NDArray[np.uint8]) -> None:
+        """Give the next object's number, and its parts', to the pixels that it covers more than half of."""
+        whole = patch.whole
+        window = (slice(patch.y0, patch.y0 + whole.shape[0]), slice(patch.x0, patch.x0 + whole.shape[1]))
+        solid = whole > 127
+        self.object_ids[window][solid] = len(self.painted) + 1
+        self.part_ids[window][solid] = part_map[solid]
+
+    def _record(self, class_name: str, patch: Patch, attributes: dict[str, str]) -> None:
+        """Remember the object whose pixels were just numbered."""
+        part_ids = tuple(range(self._next_part, self._next_part + len(patch.coverages)))
+        area = int((patch.whole > 127).sum())
+        self.painted.append(Painted(len(self.painted) + 1, class_name, area, part_ids, attributes))
+        self._next_part += len(patch.coverages)
+
+
+class Painter(Canvas):
+    """A canvas and one light for all objects."""
+
+    def __init__(self, rng: Rng, family: Family, background: Pixels) -> None:
+        super().__init__(rng, family, background)
         angle = rng.uniform(0, 2 * np.pi)
         self.light = np.array([np.cos(angle), np.sin(angle)])
-        self._next_part = 1
 
     def add(self, diameter: float, shared: NDArray[np.float32] | None) -> None:
         """One object more, over the others; `shared` is a palette of the scene that it takes colours from."""
@@ -83,7 +105,7 @@ class Painter:
         class_name = str(rng.choice(tuple(shapes)))
         centre = rng.uniform(0.05, 0.95, 2) * size
         parts = place(shapes[class_name](rng), rng, (float(centre[0]), float(centre[1])), diameter)
-        patch = _rasterize(parts, size)
+        patch = rasterize(parts, size)
         whole = patch.whole
         height, width = whole.shape
         self._cast_shadow(patch, diameter)
@@ -101,11 +123,8 @@ class Painter:
         colours *= self._shading(whole)[..., None]
         self._lay(patch, colours, part_map)
         solid = whole > 127
-        colour = _colour_name(colours[solid].mean(0) if solid.any() else colours[0, 0])
-        part_ids = tuple(range(self._next_part, self._next_part + len(parts)))
-        attributes = {"colour": colour, "texture": material.kind}
-        self.painted.append(Painted(len(self.painted) + 1, class_name, int(solid.sum()), part_ids, attributes))
-        self._next_part += len(parts)
+        colour = colour_name(colours[solid].mean(0) if solid.any() else colours[0, 0])
+        self._record(class_name, patch, {"colour": colour, "texture": material.kind})
 
     def _lay(self, patch: Patch, colours: Pixels, part_map: NDArray[np.uint8]) -> None:
         """Put an object's colours over the canvas, and its numbers where it covers more than half of a pixel."""
@@ -113,9 +132,7 @@ class Painter:
         window = (slice(patch.y0, patch.y0 + whole.shape[0]), slice(patch.x0, patch.x0 + whole.shape[1]))
         alpha = (whole.astype(np.float32) / 255)[..., None]
         self.pixels[window] = self.pixels[window] * (1 - alpha) + colours * alpha
-        solid = whole > 127
-        self.object_ids[window][solid] = len(self.painted) + 1
-        self.part_ids[window][solid] = part_map[solid]
+        self._number(patch, part_map)
 
     def _cast_shadow(self, patch: Patch, diameter: float) -> None:
         """Darken what lies beside the object, away from the light; one object in three casts none."""
@@ -148,8 +165,8 @@ class Painter:
         return np.asarray(np.maximum(factor, 0.25) * (1 + change * (1 - rim)), np.float32)
 
 
-def _rasterize(parts: list[ShapePart], size: int) -> Patch:
-    """The parts on the smallest patch of a (size, size) canvas that holds them."""
+def rasterize(parts: list[ShapePart], size: int) -> Patch:
+    """Return the parts on the smallest patch of a (size, size) canvas that holds them."""
     points = np.concatenate([contour for part in parts for contour in part.contours])
     x0, y0 = (int(side) for side in np.clip(np.floor(points.min(0)) - 1, 0, size - 1))
     x1, y1 = (int(side) for side in np.clip(np.ceil(points.max(0)) + 2, 1, size))
@@ -163,6 +180,7 @@ def _rasterize(parts: list[ShapePart], size: int) -> Patch:
     return Patch(x0, y0, tuple(coverages))
 
 
-def _colour_name(rgb: NDArray[np.float32]) -> str:
+def colour_name(rgb: NDArray[np.float32]) -> str:
+    """Return the name of the nearest of COLOURS."""
     distances = {name: float(np.abs(rgb - np.asarray(value)).sum()) for name, value in COLOURS.items()}
     return min(distances, key=distances.__getitem__)

@@ -244,11 +244,15 @@ FAMILY_SHAPES: Final[dict[str, dict[str, Callable[[Rng], list[ShapePart]]]]] = {
 }
 
 
-def place(parts: list[ShapePart], rng: Rng, centre: tuple[float, float], diameter: float) -> list[ShapePart]:
-    """The parts turned at random, stretched a little, and put at `centre` (x, y) with a bounding-box diagonal that fits
-    `diameter`, all in pixels.
+def place(
+    parts: list[ShapePart], rng: Rng, centre: tuple[float, float], diameter: float, angle: float | None = None
+) -> list[ShapePart]:
+    """Return the parts turned by `angle`, stretched a little, and put at `centre` (x, y).
+
+    The bounding box's longer side before turning fits `diameter`; all in pixels, `angle` in radians, random where None.
     """
-    angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.4)
+    turn, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.4)
+    angle = turn if angle is None else angle
     points = np.concatenate([contour for part in parts for contour in part.contours])
     middle, span = (points.max(0) + points.min(0)) / 2, float(np.max(np.ptp(points, axis=0)))
     scale = diameter / span

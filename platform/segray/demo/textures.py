@@ -224,8 +224,22 @@ def draw_material(
 
 def paint(material: Material, height: int, width: int, rng: Rng) -> NDArray[np.float32]:
     """A (height, width, 3) patch of the material."""
-    field = FIELDS[material.kind](height, width, rng, material.wavelength)
+    return look_up(material, colour_table(material), height, width, rng)
+
+
+def colour_table(material: Material) -> NDArray[np.float32]:
+    """Return the (256, 3) sRGB colours in [0, 255] of the material's texture, from field 0 to field 1."""
     stops = np.linspace(0, 1, len(material.palette))
     steps = np.linspace(0, 1, 256)
     table = np.stack([np.interp(steps, stops, material.palette[:, channel]) for channel in range(3)], axis=1)
-    return table.astype(np.float32)[(field * 255).astype(np.uint8)]
+    return table.astype(np.float32)
+
+
+def look_up(material: Material, table: NDArray[np.float32], height: int, width: int, rng: Rng) -> NDArray[np.float32]:
+    """Return a (height, width, 3) patch of the material's texture with colours from a (256, 3) table."""
+    return table[draw_field(material, height, width, rng)]
+
+
+def draw_field(material: Material, height: int, width: int, rng: Rng) -> NDArray[np.uint8]:
+    """Return a (height, width) patch of the material's texture, 0 to 255."""
+    return (FIELDS[material.kind](height, width, rng, material.wavelength) * 255).astype(np.uint8)

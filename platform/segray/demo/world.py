@@ -1,31 +1,58 @@
-"""Two procedural worlds of photo-like scenes with exact masks.
+"""Two procedural worlds, each in two looks, with exact masks.
 
-Knows how a scene is composed: zones, objects back to front (segray.demo.painter), light, lens and sensor. Does not know
-files (segray.demo.coco) nor models. The same family, seed and size give the same pixels.
+Knows how a scene is composed: a background, objects back to front (segray.demo.painter and segray.demo.photo), light,
+lens and sensor. Does not know files (segray.demo.coco) nor models. The same family, seed, size and look give the same
+pixels.
+
+Both looks are frozen, because weights and tables are measured on them. "busy" is the look of all of today's; "photo" is
+the next one's, whose scenes the golden test knows by the hash 002df6718ca8183a.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segray.demo.painter import Painted, Painter, Pixels
+from segray.demo.camera import develop
+from segray.demo.painter import Canvas, Painted, Painter, Pixels
+from segray.demo.photo import PhotoPainter
+from segray.demo.setting import draw_setting
 from segray.demo.shapes import FAMILY_SHAPES, Family
 from segray.demo.textures import GROUND_CONTRAST, Material, Rng, draw_material, noise, paint
 
 Mask = NDArray[np.bool_]
+WorldLook = Literal["busy", "photo"]
 
 FAMILY_CLASSES: Final[dict[str, tuple[str, ...]]] = {name: tuple(shapes) for name, shapes in FAMILY_SHAPES.items()}
-DIAMETER_RANGE: Final[dict[str, tuple[float, float]]] = {"a": (28 / 256, 0.65), "b": (40 / 256, 0.6)}
-"""Smallest and largest extent of an object, as a share of the image side, per family."""
-OBJECTS: Final[dict[str, tuple[int, int]]] = {"a": (3, 9), "b": (3, 6)}
-"""Fewest and most objects of a scene, per family: B is what small students learn from few labels."""
-SHARED_COLOURS: Final[dict[str, float]] = {"a": 0.4, "b": 0.4}
-"""How often an object takes some of its colours from the background, per family."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How many and how large the objects of a scene are."""
+
+    diameters: tuple[float, float]
+    """Smallest and largest extent of an object, as a share of the image side."""
+    objects: tuple[int, int]
+    """Fewest and most objects of a scene: few in family B, which small students learn from few labels."""
+    shared_colours: float
+    """How often an object takes some of its colours from the background."""
+
+
+COMPOSITIONS: Final[dict[WorldLook, dict[Family, Composition]]] = {
+    "busy": {
+        "a": Composition((28 / 256, 0.65), (3, 9), 0.4),
+        "b": Composition((40 / 256, 0.6), (3, 6), 0.4),
+    },
+    "photo": {
+        "a": Composition((32 / 256, 0.7), (3, 9), 0.4),
+        "b": Composition((46 / 256, 0.66), (3, 6), 0.6),
+    },
+}  # fmt: skip
 LIGHT: Final[dict[str, tuple[float, float]]] = {"a": (0.5, 1.5), "b": (1.0, 1.9)}
 """How uneven the light is, from even (0) to black corners (2), per family."""
 MIN_VISIBLE_PIXELS: Final = 60
@@ -52,25 +79,46 @@ class Scene:
     zones: tuple[Mask, ...]
 
 
-def scene(family: Family, seed: int, size: int = 256) -> Scene:
-    """A scene of a few objects; the same arguments give the same pixels and masks."""
+def scene(family: Family, seed: int, size: int = 256, look: WorldLook = "busy") -> Scene:
+    """Draw a scene of a few objects; the same arguments give the same pixels and masks."""
     rng = np.random.default_rng([ord(family), seed, size])
+    return _busy(rng, family, size) if look == "busy" else _photo(rng, family, size)
+
+
+def _busy(rng: Rng, family: Family, size: int) -> Scene:
+    composition = COMPOSITIONS["busy"][family]
     zone_ids, materials, background = _background(rng, family, size)
     painter = Painter(rng, family, background)
-    for diameter in _diameters(rng, family, size):
-        shared = materials[int(rng.integers(len(materials)))].palette if rng.random() < SHARED_COLOURS[family] else None
-        painter.add(float(diameter), shared)
-    image = _photograph(painter.pixels, family, rng)
-    objects = tuple(found for item in painter.painted if (found := _visible(painter, item)) is not None)
-    bare = painter.object_ids == 0
-    zones = tuple(bare & (zone_ids == index) for index in range(len(materials)))
+    for diameter in _diameters(rng, composition, size):
+        painter.add(float(diameter), _shared(rng, composition, materials))
+    return _annotate(painter, _photograph(painter.pixels, family, rng), zone_ids, len(materials))
+
+
+def _photo(rng: Rng, family: Family, size: int) -> Scene:
+    composition = COMPOSITIONS["photo"][family]
+    setting = draw_setting(rng, family, size)
+    painter = PhotoPainter(rng, family, setting)
+    for diameter, foot in zip(*painter.arrange(_diameters(rng, composition, size)), strict=True):
+        painter.add(float(diameter), float(foot), _shared(rng, composition, setting.materials))
+    return _annotate(painter, develop(painter.pixels, rng), setting.zone_ids, len(setting.materials))
+
+
+def _shared(rng: Rng, composition: Composition, materials: Sequence[Material]) -> NDArray[np.float32] | None:
+    """Return a background's palette for an object that takes colours from it, else None."""
+    return materials[int(rng.integers(len(materials)))].palette if rng.random() < composition.shared_colours else None
+
+
+def _annotate(canvas: Canvas, image: NDArray[np.uint8], zone_ids: NDArray[np.uint8], num_zones: int) -> Scene:
+    objects = tuple(found for item in canvas.painted if (found := _visible(canvas, item)) is not None)
+    bare = canvas.object_ids == 0
+    zones = tuple(bare & (zone_ids == index) for index in range(num_zones))
     return Scene(image, objects, tuple(zone for zone in zones if zone.sum() >= MIN_VISIBLE_PIXELS))
 
 
-def _diameters(rng: Rng, family: Family, size: int) -> NDArray[np.float64]:
+def _diameters(rng: Rng, composition: Composition, size: int) -> NDArray[np.float64]:
     """Log-uniform extents in pixels, mostly large ones first (further back)."""
-    low, high = DIAMETER_RANGE[family]
-    fewest, most = OBJECTS[family]
+    low, high = composition.diameters
+    fewest, most = composition.objects
     count = int(rng.integers(fewest, most + 1))
     extents = np.exp(rng.uniform(np.log(low), np.log(high), count)) * size
     order = np.argsort(-extents * np.exp(rng.normal(0, 0.5, count)))
@@ -122,7 +170,7 @@ def _photograph(pixels: Pixels, family: Family, rng: Rng) -> NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _visible(painter: Painter, item: Painted) -> SceneObject | None:
+def _visible(painter: Canvas, item: Painted) -> SceneObject | None:
     """The annotation of an object, unless too little of it can be seen."""
     size = len(painter.pixels)
     mask = painter.object_ids == item.index

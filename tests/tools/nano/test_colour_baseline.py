@@ -1,8 +1,9 @@
 """The honesty baseline finds what colour can find, and does not solve family B."""
 
 import numpy as np
+import pytest
 
-from segray.demo.world import Scene, SceneObject, scene
+from segray.demo.world import Scene, SceneObject, WorldLook, scene
 from tools.nano.colour_baseline import METHODS, baseline_iou, threshold_ious
 
 
@@ -17,7 +18,8 @@ def test_flat_object_on_flat_ground_is_found() -> None:
     assert ious.max() == 1.0
 
 
-def test_colour_thresholding_does_not_solve_family_b() -> None:
-    means = baseline_iou(scene("b", 5_000_000 + index) for index in range(30))
+@pytest.mark.parametrize("look", ["busy", "photo"])
+def test_colour_thresholding_does_not_solve_family_b(look: WorldLook) -> None:
+    means = baseline_iou(scene("b", 5_000_000 + index, look=look) for index in range(30))
     assert set(means) == set(METHODS)
     assert all(0.05 < mean < 0.40 for mean in means.values()), means

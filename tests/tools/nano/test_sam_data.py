@@ -13,13 +13,13 @@ from tools.nano.sam_data import MIN_TARGET_PIXELS, build_cache, draw_batch
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
     path: Path = tmp_path_factory.mktemp("cache") / "scenes.npy"
-    build_cache(path, num_scenes=6, size=128, workers=1)
+    build_cache(path, num_scenes=6, size=128, workers=1, look="photo")
     return np.asarray(np.load(path))
 
 
 def test_cache_holds_the_scenes(cache: NDArray[np.uint8]) -> None:
     for seed in range(6):
-        found = scene("a", seed, 128)
+        found = scene("a", seed, 128, "photo")
         assert np.array_equal(cache[seed, ..., :3], found.image)
         for number, item in enumerate(found.objects, start=1):
             assert np.array_equal(cache[seed, ..., 3] == number, item.mask)
