@@ -31,7 +31,7 @@ from segray.jobs.source_tables import Images, source_table
 from segray.methods.config import TrainConfig
 from segray.models.predictor import StudentPredictor
 from segray.models.promotion import student_folder
-from segray.nets.device import place, torch_threads_kept
+from segray.nets.device import choose_device, torch_threads_kept
 from segray.sam.build import build as build_sam
 from segray.sam.predictor import SamPredictor
 from segray.store import Store
@@ -259,7 +259,7 @@ def load_student(student: str | Path, *, device: str = "auto") -> StudentPredict
     Example:
         >>> segray.load_student(run.best).predict(["a.jpg"])
     """
-    where = place(_device(device), "float32", compiled=False)
+    where = choose_device(_device(device), "float32", compiled=False)
     return StudentPredictor.load(student_folder(str(student)), str(where))
 
 

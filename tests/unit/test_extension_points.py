@@ -31,7 +31,7 @@ assert stage.content["sam"] == {
 image = np.zeros((64, 64, 3), dtype=np.uint8)
 image[16:48, 8:40] = 200
 found = MaskGenerator(build_sam(config.sam), config.masks).generate([image])[0]
-square = next(mask for mask in found.masks() if mask[32, 24])
+square = next(mask for mask in found.to_masks() if mask[32, 24])
 assert (square == (image[..., 0] > 100)).mean() > 0.98
 assert set(found.provenance) == {"sam:brightness"}
 """

@@ -27,7 +27,7 @@ from segray.demo.coco import renamed, write_world
 from segray.formats.coco import CocoSource
 from segray.formats.registry import open_source
 from segray.losses.criterion import Targets
-from segray.models.pixels import MEAN_RGB, STD_RGB
+from segray.models.preprocessing import MEAN_RGB, STD_RGB
 from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import load_into, load_state
 from segray.training.loader import StepLoader

@@ -36,7 +36,7 @@ def fit(
     save_seconds: float = 60.0,
     log_every: int = 50,
 ) -> None:
-    """Train the module by `loss(step)`, whose draws hang on the step alone; killed, the same call goes on.
+    """Train the module by `loss(step)`, whose randomness depends only on the step; call again to resume.
 
     The checkpoint holds weights, optimizer and step, and stays when done: a further call has nothing to do.
     """

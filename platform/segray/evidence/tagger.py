@@ -21,14 +21,13 @@ from segray import keyed_random
 from segray.config.evidence import TaggerConfig
 from segray.evidence.encoders import build_encoder, normalised
 from segray.evidence.fitting import FitPlan, fit
+from segray.masks.semantic import BACKGROUND_INDEX
 from segray.nets.weights import load_into, load_state
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 ReadImage = Callable[[int], Pixels]
 """Pixels (H, W, 3) of one of the images to learn from."""
-
-BACKGROUND = 0
 
 
 class Tagger(nn.Module):
@@ -119,7 +118,7 @@ def label_map(
         better = large > sure
         labels[better], sure[better] = index + 1, large[better]
     # How sure the background is grows as the scores of all classes fall.
-    return labels, np.where(labels == BACKGROUND, 1 - _greatest(scores, size_hw), sure).astype(np.float32)
+    return labels, np.where(labels == BACKGROUND_INDEX, 1 - _greatest(scores, size_hw), sure).astype(np.float32)
 
 
 def _greatest(scores: Scores, size_hw: tuple[int, int]) -> Scores:

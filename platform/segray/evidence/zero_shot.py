@@ -18,8 +18,8 @@ from segray.config.evidence import MatchRule, Overlaps, Vocabulary
 from segray.masks import grids, rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
+from segray.masks.semantic import BACKGROUND_INDEX
 
-BACKGROUND = 0
 LOGIT_SCALE = 100.0
 """What CLIP learned to multiply cosines by, before a softmax."""
 
@@ -33,7 +33,7 @@ class ClassEmbeddings:
     vectors: torch.Tensor
     """(C, D) unit vectors."""
     owners: torch.Tensor
-    """(C,) int64: the class of each, from 1; BACKGROUND for what stands for the background."""
+    """(C,) int64: the class of each, from 1; BACKGROUND_INDEX for what stands for the background."""
     num_classes: int
     """Without the background."""
 
@@ -102,7 +102,7 @@ def decide(masks: Instances, nearness: ClassSimilarity, rule: MatchRule, thresho
     sure = values.clip(0, 1)
     chosen = sure[rows, best]
     scores = np.where(background, sure[:, 0], np.where(far, 1 - chosen, chosen))
-    classes = np.where(unknown, UNLABELED, np.where(far | background, BACKGROUND, best))
+    classes = np.where(unknown, UNLABELED, np.where(far | background, BACKGROUND_INDEX, best))
     makers = np.full(len(masks), Provenance.ZERO_SHOT, dtype=object)
     return replace(masks, classes=classes.astype(np.int32), scores=scores.astype(np.float32), provenance=makers)
 
@@ -144,7 +144,7 @@ def label_map(masks: Instances, decided: Instances, overlaps: Overlaps) -> Insta
 
 def objects(decided: Instances) -> Instances:
     """The masks that are some class's, overlapping as they may, with classes from 0: the background is no object."""
-    found = decided.filter(decided.classes > BACKGROUND)
+    found = decided.filter(decided.classes > BACKGROUND_INDEX)
     return replace(found, classes=found.classes - 1)
 
 

@@ -23,7 +23,7 @@ from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student
 from segray.models.promotion import student_folder
 from segray.models.student import Student
-from segray.nets.device import place
+from segray.nets.device import choose_device
 from segray.storage import files
 from segray.store import Store
 
@@ -66,7 +66,7 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
 
 def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Result:
     folder = student_folder(uri)
-    student = load_student(folder, place(config.device, "float32", compiled=False))
+    student = load_student(folder, choose_device(config.device, "float32", compiled=False))
     if config.predict is not None:
         predict = build(type(student.settings.predict), config.predict, "predict")
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type

@@ -16,7 +16,7 @@ from segray.jobs.inputs import open_for
 from segray.methods import plans
 from segray.methods.config import TrainConfig
 from segray.models.build import start_hash
-from segray.nets.device import place
+from segray.nets.device import choose_device
 from segray.storage import commits, files
 from segray.training import checkpoint
 from segray.training.group import Group
@@ -280,7 +280,7 @@ def _run(job: RunJob, show: Show | None) -> None:
     """One run, in this process or on Ray."""
     with watching(job.folder, job.plan.schedule.steps, show):
         if job.config.workers.count == 0:
-            run_worker(job, Group(device=place(job.config.device, "float32", compiled=False)))
+            run_worker(job, Group(device=choose_device(job.config.device, "float32", compiled=False)))
             return
         from segray.jobs.cluster import connected
         from segray.training.ray_workers import run_on_ray

@@ -15,9 +15,11 @@ from segray.masks.instances import UNLABELED, Instances
 from segray.masks.view import View
 
 UNKNOWN: Final = 255
-"""Of a pixel about whose class nothing is known."""
+"""Class index of pixels whose class is not known."""
 BACKGROUND: Final = "background"
-"""The class of what is no object, the first one of a task that has it."""
+"""Name of the class of what is no object, the first one of a task that has it."""
+BACKGROUND_INDEX: Final = 0
+"""Index of that class in the maps of such a task."""
 Last = Literal["smallest", "best"]
 """Which of overlapping masks is seen: the smallest (small ones lie in large ones), or that of the highest score."""
 

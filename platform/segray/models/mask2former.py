@@ -1,6 +1,6 @@
 """Mask2Former (arXiv 2112.01527) as a student: transformers' pixel and query decoders over any of our backbones.
 
-Knows the network. Its loss is `segray.losses.set_loss`, its predictions are made by `segray.models.queries`.
+Knows the network. Its loss is `segray.losses.set_loss`, its predictions are made by `segray.models.instance`.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from typing_extensions import override
 
 from segray.config.students import Mask2Former
 from segray.models.backbones import backbone_hash, build_backbone
-from segray.models.queries import QueryStudent
+from segray.models.instance import InstanceStudent
 from segray.models.student import Perturb, QueryOutput
 
 
-class Mask2FormerStudent(QueryStudent):
+class Mask2FormerStudent(InstanceStudent):
     """The student of GuidedDistillation and S4M (docs/methods/mask2former.md#network)."""
 
     def __init__(self, config: Mask2Former, classes: tuple[str, ...], *, load: bool) -> None:

@@ -23,7 +23,7 @@ from segray.losses.cross_entropy import SemanticCriterion
 from segray.masks import semantic
 from segray.masks.instances import Instances
 from segray.masks.provenance import Provenance
-from segray.models.pixels import ImageNetStudent, inference
+from segray.models.preprocessing import ImageNetStudent, inference
 from segray.models.student import Perturb, Pixels, SemanticOutput
 
 _IMAGES_AT_ONCE: Final = 8

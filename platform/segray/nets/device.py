@@ -1,4 +1,4 @@
-"""Where a model runs and in which type, checked before anything is loaded. Knows no model."""
+"""The device and precision of a model, checked before anything is loaded. Knows no model."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,8 +12,8 @@ from segray.errors import BackendError
 _HALF: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def place(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
-    """The device to run on; `auto` is CUDA where present.
+def choose_device(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
+    """Return the device to run on; `auto` is CUDA where present.
 
     Raises:
         BackendError: CUDA asked for and absent, or a half type or `torch.compile` without CUDA.
@@ -33,7 +33,7 @@ def place(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
 
 
 def autocast(device: torch.device, dtype: Dtype) -> AbstractContextManager[object]:
-    """The context in which a model runs in `dtype`; nothing for float32."""
+    """Return the context in which a model runs in `dtype`; a null context for float32."""
     return torch.autocast(device.type, _HALF[dtype]) if dtype in _HALF else nullcontext()
 
 

@@ -19,7 +19,7 @@ from segray.models.package import read_card
 from segray.models.promotion import student_folder
 from segray.models.semantic import SemanticStudent
 from segray.models.student import Pixels, Student
-from segray.nets.device import autocast, place
+from segray.nets.device import autocast, choose_device
 from segray.serving.backend import ModelInfo
 from segray.storage import files
 
@@ -49,7 +49,7 @@ class ServedStudent:
             BackendError: the device or type that the config asks for is not there.
         """
         self._config = config
-        self._device = place(config.device, config.dtype, compiled=config.compile)
+        self._device = choose_device(config.device, config.dtype, compiled=config.compile)
         self._loaded = self._load(uri or config.uri)
 
     def answer(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:

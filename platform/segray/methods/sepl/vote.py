@@ -12,10 +12,8 @@ import numpy.typing as npt
 from segray.errors import LabelError
 from segray.masks.instances import Instances
 from segray.masks.segments import Regions, Segments
-from segray.masks.semantic import UNKNOWN, Map
+from segray.masks.semantic import BACKGROUND_INDEX, UNKNOWN, Map
 from segray.methods.sepl.config import VoteRule
-
-BACKGROUND = 0
 
 
 def vote(masks: Instances, classes: Map, rule: VoteRule) -> Map:
@@ -45,9 +43,9 @@ def covers_region(overlap: npt.NDArray[np.int64], region_area: npt.NDArray[np.in
 def _by_assignment(masks: Instances, classes: Map, max_image_share: float) -> Map:
     """Each mask stands for the class it overlaps most (the lowest of equals), so that no class comes first."""
     flat = classes.T.reshape(-1)
-    regions = Regions.of(flat, without=(BACKGROUND, UNKNOWN))
+    regions = Regions.of(flat, without=(BACKGROUND_INDEX, UNKNOWN))
     segments = Segments.from_counts(list(masks.counts), masks.size_hw)
-    voted = np.where(segments.union() & (flat != UNKNOWN), np.uint8(BACKGROUND), flat)
+    voted = np.where(segments.union() & (flat != UNKNOWN), np.uint8(BACKGROUND_INDEX), flat)
     if len(regions.values) and len(masks):
         overlaps = segments.overlaps(regions)
         best = overlaps.argmax(axis=1)
@@ -66,9 +64,9 @@ def _sequential(masks: Instances, classes: Map) -> Map:
     """
     dense = masks.to_masks()
     free = np.ones(len(masks), dtype=np.bool_)
-    voted = np.where(classes == UNKNOWN, classes, np.uint8(BACKGROUND))
+    voted = np.where(classes == UNKNOWN, classes, np.uint8(BACKGROUND_INDEX))
     for one in np.unique(classes):
-        if one in (BACKGROUND, UNKNOWN):
+        if one in (BACKGROUND_INDEX, UNKNOWN):
             continue
         region = classes == one
         overlap = (dense & region).sum((1, 2))

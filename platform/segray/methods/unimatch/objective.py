@@ -45,7 +45,7 @@ from segray.methods.unimatch.perturbation import ChannelScaling, Factors, comple
 from segray.methods.unimatch.streams import Stream, UnlabeledTargets
 from segray.methods.unimatch.zero_shot import ZeroShotLabels
 from segray.models.build import build_student, load_student
-from segray.models.pixels import inference
+from segray.models.preprocessing import inference
 from segray.models.student import SemanticOutput, Student
 from segray.store import Store
 from segray.training.ema import blend, decay, distance, freeze

@@ -16,7 +16,7 @@ from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.masks.view import View
-from segray.models.pixels import PADDING_RGB
+from segray.models.preprocessing import PADDING_RGB
 from segray.training.views.batch import Batch
 
 Pixels = npt.NDArray[np.uint8]

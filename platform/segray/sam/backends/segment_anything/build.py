@@ -4,7 +4,7 @@ import torch
 
 from segray.assets import SAM_NANO
 from segray.config.sam import OriginalSamConfig
-from segray.nets.device import place
+from segray.nets.device import choose_device
 from segray.nets.weights import check_fit, hash_state, load_into, load_state
 from segray.sam.backends.segment_anything.model import ARCHITECTURES, OriginalSam
 from segray.sam.protocol import SamCard
@@ -16,7 +16,7 @@ def build(settings: OriginalSamConfig) -> OriginalSam:
     Raises:
         BackendError: the weights are missing, unreadable or made for another architecture, or the device is missing.
     """
-    device = place(settings.device, settings.dtype, compiled=settings.compile)
+    device = choose_device(settings.device, settings.dtype, compiled=settings.compile)
     location = settings.weights or str(SAM_NANO)
     state = load_state(location)
     model = ARCHITECTURES[settings.model]()

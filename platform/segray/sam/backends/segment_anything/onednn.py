@@ -1,8 +1,9 @@
-"""Matrix products of fp32 tensors on the CPU by oneDNN, everywhere else by torch's own choice.
+"""fp32 matmuls routed to oneDNN on the CPU; everywhere else torch chooses.
 
-Why: torch sends fp32 products to MKL, which runs processors that are not Intel's at half of what oneDNN gets out of
-them (101 against 237 GFLOP/s on one AVX-512 core). The operation is torch's own, used by its compiler; where a build
-lacks it, the plain one does the same sums.
+Kept by its benchmark: torch sends fp32 products to MKL, which got 101 GFLOP/s out of one AMD AVX-512 core where oneDNN
+got 237. On the same kind of core shared with other jobs both are held to 70 to 100 GFLOP/s (oneDNN 0.9 to 1.25 times
+MKL), and mask generation takes the same time with either. The operation is torch's own, used by its compiler, and
+private; where a build lacks it, the plain one does the same sums.
 """
 
 from typing import Final
@@ -15,7 +16,7 @@ ONEDNN: Final = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`: x (..., K), weight (M, K), of any strides."""
+    """Return `F.linear` of x (..., K) and weight (M, K), of any strides."""
     if not _fits_onednn(x, weight):
         return F.linear(x, weight, bias)
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -23,14 +24,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """x (G, M, K) @ y (G, K, N)."""
+    """Return x (G, M, K) @ y (G, K, N)."""
     if len(x) == 1 and _fits_onednn(x, y):
         return linear(x[0], y[0].T)[None]
     return x @ y
 
 
 def add_matmul(base: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """base (G, M, N) + x (G, M, K) @ y (G, K, N)."""
+    """Return base (G, M, N) + x (G, M, K) @ y (G, K, N)."""
     if len(x) > 1 or not _fits_onednn(x, y):
         return torch.baddbmm(base, x, y)
     out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x[0], base[0], y[0].T, None, "add")

@@ -1,7 +1,7 @@
 """From settings to a SAM of transformers, or to what names its results."""
 
 from segray.config.sam import HfSamConfig
-from segray.nets.device import place
+from segray.nets.device import choose_device
 from segray.sam.backends.transformers.checkpoint import load_checkpoint, open_checkpoint
 from segray.sam.backends.transformers.model import HfSam
 from segray.sam.protocol import SamCard
@@ -13,7 +13,7 @@ def build(settings: HfSamConfig) -> HfSam:
     Raises:
         BackendError: see `open_checkpoint` and `load_checkpoint`; or the device is missing.
     """
-    device = place(settings.device, settings.dtype, compiled=settings.compile)
+    device = choose_device(settings.device, settings.dtype, compiled=settings.compile)
     checkpoint = open_checkpoint(settings)
     model, processor = load_checkpoint(checkpoint)
     model.to(device)

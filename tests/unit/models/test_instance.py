@@ -5,7 +5,7 @@ import torch
 from segray.config.sam import Tiles
 from segray.config.students import InstancePredict
 from segray.masks.view import View
-from segray.models.queries import QueryStudent, instances
+from segray.models.instance import InstanceStudent, instances
 from segray.models.student import QueryOutput
 
 
@@ -56,7 +56,7 @@ def test_how_many_are_kept(top_k, threshold, number):
     assert len(found) == number
 
 
-class Greys(QueryStudent):
+class Greys(InstanceStudent):
     """Sees each of three greys as a mask of a class of its own."""
 
     criterion = None

@@ -1,4 +1,4 @@
-"""What students share about pixels: how they are normalised, what a canvas is padded with; and how inference goes."""
+"""Preprocessing that students share: normalisation by ImageNet's statistics, the colour of padding; inference mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What students that answer with queries share: how their images go in and how their logits become `Instances`.
+"""The base of students of instances: preprocessing, and from query logits to `Instances`.
 
 Cheng et al. 2022 (arXiv 2112.01527), instance inference of the released code: the best (query, class) pairs, mask where
 the logit is positive at the image's own size, score = class probability x mean mask probability inside the mask. Knows
@@ -21,7 +21,7 @@ from segray.masks.instances import Instances
 from segray.masks.provenance import Provenance
 from segray.masks.tiles import cut, join
 from segray.masks.view import View
-from segray.models.pixels import PADDING_RGB, ImageNetStudent, inference
+from segray.models.preprocessing import PADDING_RGB, ImageNetStudent, inference
 from segray.models.student import Pixels, QueryOutput
 
 MULTIPLE: Final = 32
@@ -31,8 +31,8 @@ _PIXELS_AT_ONCE: Final = 1 << 24
 """Of full-size masks, float32: 64 MB and its like for the probabilities."""
 
 
-class QueryStudent(ImageNetStudent):
-    """A student whose forward gives `QueryOutput`."""
+class InstanceStudent(ImageNetStudent):
+    """A student of instances: its forward returns `QueryOutput`, its loss matches queries to objects."""
 
     adaptable = (*ImageNetStudent.adaptable, "queries_embedder.", "queries_features.")
     settings: config.InstanceStudentConfig
