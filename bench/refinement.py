@@ -27,9 +27,9 @@ from segray.config.sam import OriginalSamConfig
 from segray.demo.world import scene
 from segray.masks.view import View
 from segray.methods.s4m.config import PointRefinement
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.points import PointRefiner
-from segray.methods.s4m.refine.refiner import Refined, on_canvas
+from segray.methods.s4m.refine.refiner import RefinedLabels, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import Sam
 from segray.sam.testing import PaintedSam
@@ -51,13 +51,13 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A scene and a teacher's guesses of it."""
+    """A scene and a teacher's predictions of it."""
 
     image: Tensor
     """(3, SIDE, SIDE) uint8."""
     truth: Tensor
     """(N, SIDE, SIDE) bool."""
-    guesses: Guesses
+    predictions: TeacherPredictions
     """`classes` index `KINDS`."""
 
 
@@ -74,7 +74,7 @@ def cases(number: int, strength: float, seed: int, *, painted: bool) -> Iterator
         yield Case(
             image=torch.from_numpy(found.image).permute(2, 0, 1) if not painted else paint(truth),
             truth=torch.from_numpy(truth),
-            guesses=Guesses(
+            predictions=TeacherPredictions(
                 classes=torch.from_numpy(kinds),
                 scores=torch.ones(len(truth)),
                 logits=torch.from_numpy(np.stack(logits)),
@@ -158,10 +158,11 @@ def outcome(sam: Sam, given: Sequence[Case], settings: PointRefinement) -> Outco
     refiner, columns = PointRefiner(sam, settings), []
     for start in range(0, len(given), SCENES_AT_ONCE):
         part = given[start : start + SCENES_AT_ONCE]
-        guesses = [case.guesses for case in part]
+        predictions = [case.predictions for case in part]
         # A guess that comes out empty takes its class along: rows are found again by giving each its number as score.
         numbered = [
-            Guesses(classes=one.classes, scores=torch.arange(len(one)).float(), logits=one.logits) for one in guesses
+            TeacherPredictions(classes=one.classes, scores=torch.arange(len(one)).float(), logits=one.logits)
+            for one in predictions
         ]
         keys = tuple(range(start, start + len(part)))
         batch = Batch(
@@ -177,8 +178,8 @@ def outcome(sam: Sam, given: Sequence[Case], settings: PointRefinement) -> Outco
     return Outcome(before=before, after=after, agreement=agreement, predicted=predicted, kind=kind)
 
 
-def _columns(case: Case, guesses: Guesses, found: Refined) -> tuple[npt.NDArray[Any], ...]:
-    _, teacher = on_canvas(guesses, view_of(SIDE))
+def _columns(case: Case, predictions: TeacherPredictions, found: RefinedLabels) -> tuple[npt.NDArray[Any], ...]:
+    _, teacher = on_canvas(predictions, view_of(SIDE))
     truth = case.truth[found.scores.long()]
     agreement, predicted = found.iou_with_teacher.double().numpy(), found.predicted_iou.double().numpy()
     return iou(teacher, truth), iou(found.masks, truth), agreement, predicted, found.classes.numpy()

@@ -15,7 +15,7 @@ from segray import figures, keyed_random
 from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.row_examples import RowExamples
-from segray.evaluation.students import EvaluationExamples, chosen
+from segray.evaluation.students import EvaluationExamples, evenly_spread
 from segray.masks.instances import Instances
 from segray.models.student import Student
 from segray.training.objective import Measured
@@ -37,7 +37,7 @@ Labels = TypeVar("Labels", bound=Mergeable)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ImageShare:
     """Part of the images that one worker measures: every `world`-th from `rank` on, of `limit` evenly spread ones."""
 
     rank: int
@@ -47,7 +47,7 @@ class Share:
 
     def of(self, number: int) -> list[int]:
         """Return the indices of this worker's images among `number`."""
-        return chosen(number, self.limit)[self.rank :: self.world]
+        return evenly_spread(number, self.limit)[self.rank :: self.world]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +84,7 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         """Measure the student and its teachers, by which one sees which of them is worth following."""
         students: dict[str, Score] = {}
         if self.rows.validation is not None:
-            share = Share(rank=rank, world=world, limit=None if final else self.limit)
+            share = ImageShare(rank=rank, world=world, limit=None if final else self.limit)
             networks = {"": measured.student, **measured.teachers()}
             examples = RowExamples(self.rows.validation)
             students = {
@@ -92,7 +92,7 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
             }
         labels = None
         if self.rows.hidden is not None:
-            share = Share(rank=rank, world=world, limit=self.limit)
+            share = ImageShare(rank=rank, world=world, limit=self.limit)
             labels = self.score_labels(measured, self._canvases(self.rows.hidden, share, measured))
         return Shard(students=students, labels=labels)
 
@@ -110,11 +110,11 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         rows = self.rows.validation or self.rows.hidden
         if rows is None:
             return []
-        share = Share(rank=0, world=1, limit=number)
+        share = ImageShare(rank=0, world=1, limit=number)
         return [self._panel(measured, canvas) for canvas in self._canvases(rows, share, measured)]
 
     @abstractmethod
-    def score(self, student: Student, examples: EvaluationExamples, share: Share) -> Score:
+    def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> Score:
         """Gather what a student finds in the share of the images."""
 
     @abstractmethod
@@ -143,7 +143,7 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         columns = (*self.columns(measured, canvas), ("student", student))
         return Panel(image_id=canvas.batch.image_ids[0], pixels=pixels, columns=columns)
 
-    def _canvases(self, rows: TrainingRows, share: Share, measured: Measured) -> Iterator[Canvas]:
+    def _canvases(self, rows: TrainingRows, share: ImageShare, measured: Measured) -> Iterator[Canvas]:
         device = next(measured.student.parameters()).device
         for index in share.of(len(rows)):
             example = RowExamples(rows)[index]

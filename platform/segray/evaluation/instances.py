@@ -8,9 +8,9 @@ from segray import figures
 from segray.config.students import InstanceStudentConfig
 from segray.config.train import TrainSettings
 from segray.evaluation.average_precision import AveragePrecision
-from segray.evaluation.evaluators import Canvas, Share, StudentEvaluator
+from segray.evaluation.evaluators import Canvas, ImageShare, StudentEvaluator
 from segray.evaluation.pseudo_labels import PseudoLabelQuality
-from segray.evaluation.students import EvaluationExamples, gather
+from segray.evaluation.students import EvaluationExamples, measure_instances
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.models.student import Student
@@ -32,8 +32,8 @@ class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
         self.max_dets = config.student.predict.top_k
 
     @override
-    def score(self, student: Student, examples: EvaluationExamples, share: Share) -> AveragePrecision:
-        return gather(
+    def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> AveragePrecision:
+        return measure_instances(
             student.predict,
             examples,
             classes=self.classes,

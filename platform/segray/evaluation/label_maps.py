@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing_extensions import override
 
 from segray import figures
-from segray.evaluation.evaluators import Canvas, Share, StudentEvaluator
-from segray.evaluation.students import EvaluationExamples, gather_maps
+from segray.evaluation.evaluators import Canvas, ImageShare, StudentEvaluator
+from segray.evaluation.students import EvaluationExamples, measure_label_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
@@ -22,8 +22,8 @@ class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
     metric = figures.MIOU
 
     @override
-    def score(self, student: Student, examples: EvaluationExamples, share: Share) -> MeanIou:
-        return gather_maps(
+    def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> MeanIou:
+        return measure_label_maps(
             student.predict,
             examples,
             classes=self.classes,

@@ -45,7 +45,7 @@ class EvaluationExamples(Protocol):
     def __getitem__(self, index: int, /) -> EvaluationExample: ...
 
 
-def gather(
+def measure_instances(
     predict: Predict,
     examples: EvaluationExamples,
     *,
@@ -76,7 +76,7 @@ def gather(
     return gathered
 
 
-def gather_maps(
+def measure_label_maps(
     predict: Predict,
     examples: EvaluationExamples,
     *,
@@ -87,7 +87,7 @@ def gather_maps(
     batch: int = 4,
     seen: Seen | None = None,
 ) -> MeanIou:
-    """The student's maps of this worker's share of the images; arguments as of `gather`.
+    """The student's maps of this worker's share of the images; arguments as of `measure_instances`.
 
     The truth is a label map too: what no mask of it covers is unknown.
     """
@@ -107,8 +107,8 @@ def found_in(
     batch: int,
     seen: Seen | None,
 ) -> Iterator[tuple[EvaluationExample, Instances]]:
-    """Each image of this worker's share and what the student finds in it; arguments as of `gather`."""
-    opened = map_in_order(examples.__getitem__, chosen(len(examples), limit)[rank::world])
+    """Each image of this worker's share and what the student finds in it; arguments as of `measure_instances`."""
+    opened = map_in_order(examples.__getitem__, evenly_spread(len(examples), limit)[rank::world])
     while chunk := list(islice(opened, batch)):
         for example, found in zip(chunk, predict([one.pixels for one in chunk]), strict=True):
             yield example, found
@@ -116,7 +116,7 @@ def found_in(
                 seen(example, found)
 
 
-def chosen(number: int, limit: int | None) -> list[int]:
+def evenly_spread(number: int, limit: int | None) -> list[int]:
     """Which of `number` images stand for all: `limit` of them, evenly spread; the same ones every time."""
     if limit is None or limit >= number:
         return list(range(number))

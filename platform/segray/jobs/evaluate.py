@@ -15,13 +15,19 @@ from segray.evaluation.average_precision import ApResult
 from segray.evaluation.recall import RecallResult
 from segray.evaluation.row_examples import RowExamples
 from segray.evaluation.stores import measure_store
-from segray.evaluation.students import EvaluationExample, EvaluationExamples, Seen, gather, gather_maps
+from segray.evaluation.students import (
+    EvaluationExample,
+    EvaluationExamples,
+    Seen,
+    measure_instances,
+    measure_label_maps,
+)
 from segray.formats.registry import open_source
-from segray.jobs.inputs import open_for
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student
 from segray.models.promotion import student_folder
+from segray.models.sources import open_for
 from segray.models.student import Student
 from segray.nets.device import choose_device
 from segray.storage import files
@@ -106,9 +112,9 @@ def _measured(
     classes, limit, batch = student.classes, config.max_images, config.images_per_batch
     settings = student.settings
     if isinstance(settings, SemanticStudentConfig):
-        maps = gather_maps(student.predict, examples, classes=classes, limit=limit, batch=batch, seen=seen)
+        maps = measure_label_maps(student.predict, examples, classes=classes, limit=limit, batch=batch, seen=seen)
         return maps.result()
-    found = gather(
+    found = measure_instances(
         student.predict,
         examples,
         classes=classes,

@@ -7,13 +7,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from segray.config.registry import StudentConfig
-from segray.config.students import SemanticStudentConfig
 from segray.config.uris import NamedUri, UriRole, named_fields, named_uris
 from segray.errors import SourceError, StoreError
-from segray.formats.label_maps import LabelMaps
-from segray.formats.registry import READERS, SourceConfig, open_source
-from segray.formats.source import Source, SourceSettings
+from segray.formats.registry import READERS, open_source
+from segray.formats.source import SourceSettings
 from segray.job_configs import Job
 from segray.storage import files
 from segray.store import Store
@@ -34,18 +31,6 @@ def look(config: Job) -> None:
     """
     if found := problems(config):
         raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
-
-
-def open_for(student: StudentConfig, source: SourceConfig) -> Source:
-    """Open a source as such a student learns from it: as label maps for semantic students.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    opened = open_source(source)
-    if isinstance(student, SemanticStudentConfig):
-        return LabelMaps(opened, background=student.background)
-    return opened
 
 
 def _sources(config: Any, path: str = "") -> Iterator[tuple[str, SourceSettings]]:

@@ -12,10 +12,10 @@ from segray.config.base import fingerprint, plain
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.errors import ConfigError, TrainError
 from segray.formats.registry import SourceConfig
-from segray.jobs.inputs import open_for
 from segray.methods import plans
 from segray.methods.config import TrainConfig
 from segray.models.build import start_hash
+from segray.models.sources import open_for
 from segray.nets.device import choose_device
 from segray.storage import commits, files
 from segray.training import checkpoint

@@ -28,7 +28,7 @@ KEEP = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class Checkpoint:
     """A whole checkpoint."""
 
     uri: str
@@ -70,7 +70,7 @@ def save(
         _remove(old.uri)
 
 
-def find(run: str) -> list[Saved]:
+def find(run: str) -> list[Checkpoint]:
     """The run's whole checkpoints, newest first; those whose state cannot be read are passed over.
 
     Raises:
@@ -93,7 +93,7 @@ def find(run: str) -> list[Saved]:
 
 
 def load(
-    saved: Saved, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device
+    saved: Checkpoint, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
     """Put a checkpoint's weights where they belong.
 
@@ -113,14 +113,14 @@ def load(
         raise _unfit(saved, "optimizer", error) from error
 
 
-def _unfit(saved: Saved, name: str, error: Exception) -> TrainError:
+def _unfit(saved: Checkpoint, name: str, error: Exception) -> TrainError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return TrainError(f"{saved.uri}: {name} does not fit ({reason}); start over with --fresh")
 
 
-def _read(uri: str) -> Saved:
+def _read(uri: str) -> Checkpoint:
     state = json.loads(files.read_bytes(uri))
-    return Saved(
+    return Checkpoint(
         uri=files.parent(uri),
         step=state["step"],
         seconds=state["seconds"],

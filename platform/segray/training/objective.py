@@ -32,7 +32,7 @@ class RunPosition:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PseudoLabels:
+class PseudoLabelPair:
     """Instances that a method takes for true in one unlabeled image, in pixels of the canvas."""
 
     teacher: Instances
@@ -51,7 +51,7 @@ class Measured:
         """Return the modules beside the student that belong in a checkpoint, by name."""
         return {}
 
-    def label(self, batch: Batch) -> Sequence[PseudoLabels]:
+    def label(self, batch: Batch) -> Sequence[PseudoLabelPair]:
         """Return the instances that each canvas of the batch is taught; none if the method labels no instances."""
         del batch
         return ()

@@ -133,7 +133,7 @@ class Session:
             raise TrainError(problems[0])
         return 0
 
-    def _load(self, saved: checkpoint.Saved) -> str:
+    def _load(self, saved: checkpoint.Checkpoint) -> str:
         """Load a checkpoint; what is wrong with it."""
         try:
             checkpoint.load(saved, modules=self.modules, optimizer=self.loop.optimizer, device=self.group.device)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segray.evaluation.average_precision import AveragePrecision
-from segray.evaluation.students import EvaluationExample, chosen, gather, gather_maps
+from segray.evaluation.students import EvaluationExample, evenly_spread, measure_instances, measure_label_maps
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import from_map
@@ -37,7 +37,9 @@ def examples(number: int) -> list[EvaluationExample]:
 def test_every_image_once_on_any_number_of_workers(world: int) -> None:
     merged = AveragePrecision(("thing",), 10)
     for rank in range(world):
-        merged.merge(gather(bright, examples(9), classes=("thing",), max_dets=10, rank=rank, world=world, batch=2))
+        merged.merge(
+            measure_instances(bright, examples(9), classes=("thing",), max_dets=10, rank=rank, world=world, batch=2)
+        )
     result = merged.result()
     assert result.num_images == 9
     # 6 of 9 right, all equally sure: ranked by image, every third is wrong.
@@ -59,7 +61,7 @@ def test_maps_are_added_up_over_any_number_of_workers(world: int) -> None:
 
     merged = MeanIou(classes)
     for rank in range(world):
-        own = gather_maps(
+        own = measure_label_maps(
             predict,
             made,
             classes=classes,
@@ -75,7 +77,7 @@ def test_maps_are_added_up_over_any_number_of_workers(world: int) -> None:
 
 def test_images_are_shown_in_order() -> None:
     shown: list[tuple[str, int]] = []
-    gather(
+    measure_instances(
         bright,
         examples(7),
         classes=("thing",),
@@ -91,4 +93,4 @@ def test_images_are_shown_in_order() -> None:
     [(3, None, [0, 1, 2]), (3, 5, [0, 1, 2]), (10, 2, [0, 5]), (10, 3, [0, 3, 6]), (0, 3, [])],
 )
 def test_a_limit_takes_images_evenly(number: int, limit: int | None, expected: list[int]) -> None:
-    assert chosen(number, limit) == expected
+    assert evenly_spread(number, limit) == expected

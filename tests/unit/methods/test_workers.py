@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typing_extensions import override
 
-from segray.methods.s4m.pseudo_labels import Guesses
-from segray.methods.s4m.refine.refiner import Refined, Refiner
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
+from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner
 from segray.training.group import Group
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
@@ -52,9 +52,10 @@ class OfSome(Refiner):
         self.inner, self.bound = inner, bound
 
     @override
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
         left = [
-            one.filter(torch.full((len(one),), key < self.bound)) for one, key in zip(guesses, batch.keys, strict=True)
+            one.filter(torch.full((len(one),), key < self.bound))
+            for one, key in zip(predictions, batch.keys, strict=True)
         ]
         return self.inner.refine(batch, left)
 

@@ -31,7 +31,7 @@ class _Cutting:
     """(N,)."""
 
 
-def mix(
+def paste_instances(
     images: torch.Tensor, targets: Sequence[Targets], settings: Arp, keys: Sequence[int]
 ) -> tuple[torch.Tensor, list[Targets], list[int]]:
     """Paste instances between drawn pairs of each group of consecutive images.

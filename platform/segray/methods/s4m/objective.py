@@ -32,12 +32,12 @@ from segray.masks.provenance import Provenance
 from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
-from segray.methods.s4m.arp import mix
+from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.methods.s4m.distillation import Structure, StructureCriterion
-from segray.methods.s4m.pseudo_labels import Guesses, select
+from segray.methods.s4m.pseudo_labels import TeacherPredictions, select_predictions
 from segray.methods.s4m.refine import build_refiner
-from segray.methods.s4m.refine.refiner import Refined, Refiner, on_canvas, unrefined
+from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, on_canvas, unrefined
 from segray.methods.s4m.structure import query_points, sam_structure
 from segray.methods.stored_masks import StoredMasks
 from segray.models.build import build_student, load_student
@@ -46,7 +46,7 @@ from segray.sam.build import build_beside, describe
 from segray.sam.protocol import Sam
 from segray.store import Store
 from segray.training.ema import distance, follow, freeze
-from segray.training.objective import Objective, PseudoLabels, RunPosition
+from segray.training.objective import Objective, PseudoLabelPair, RunPosition
 from segray.training.plan import RunContext, RunPlan
 from segray.training.precision import autocast
 from segray.training.views.batch import Batch
@@ -228,7 +228,7 @@ class StudentObjective(Objective[StudentInputs]):
         targets = [Targets(classes=one.classes, masks=one.masks) for one in refined]
         images, pasted = unlabeled.images, [0] * len(unlabeled)
         if self.settings.arp is not None:
-            images, targets, pasted = mix(images, targets, self.settings.arp, unlabeled.keys)
+            images, targets, pasted = paste_instances(images, targets, self.settings.arp, unlabeled.keys)
         self._remember(refined, pasted)
         strong = strong_view(images, self.settings.strong, unlabeled.keys)
         coarse = tuple(_coarse(one, self.settings.target_stride) for one in targets)
@@ -250,20 +250,20 @@ class StudentObjective(Objective[StudentInputs]):
 
     @torch.no_grad()
     @override
-    def label(self, batch: Batch) -> list[PseudoLabels]:
-        guesses = self._guess(batch)
-        before = [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, batch.views, strict=True)]
-        after = self.refiner.refine(batch, guesses)
+    def label(self, batch: Batch) -> list[PseudoLabelPair]:
+        predictions = self._guess(batch)
+        before = [unrefined(*on_canvas(one, view)) for one, view in zip(predictions, batch.views, strict=True)]
+        after = self.refiner.refine(batch, predictions)
         pairs = zip(before, after, strict=True)
-        return [PseudoLabels(teacher=_instances(one), refined=_instances(other)) for one, other in pairs]
+        return [PseudoLabelPair(teacher=_instances(one), refined=_instances(other)) for one, other in pairs]
 
-    def _guess(self, batch: Batch) -> list[Guesses]:
+    def _guess(self, batch: Batch) -> list[TeacherPredictions]:
         """Select the teacher's confident queries (docs/methods/guided-distillation.md#pseudo-labels)."""
         with autocast(self.settings.schedule, batch.images.device):
             output = self.teacher(batch.images)
-        return select(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
+        return select_predictions(output.class_logits[-1], output.mask_logits[-1], self.settings.pseudo_labels)
 
-    def _remember(self, refined: Sequence[Refined], pasted: Sequence[int]) -> None:
+    def _remember(self, refined: Sequence[RefinedLabels], pasted: Sequence[int]) -> None:
         """How often each component that there is acted; shares are of images, or of labels."""
         figures, images, labels = self._figures, len(refined), sum(len(one) for one in refined)
         figures.add(counts.LABELS_PER_IMAGE, labels, images)
@@ -298,7 +298,7 @@ def _coarse(targets: Targets, stride: int) -> Targets:
     return Targets(classes=targets.classes[seen], masks=masks[seen])
 
 
-def _instances(labels: Refined) -> Instances:
+def _instances(labels: RefinedLabels) -> Instances:
     return Instances.from_masks(
         labels.masks.cpu().numpy(),
         provenance=Provenance.TEACHER,

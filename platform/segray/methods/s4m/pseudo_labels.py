@@ -12,8 +12,8 @@ from segray.methods.s4m.config import PseudoLabels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Guesses:
-    """What a teacher takes for N objects of one image."""
+class TeacherPredictions:
+    """N objects that a teacher finds in one image."""
 
     classes: Tensor
     """(N,) int64."""
@@ -27,16 +27,16 @@ class Guesses:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def filter(self, keep: Tensor) -> "Guesses":
+    def filter(self, keep: Tensor) -> "TeacherPredictions":
         """Those that `keep` names, by truth value or by index."""
-        return Guesses(
+        return TeacherPredictions(
             classes=self.classes[keep], scores=self.scores[keep], logits=self.logits[keep], threshold=self.threshold
         )
 
 
 @torch.no_grad()
-def select(class_logits: Tensor, mask_logits: Tensor, settings: PseudoLabels) -> list[Guesses]:
-    """The guesses of each of B images, by query; on a GPU, two synchronisations whatever B is.
+def select_predictions(class_logits: Tensor, mask_logits: Tensor, settings: PseudoLabels) -> list[TeacherPredictions]:
+    """The predictions of each of B images, by query; on a GPU, two synchronisations whatever B is.
 
     Args:
         class_logits: (B, Q, K + 1), the last class "no object".
@@ -54,23 +54,25 @@ def select(class_logits: Tensor, mask_logits: Tensor, settings: PseudoLabels) ->
     return found if settings.max_overlap == 1 else [_apart(one, settings.max_overlap) for one in found]
 
 
-def _apart(guesses: Guesses, max_overlap: float) -> Guesses:
+def _apart(predictions: TeacherPredictions, max_overlap: float) -> TeacherPredictions:
     """Without those whose masks overlap a surer one's too much."""
-    masks = (guesses.logits > guesses.threshold).flatten(1).float()
+    masks = (predictions.logits > predictions.threshold).flatten(1).float()
     shared, areas = masks @ masks.T, masks.sum(dim=1)
     overlap = (shared / (areas[:, None] + areas - shared)).cpu()
     kept: list[int] = []
-    for index in guesses.scores.argsort(descending=True, stable=True).tolist():
+    for index in predictions.scores.argsort(descending=True, stable=True).tolist():
         if bool((overlap[index, kept] <= max_overlap).all()):
             kept.append(index)
-    return guesses.filter(torch.tensor(sorted(kept), dtype=torch.long, device=masks.device))
+    return predictions.filter(torch.tensor(sorted(kept), dtype=torch.long, device=masks.device))
 
 
-def _by_image(keep: Tensor, classes: Tensor, scores: Tensor, mask_logits: Tensor, threshold: float) -> list[Guesses]:
+def _by_image(
+    keep: Tensor, classes: Tensor, scores: Tensor, mask_logits: Tensor, threshold: float
+) -> list[TeacherPredictions]:
     image, query = keep.nonzero(as_tuple=True)
     counts: list[int] = keep.sum(dim=1).tolist()
     columns = (torch.split(part[image, query], counts) for part in (classes, scores, mask_logits))
     return [
-        Guesses(classes=own_classes, scores=own_scores, logits=own_logits.float(), threshold=threshold)
+        TeacherPredictions(classes=own_classes, scores=own_scores, logits=own_logits.float(), threshold=threshold)
         for own_classes, own_scores, own_logits in zip(*columns, strict=True)
     ]

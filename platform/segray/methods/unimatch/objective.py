@@ -103,7 +103,7 @@ def plans(_: TrainConfig, method: UniMatch) -> Sequence[RunPlan]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Inputs:
+class UniMatchInputs:
     """What the step needs of a piece."""
 
     labeled: Batch
@@ -122,7 +122,7 @@ class UniMatchStep(nn.Module):
         self.student, self.criterion = student, criterion
 
     @override
-    def forward(self, inputs: Inputs, count: Tensor) -> dict[str, Tensor]:
+    def forward(self, inputs: UniMatchInputs, count: Tensor) -> dict[str, Tensor]:
         """Named losses: `ce` on labels, `unlabeled/...` on pseudo-labels, `zero_shot/...` on zero-shot ones."""
         labeled, streams = inputs.labeled, inputs.streams
         images = [labeled.images, *(one.images for one in streams)]
@@ -145,7 +145,7 @@ class UniMatchStep(nn.Module):
 # ----------------------------------------------------------------------------------------------------- the objective
 
 
-class UniMatchObjective(Objective[Inputs]):
+class UniMatchObjective(Objective[UniMatchInputs]):
     """Labels, and what the model says of unlabeled images."""
 
     def __init__(
@@ -198,18 +198,18 @@ class UniMatchObjective(Objective[Inputs]):
 
     @override
     @torch.no_grad()
-    def prepare(self, labeled: Batch, unlabeled: Batch | None) -> Inputs:
+    def prepare(self, labeled: Batch, unlabeled: Batch | None) -> UniMatchInputs:
         """Labels of the weak view, then every strong view: colour, mixing, and which channels it loses."""
         assert unlabeled is not None
-        lesson = self._lesson(unlabeled)
-        streams = [self._strong(unlabeled, lesson, number) for number in range(len(self.streams.strong))]
+        taught = self._unlabeled_targets(unlabeled)
+        streams = [self._strong(unlabeled, taught, number) for number in range(len(self.streams.strong))]
         if self.streams.features:
             factors = [dropped(key, self.settings.feature_dropout) for key in unlabeled.keys]
-            streams.append(lesson.stream("features", self.streams.features, unlabeled.images, factors))
-        return Inputs(labeled=labeled, streams=streams, weight=self.weight, trust=self.trust)
+            streams.append(taught.stream("features", self.streams.features, unlabeled.images, factors))
+        return UniMatchInputs(labeled=labeled, streams=streams, weight=self.weight, trust=self.trust)
 
     @override
-    def count(self, prepared: Inputs) -> Tensor:
+    def count(self, prepared: UniMatchInputs) -> Tensor:
         own = self.student.criterion.count(prepared.labeled.targets)
         return torch.cat([own, *(self.criterion.count(one.targets) for one in prepared.streams)])
 
@@ -228,7 +228,7 @@ class UniMatchObjective(Objective[Inputs]):
     def label_maps(self, batch: Batch) -> list[Map]:
         return [one.cpu().numpy() for one in self._enhanced(batch, self._guess(batch))[0]]
 
-    def _strong(self, batch: Batch, lesson: UnlabeledTargets, number: int) -> Stream:
+    def _strong(self, batch: Batch, taught: UnlabeledTargets, number: int) -> Stream:
         """Strong view `number`; draws of its own, partners shared."""
         keys = [keyed_random.key(key, "strong view", number) for key in batch.keys]
         images = strong_view(batch.images, self.settings.strong, keys)
@@ -237,9 +237,9 @@ class UniMatchObjective(Objective[Inputs]):
             where = boxes((images.shape[2], images.shape[3]), self.settings.cutmix, keys)
             self._figures.add(counts.VIEWS_MIXED, sum(one is not None for one in where), len(where))
             mix = partial(paste, partner=partner, where=where)
-            images, lesson = mix(images), lesson.mixed(mix)
+            images, taught = mix(images), taught.mixed(mix)
         name, weight = f"strong{number + 1}", self.streams.strong[number]
-        return lesson.stream(name, weight, images, self._complementary(batch, number))
+        return taught.stream(name, weight, images, self._complementary(batch, number))
 
     def _complementary(self, batch: Batch, number: int) -> list[Factors | None]:
         if not self.streams.complementary:
@@ -249,7 +249,7 @@ class UniMatchObjective(Objective[Inputs]):
             None if own else complementary(key, second=number == 1) for key, own in zip(batch.keys, whole, strict=True)
         ]
 
-    def _lesson(self, batch: Batch) -> UnlabeledTargets:
+    def _unlabeled_targets(self, batch: Batch) -> UnlabeledTargets:
         """What the weak views teach, and how often each source of it spoke."""
         guess = self._guess(batch)
         labels, guide = self._enhanced(batch, guess)

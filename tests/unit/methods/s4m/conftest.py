@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segray.masks.view import View
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.sam.protocol import Decoded, Embedding, Image, Prompts
 from segray.training.views.batch import Batch
 
@@ -82,12 +82,12 @@ def weak() -> Callable[..., Batch]:
 
 
 @pytest.fixture
-def guesses_of() -> Callable[[Tensor], Guesses]:
-    """Sure guesses of masks (N, H, W) whose sides are multiples of 4, at stride 4."""
+def predictions_of() -> Callable[[Tensor], TeacherPredictions]:
+    """Sure predictions of masks (N, H, W) whose sides are multiples of 4, at stride 4."""
 
-    def make(masks: Tensor) -> Guesses:
+    def make(masks: Tensor) -> TeacherPredictions:
         cells = masks[:, 2::4, 2::4]
-        return Guesses(
+        return TeacherPredictions(
             classes=torch.arange(len(masks)),
             scores=torch.linspace(0.8, 0.9, len(masks)),
             logits=torch.where(cells, 6.0, -6.0),

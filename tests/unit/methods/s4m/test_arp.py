@@ -3,7 +3,7 @@ import torch
 
 from segray import keyed_random
 from segray.losses.criterion import Targets
-from segray.methods.s4m.arp import mix
+from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import Arp
 
 SIDE = (24, 32)
@@ -42,7 +42,7 @@ def test_bookkeeping(mode, seed):
     number = 3 + seed % 10
     images, targets = scenes(number, seed)
     before = images.clone()
-    mixed, labels, pasted = mix(images, targets, Arp(mode=mode, min_area=0.02), keys(number, seed))
+    mixed, labels, pasted = paste_instances(images, targets, Arp(mode=mode, min_area=0.02), keys(number, seed))
     assert torch.equal(images, before)
     assert mixed.dtype == torch.uint8
     for index, (image, label) in enumerate(zip(mixed, labels, strict=True)):
@@ -70,7 +70,7 @@ def test_bookkeeping(mode, seed):
 def test_static_pastes_large_ones_where_they_were(seed):
     images, targets = scenes(4, seed)
     least = 0.05 * SIDE[0] * SIDE[1]
-    mixed, labels, pasted = mix(images, targets, Arp(mode="static", min_area=0.05), keys(4, seed))
+    mixed, labels, pasted = paste_instances(images, targets, Arp(mode="static", min_area=0.05), keys(4, seed))
     for host in [index for index in range(4) if pasted[index]]:
         foreign = labels[host].masks[labels[host].classes // 100 != host].any(0)
         source = int(labels[host].classes[-1] // 100)
@@ -88,7 +88,7 @@ def test_both_sides_are_cut_before_either_is_edited(mode):
         target.masks[:1, 4:12, 4:12] = True
     found = 0
     for seed in range(20):
-        _, labels, pasted = mix(images, targets, Arp(mode=mode, min_area=0), keys(3, seed))
+        _, labels, pasted = paste_instances(images, targets, Arp(mode=mode, min_area=0), keys(3, seed))
         for index in range(3):
             classes = labels[index].classes
             foreign = classes[classes // 100 != index]
@@ -106,7 +106,7 @@ def test_a_quarter_of_a_group_are_pairs(number, group, touched):
     one = torch.zeros((1, *SIDE), dtype=torch.bool)
     one[0, 3:9, 3:9] = True
     targets = [Targets(classes=torch.tensor([100 * index]), masks=one) for index in range(number)]
-    _, _, pasted = mix(images, targets, Arp(mode="static", min_area=0, group=group), keys(number))
+    _, _, pasted = paste_instances(images, targets, Arp(mode="static", min_area=0, group=group), keys(number))
     assert sum(pasted) == touched
     assert max(pasted, default=0) <= 1
 
@@ -116,10 +116,10 @@ def test_groups_do_not_know_of_each_other(mode):
     """What a worker with one group does is what a worker with all of them does: nothing depends on the cut."""
     images, targets = scenes(12)
     settings = Arp(mode=mode, min_area=0.02)
-    whole, labels, pasted = mix(images, targets, settings, keys(12))
+    whole, labels, pasted = paste_instances(images, targets, settings, keys(12))
     for start in (0, 4, 8):
         own = slice(start, start + 4)
-        part, part_labels, part_pasted = mix(images[own], targets[own], settings, keys(12)[own])
+        part, part_labels, part_pasted = paste_instances(images[own], targets[own], settings, keys(12)[own])
         assert torch.equal(part, whole[own])
         assert all(same(one, other) for one, other in zip(part_labels, labels[own], strict=True))
         assert part_pasted == pasted[own]
@@ -134,7 +134,7 @@ def test_dynamic_resizes_and_stays_on_the_canvas(min_scale, max_scale):
     settings = Arp(mode="dynamic", min_area=0, min_scale=min_scale, max_scale=max_scale)
     places = set()
     for seed in range(30):
-        _, labels, pasted = mix(images, targets, settings, keys(3, seed))
+        _, labels, pasted = paste_instances(images, targets, settings, keys(3, seed))
         for host in [index for index in range(3) if pasted[index]]:
             mask = labels[host].masks[-1]
             rows, columns = mask.any(1), mask.any(0)
@@ -153,7 +153,7 @@ def test_small_host_masks_stay_and_small_guests_do_not_come():
         Targets(classes=100 * index + torch.arange(2), masks=torch.stack([large.roll(index * 5, 1), small]))
         for index in range(3)
     ]
-    _, labels, pasted = mix(images, targets, Arp(mode="static", min_area=0.1), keys(3))
+    _, labels, pasted = paste_instances(images, targets, Arp(mode="static", min_area=0.1), keys(3))
     assert sorted(pasted) == [0, 1, 1]
     for host in range(3):
         assert 100 * host + 1 in labels[host].classes
@@ -171,7 +171,7 @@ def test_later_masks_keep_what_overlaps():
     targets = [Targets(classes=torch.tensor([0, 1]), masks=masks)] + 2 * [
         Targets(classes=torch.tensor([2]), masks=guest)
     ]
-    found = (mix(images, targets, Arp(mode="static", min_area=0), keys(3, seed)) for seed in range(20))
+    found = (paste_instances(images, targets, Arp(mode="static", min_area=0), keys(3, seed)) for seed in range(20))
     label = next(labels[0] for _, labels, pasted in found if pasted[0])
     assert label.classes.tolist() == [0, 1, 2]
     assert label.masks.sum((1, 2)).tolist() == [4 * 8, 6 * 8, 40]

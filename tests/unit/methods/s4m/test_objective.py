@@ -14,11 +14,11 @@ from segray.errors import BackendError
 from segray.formats.registry import open_source
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
-from segray.methods.s4m.arp import mix
+from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import Arp, PseudoLabels, StudentRun
 from segray.methods.s4m.objective import StudentObjective
-from segray.methods.s4m.pseudo_labels import Guesses
-from segray.methods.s4m.refine.refiner import Refined, Refiner
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
+from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner
 from segray.models.student import QueryOutput, Student
 from segray.store import Store
 from segray.store.rows import LabeledRow
@@ -102,20 +102,20 @@ class Lower(Refiner):
 
     def __init__(self) -> None:
         self.images = torch.empty(0)
-        self.guesses: Sequence[Guesses] = ()
+        self.predictions: Sequence[TeacherPredictions] = ()
 
     @override
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        self.images, self.guesses = batch.images, guesses
-        return [self._one(one) for one in guesses]
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
+        self.images, self.predictions = batch.images, predictions
+        return [self._one(one) for one in predictions]
 
-    def _one(self, guesses: Guesses) -> Refined:
-        masks = torch.zeros(len(guesses), 64, 64, dtype=torch.bool)
+    def _one(self, predictions: TeacherPredictions) -> RefinedLabels:
+        masks = torch.zeros(len(predictions), 64, 64, dtype=torch.bool)
         masks[:, 20:36, 16:48] = True
-        number = len(guesses)
-        return Refined(
-            classes=guesses.classes,
-            scores=guesses.scores,
+        number = len(predictions)
+        return RefinedLabels(
+            classes=predictions.classes,
+            scores=predictions.scores,
             masks=masks,
             replaced=torch.ones(number, dtype=torch.bool),
             iou_with_teacher=torch.full((number,), 0.6),
@@ -147,13 +147,13 @@ def test_teacher_then_filter_then_refinement_then_mixing_then_strong_view(plante
     objective, weak, prepared = planted(arp)
     teacher, refiner = objective.teacher, objective.refiner
     assert torch.equal(teacher.saw[0], weak.images)
-    assert [one.classes.tolist() for one in refiner.guesses] == [[1]] * 4
+    assert [one.classes.tolist() for one in refiner.predictions] == [[1]] * 4
     assert torch.equal(refiner.images, weak.images)
     refined = torch.zeros(1, 64, 64, dtype=torch.bool)
     refined[:, 20:36, 16:48] = True
     mixed, targets = weak.images, [Targets(classes=torch.tensor([1]), masks=refined)] * 4
     if arp is not None:
-        mixed, targets, pasted = mix(mixed, targets, arp, weak.keys)
+        mixed, targets, pasted = paste_instances(mixed, targets, arp, weak.keys)
         assert sum(pasted) == 2
         assert not torch.equal(mixed, weak.images)
     strong = strong_view(mixed, objective.settings.strong, weak.keys)
@@ -191,10 +191,10 @@ def test_a_class_goes_with_a_mask_that_vanishes_at_the_students_stride(planted):
 
     class Tiny(Lower):
         @override
-        def _one(self, guesses: Guesses) -> Refined:
-            both = guesses.filter(torch.tensor([0, 0]))
+        def _one(self, predictions: TeacherPredictions) -> RefinedLabels:
+            both = predictions.filter(torch.tensor([0, 0]))
             found = Lower._one(self, both)
-            return Refined(**{**vars(found), "masks": tall, "classes": torch.tensor([0, 1])})
+            return RefinedLabels(**{**vars(found), "masks": tall, "classes": torch.tensor([0, 1])})
 
     objective.refiner = Tiny()
     targets = objective.prepare(weak, weak).unlabeled.targets

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segray.methods.s4m.config import PseudoLabels
-from segray.methods.s4m.pseudo_labels import select
+from segray.methods.s4m.pseudo_labels import select_predictions
 
 SETTINGS = PseudoLabels(score_threshold=0.7, min_soft_area=5 / 64, mask_threshold=0.5)
 
@@ -52,8 +52,8 @@ def mask_logits(inside: int, probability: float = 0.99, outside: float = 1e-6) -
 def test_a_query_is_kept_by_class_probability_soft_area_and_mask(
     classes: torch.Tensor, mask: torch.Tensor, kept: bool
 ) -> None:
-    (guesses,) = select(classes[None, None], mask[None, None], SETTINGS)
-    assert len(guesses) == kept
+    (predictions,) = select_predictions(classes[None, None], mask[None, None], SETTINGS)
+    assert len(predictions) == kept
 
 
 def test_guesses_stay_with_their_images_in_query_order() -> None:
@@ -64,7 +64,7 @@ def test_guesses_stay_with_their_images_in_query_order() -> None:
     masks = torch.stack(
         [torch.stack([mask_logits(10 * image + query + 7) for query in range(3)]) for image in range(3)]
     )
-    first, none, last = select(classes.half(), masks.half(), SETTINGS)
+    first, none, last = select_predictions(classes.half(), masks.half(), SETTINGS)
     assert first.classes.tolist() == [1, 2]
     assert last.classes.tolist() == [1]
     assert first.scores.tolist() == pytest.approx([0.9, 0.8], abs=1e-2)
@@ -77,12 +77,12 @@ def test_guesses_stay_with_their_images_in_query_order() -> None:
 def test_the_mask_s_threshold_is_a_probability(mask_threshold: float) -> None:
     probabilities = torch.linspace(0.01, 0.99, 64).view(1, 1, 8, 8)
     settings = PseudoLabels(mask_threshold=mask_threshold)
-    (guesses,) = select(class_logits(0.9, 0)[None, None], probabilities.logit(), settings)
-    assert torch.equal(guesses.logits > guesses.threshold, probabilities[0] > mask_threshold)
+    (predictions,) = select_predictions(class_logits(0.9, 0)[None, None], probabilities.logit(), settings)
+    assert torch.equal(predictions.logits > predictions.threshold, probabilities[0] > mask_threshold)
 
 
 def test_no_query_at_all_gives_empty_guesses() -> None:
-    assert [len(one) for one in select(torch.zeros(2, 0, 4), torch.zeros(2, 0, 8, 8), SETTINGS)] == [0, 0]
+    assert [len(one) for one in select_predictions(torch.zeros(2, 0, 4), torch.zeros(2, 0, 8, 8), SETTINGS)] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,5 @@ def test_no_query_at_all_gives_empty_guesses() -> None:
 def test_of_masks_that_overlap_the_surer_stays(max_overlap: float, kept: list[float]) -> None:
     classes = torch.stack([class_logits(0.8, 0), class_logits(0.9, 1), class_logits(0.75, 2)])
     masks = torch.stack([mask_logits(10), mask_logits(20), mask_logits(19)])
-    (guesses,) = select(classes[None], masks[None], replace(SETTINGS, max_overlap=max_overlap))
-    assert guesses.scores.tolist() == pytest.approx(kept)
+    (predictions,) = select_predictions(classes[None], masks[None], replace(SETTINGS, max_overlap=max_overlap))
+    assert predictions.scores.tolist() == pytest.approx(kept)

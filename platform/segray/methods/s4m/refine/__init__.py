@@ -1,4 +1,4 @@
-"""Better masks for a teacher's guesses: by points that prompt a SAM, from a store of masks, or none.
+"""Better masks for a teacher's predictions: by points that prompt a SAM, from a store of masks, or none.
 
 `build_refiner` makes the one that the settings name; it loads a SAM only for the one that asks it.
 """

@@ -12,8 +12,8 @@ from typing_extensions import override
 from segray.masks.instances import Instances
 from segray.masks.view import View
 from segray.methods.s4m.config import CachedRefinement
-from segray.methods.s4m.pseudo_labels import Guesses
-from segray.methods.s4m.refine.refiner import Refined, Refiner, on_canvas, parts, replace_masks, unrefined
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
+from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, on_canvas, parts, replace_masks, unrefined
 from segray.training.views.batch import Batch
 
 Lookup = Callable[[str], Instances | None]
@@ -29,23 +29,23 @@ class CachedRefiner(Refiner):
 
     @override
     @torch.no_grad()
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        return [self._one(*given) for given in zip(guesses, batch.views, batch.image_ids, strict=True)]
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
+        return [self._one(*given) for given in zip(predictions, batch.views, batch.image_ids, strict=True)]
 
-    def _one(self, guesses: Guesses, view: View, image_id: str) -> Refined:
-        guesses, teacher = on_canvas(guesses, view)
-        instances = self.lookup(image_id) if len(guesses) else None
+    def _one(self, predictions: TeacherPredictions, view: View, image_id: str) -> RefinedLabels:
+        predictions, teacher = on_canvas(predictions, view)
+        instances = self.lookup(image_id) if len(predictions) else None
         # Of another size: the store's are of another version of the image.
         if instances is None or instances.size_hw != view.image_hw:
-            return unrefined(guesses, teacher)
+            return unrefined(predictions, teacher)
         masks, index = view.masks(instances)
         if not len(masks):
-            return unrefined(guesses, teacher)
+            return unrefined(predictions, teacher)
         automatic = torch.from_numpy(masks).to(teacher.device)
         iou, best = pairwise_iou(teacher, automatic).max(dim=1)
         scores = torch.from_numpy(instances.scores[index]).to(teacher.device)
         return replace_masks(
-            guesses,
+            predictions,
             teacher,
             automatic[best],
             predicted_iou=scores[best],

@@ -15,8 +15,8 @@ from typing_extensions import override
 from segray import keyed_random
 from segray.masks.view import View
 from segray.methods.s4m.config import PointRefinement
-from segray.methods.s4m.pseudo_labels import Guesses
-from segray.methods.s4m.refine.refiner import Refined, Refiner, clear_padding, on_canvas, parts, replace_masks
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
+from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, clear_padding, on_canvas, parts, replace_masks
 from segray.nets.batching import ShrinkingBatches
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Embedding, Prompts, Sam
 from segray.training.views.batch import Batch
@@ -26,7 +26,7 @@ from segray.training.views.batch import Batch
 class _Question:
     """What SAM is asked of one image."""
 
-    guesses: Guesses
+    predictions: TeacherPredictions
     teacher: Tensor
     """(N, H, W) bool."""
     points_xy: Tensor
@@ -47,30 +47,30 @@ class PointRefiner(Refiner):
 
     @override
     @torch.no_grad()
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
         """Ask SAM once about each image that has a guess, with as many prompts at once as suit it."""
-        questions = [self._question(*given) for given in zip(guesses, batch.views, batch.keys, strict=True)]
+        questions = [self._question(*given) for given in zip(predictions, batch.views, batch.keys, strict=True)]
         every = zip(questions, batch.views, self._offers(batch.images, questions), strict=True)
         return [self._choose(question, view, *offer) for question, view, offer in every]
 
-    def _question(self, guesses: Guesses, view: View, key: int) -> _Question:
-        guesses, teacher = on_canvas(guesses, view)
+    def _question(self, predictions: TeacherPredictions, view: View, key: int) -> _Question:
+        predictions, teacher = on_canvas(predictions, view)
         settings = self.settings
         points, labels = draw_points(
-            guesses, view, num_points=settings.num_points, distribution=settings.distribution, key=key
+            predictions, view, num_points=settings.num_points, distribution=settings.distribution, key=key
         )
         drawn = (labels != PADDING).any(dim=1)
         if settings.box:
             corners, kinds = box_points(teacher)
             points, labels = torch.cat([points, corners], dim=1), torch.cat([labels, kinds], dim=1)
-        return _Question(guesses=guesses, teacher=teacher, points_xy=points, labels=labels, drawn=drawn)
+        return _Question(predictions=predictions, teacher=teacher, points_xy=points, labels=labels, drawn=drawn)
 
     def _offers(self, images: Tensor, questions: Sequence[_Question]) -> list[tuple[Tensor, Tensor]]:
         """SAM's masks (N, H, W) of each image's questions and its predicted IoU of them (N,)."""
-        counts = [len(one.guesses) for one in questions]
+        counts = [len(one.predictions) for one in questions]
         asked = [number for number, count in enumerate(counts) if count]
         if not asked:
-            return [(one.teacher, one.guesses.scores) for one in questions]
+            return [(one.teacher, one.predictions.scores) for one in questions]
         pixels = images[asked].permute(0, 2, 3, 1).contiguous().cpu().numpy()
         embedding = self.sam.embed(list(pixels))
         index = torch.arange(len(asked)).repeat_interleave(torch.tensor([counts[number] for number in asked]))
@@ -99,10 +99,10 @@ class PointRefiner(Refiner):
             masks[part] = self.sam.upscale(logits[part], size_hw) > self.sam.mask_threshold
         return masks, scores
 
-    def _choose(self, question: _Question, view: View, offered: Tensor, predicted: Tensor) -> Refined:
+    def _choose(self, question: _Question, view: View, offered: Tensor, predicted: Tensor) -> RefinedLabels:
         clear_padding(offered, view)
         return replace_masks(
-            question.guesses,
+            question.predictions,
             question.teacher,
             offered,
             predicted_iou=predicted,
@@ -112,7 +112,12 @@ class PointRefiner(Refiner):
 
 
 def draw_points(
-    guesses: Guesses, view: View, *, num_points: int, distribution: Literal["probability", "softmax"], key: int
+    predictions: TeacherPredictions,
+    view: View,
+    *,
+    num_points: int,
+    distribution: Literal["probability", "softmax"],
+    key: int,
 ) -> tuple[Tensor, Tensor]:
     """Draw K different cells of each guess (docs/methods/s4m.md#prompt-points).
 
@@ -122,8 +127,8 @@ def draw_points(
     inside the mask (`probability`) or to the exponential of its logit everywhere (`softmax`). Cells outside the image
     are never drawn. Where fewer than K cells can be, the last points are PADDING.
     """
-    rows, columns = guesses.logits.shape[1:]
-    weights = _log_weights(guesses, distribution).masked_fill(~_in_image(guesses.logits, view), -torch.inf)
+    rows, columns = predictions.logits.shape[1:]
+    weights = _log_weights(predictions, distribution).masked_fill(~_in_image(predictions.logits, view), -torch.inf)
     # The K largest of log-weight plus Gumbel noise are K successive draws; a Gumbel is minus the log of an exponential.
     generator = torch.Generator(weights.device).manual_seed(keyed_random.key(key, "points"))
     noise = torch.empty_like(weights).exponential_(generator=generator).log()
@@ -146,10 +151,10 @@ def box_points(masks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(ends, dim=2).float(), labels.expand(len(masks), 2)
 
 
-def _log_weights(guesses: Guesses, distribution: Literal["probability", "softmax"]) -> Tensor:
+def _log_weights(predictions: TeacherPredictions, distribution: Literal["probability", "softmax"]) -> Tensor:
     if distribution == "softmax":
-        return guesses.logits
-    return F.logsigmoid(guesses.logits).masked_fill(guesses.logits <= guesses.threshold, -torch.inf)
+        return predictions.logits
+    return F.logsigmoid(predictions.logits).masked_fill(predictions.logits <= predictions.threshold, -torch.inf)
 
 
 def _in_image(logits: Tensor, view: View) -> Tensor:

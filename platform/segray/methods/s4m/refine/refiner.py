@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from segray.masks.view import View
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.training.views.batch import Batch
 
 PIXELS_AT_ONCE: Final = 2**24
@@ -21,7 +21,7 @@ PIXELS_AT_ONCE: Final = 2**24
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Refined:
+class RefinedLabels:
     """N labels of one image; no mask is empty, and none holds padding."""
 
     classes: Tensor
@@ -42,14 +42,14 @@ class Refined:
 
 
 class Refiner(Protocol):
-    """Guesses to labels, image by image. What it gives for an image depends on that image and its key alone."""
+    """Turns a teacher's predictions into labels. Those of an image depend on that image and its key alone."""
 
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        """Return the labels of each image, on the guesses' device, without guesses that cover no pixel of the image.
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
+        """Return the labels of each image, on the predictions' device; those that would cover no pixel are left out.
 
         Args:
             batch: B weak views, as the teacher saw them; its keys are for draws.
-            guesses: the teacher's, of each image.
+            predictions: the teacher's, of each image.
         """
         ...
 
@@ -59,48 +59,54 @@ class NoRefiner(Refiner):
 
     @override
     @torch.no_grad()
-    def refine(self, batch: Batch, guesses: Sequence[Guesses]) -> list[Refined]:
-        return [unrefined(*on_canvas(one, view)) for one, view in zip(guesses, batch.views, strict=True)]
+    def refine(self, batch: Batch, predictions: Sequence[TeacherPredictions]) -> list[RefinedLabels]:
+        return [unrefined(*on_canvas(one, view)) for one, view in zip(predictions, batch.views, strict=True)]
 
 
 @torch.no_grad()
-def on_canvas(guesses: Guesses, view: View) -> tuple[Guesses, Tensor]:
-    """The guesses that cover a pixel of the image, and the teacher's masks of them (N, H, W) bool."""
+def on_canvas(predictions: TeacherPredictions, view: View) -> tuple[TeacherPredictions, Tensor]:
+    """The predictions that cover a pixel of the image, and the teacher's masks of them (N, H, W) bool."""
     height, width = view.canvas_hw
-    masks = guesses.logits.new_empty((len(guesses), height, width), dtype=torch.bool)
-    for part in parts(len(guesses), height * width):
-        logits = F.interpolate(guesses.logits[part, None], view.canvas_hw, mode="bilinear", align_corners=False)
-        masks[part] = logits[:, 0] > guesses.threshold
+    masks = predictions.logits.new_empty((len(predictions), height, width), dtype=torch.bool)
+    for part in parts(len(predictions), height * width):
+        logits = F.interpolate(predictions.logits[part, None], view.canvas_hw, mode="bilinear", align_corners=False)
+        masks[part] = logits[:, 0] > predictions.threshold
     clear_padding(masks, view)
     seen = masks.any(dim=2).any(dim=1)
-    return guesses.filter(seen), masks[seen]
+    return predictions.filter(seen), masks[seen]
 
 
-def unrefined(guesses: Guesses, teacher: Tensor) -> Refined:
+def unrefined(predictions: TeacherPredictions, teacher: Tensor) -> RefinedLabels:
     """Labels with the teacher's masks (N, H, W)."""
-    return Refined(
-        classes=guesses.classes,
-        scores=guesses.scores,
+    return RefinedLabels(
+        classes=predictions.classes,
+        scores=predictions.scores,
         masks=teacher,
-        replaced=torch.zeros_like(guesses.classes, dtype=torch.bool),
-        iou_with_teacher=torch.ones_like(guesses.scores),
-        predicted_iou=torch.full_like(guesses.scores, torch.nan),
+        replaced=torch.zeros_like(predictions.classes, dtype=torch.bool),
+        iou_with_teacher=torch.ones_like(predictions.scores),
+        predicted_iou=torch.full_like(predictions.scores, torch.nan),
     )
 
 
 def replace_masks(
-    guesses: Guesses, teacher: Tensor, offered: Tensor, *, predicted_iou: Tensor, accepted: Tensor, min_iou: float
-) -> Refined:
+    predictions: TeacherPredictions,
+    teacher: Tensor,
+    offered: Tensor,
+    *,
+    predicted_iou: Tensor,
+    accepted: Tensor,
+    min_iou: float,
+) -> RefinedLabels:
     """Labels with the offered masks (N, H, W) that are accepted, not empty and near enough to the teacher's."""
     union = (teacher | offered).sum(dim=(1, 2))
     iou = (teacher & offered).sum(dim=(1, 2)) / union
     replaced = accepted & (iou >= min_iou) & offered.any(dim=2).any(dim=1)
-    return Refined(
-        classes=guesses.classes,
-        scores=guesses.scores,
+    return RefinedLabels(
+        classes=predictions.classes,
+        scores=predictions.scores,
         masks=torch.where(replaced[:, None, None], offered, teacher),
         replaced=replaced,
-        iou_with_teacher=torch.where(replaced, iou, 1.0).to(guesses.scores.dtype),
+        iou_with_teacher=torch.where(replaced, iou, 1.0).to(predictions.scores.dtype),
         predicted_iou=predicted_iou,
     )
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from segray.masks.instances import Instances
 from segray.masks.view import View
 from segray.methods.s4m.config import CachedRefinement
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.cached import CachedRefiner, pairwise_iou
-from segray.methods.s4m.refine.refiner import Refined
+from segray.methods.s4m.refine.refiner import RefinedLabels
 from segray.training.views.batch import Batch
 
 SIZE = (32, 32)
@@ -21,8 +21,8 @@ SCORES = [0.9, 0.8, 0.7, 0.6]
 
 @pytest.fixture
 def refine(
-    box_mask: Callable[..., Tensor], guesses_of: Callable[[Tensor], Guesses], weak: Callable[..., Batch]
-) -> Callable[[View, str, float], Refined]:
+    box_mask: Callable[..., Tensor], predictions_of: Callable[[Tensor], TeacherPredictions], weak: Callable[..., Batch]
+) -> Callable[[View, str, float], RefinedLabels]:
     """Refinement of (8, 8, 24, 24) on a canvas by the automatic masks of image `known`."""
     masks = np.stack([box_mask(SIZE, box).numpy() for box in AUTOMATIC])
     stored = {
@@ -31,16 +31,16 @@ def refine(
         "other size": Instances.from_masks(np.ones((1, 8, 8), dtype=bool), provenance="sam", scores=[0.9]),
     }
 
-    def run(view: View, image_id: str, min_iou: float) -> Refined:
+    def run(view: View, image_id: str, min_iou: float) -> RefinedLabels:
         refiner = CachedRefiner(stored.get, CachedRefinement(store="unused", min_iou=min_iou))
-        guesses = guesses_of(box_mask(SIZE, (8, 8, 24, 24))[None])
-        return refiner.refine(weak([view], ids=[image_id]), [guesses])[0]
+        predictions = predictions_of(box_mask(SIZE, (8, 8, 24, 24))[None])
+        return refiner.refine(weak([view], ids=[image_id]), [predictions])[0]
 
     return run
 
 
 def test_the_automatic_mask_of_most_overlap_replaces_the_teacher_s(
-    refine: Callable[..., Refined], whole: Callable[..., View], box_mask: Callable[..., Tensor]
+    refine: Callable[..., RefinedLabels], whole: Callable[..., View], box_mask: Callable[..., Tensor]
 ) -> None:
     found = refine(whole(SIZE), "known", 0.5)
     assert torch.equal(found.masks[0], box_mask(SIZE, AUTOMATIC[2]))
@@ -55,7 +55,7 @@ def test_the_automatic_mask_of_most_overlap_replaces_the_teacher_s(
     ids=["gate", "no masks", "no image", "another version"],
 )
 def test_otherwise_the_teacher_s_stays(
-    refine: Callable[..., Refined],
+    refine: Callable[..., RefinedLabels],
     whole: Callable[..., View],
     box_mask: Callable[..., Tensor],
     image_id: str,
@@ -66,7 +66,7 @@ def test_otherwise_the_teacher_s_stays(
     assert (found.masks[0] ^ box_mask(SIZE, (8, 8, 24, 24))).sum() < 16
 
 
-def test_masks_are_seen_through_the_view(refine: Callable[..., Refined], box_mask: Callable[..., Tensor]) -> None:
+def test_masks_are_seen_through_the_view(refine: Callable[..., RefinedLabels], box_mask: Callable[..., Tensor]) -> None:
     """The window starts 8 right and 4 down; the mask at the lower right is what then overlaps most."""
     view = View(image_hw=SIZE, resized_hw=SIZE, origin_yx=(4, 8), flipped=True, canvas_hw=SIZE)
     found = refine(view, "known", 0.0)
@@ -78,12 +78,12 @@ def test_a_mask_that_overlaps_none_stays_whatever_the_gate(
     whole: Callable[..., View],
     weak: Callable[..., Batch],
     box_mask: Callable[..., Tensor],
-    guesses_of: Callable[[Tensor], Guesses],
+    predictions_of: Callable[[Tensor], TeacherPredictions],
 ) -> None:
     far = Instances.from_masks(box_mask(SIZE, (0, 0, 4, 4))[None].numpy(), provenance="sam")
     refiner = CachedRefiner(lambda _: far, CachedRefinement(store="unused", min_iou=0.0))
-    guesses = guesses_of(box_mask(SIZE, (16, 16, 28, 28))[None])
-    (found,) = refiner.refine(weak([whole(SIZE)]), [guesses])
+    predictions = predictions_of(box_mask(SIZE, (16, 16, 28, 28))[None])
+    (found,) = refiner.refine(weak([whole(SIZE)]), [predictions])
     assert found.replaced.tolist() == [False]
 
 

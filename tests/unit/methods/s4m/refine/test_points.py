@@ -10,9 +10,9 @@ from segray.config.sam import OriginalSamConfig
 from segray.demo.world import scene
 from segray.masks.view import View
 from segray.methods.s4m.config import PointRefinement
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.points import PointRefiner, box_points, draw_points
-from segray.methods.s4m.refine.refiner import Refined, on_canvas
+from segray.methods.s4m.refine.refiner import RefinedLabels, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Sam
 from segray.sam.testing import PaintedSam
@@ -25,40 +25,42 @@ CANDIDATES = [(0, 0, 32, 32), (8, 8, 24, 20), (12, 12, 16, 16)]
 VIEW = View(image_hw=SIZE, resized_hw=SIZE, origin_yx=(0, 0), flipped=False, canvas_hw=SIZE)
 Whole = Callable[..., View]
 Masks = Callable[..., Tensor]
-Guess = Callable[[Tensor], Guesses]
+Guess = Callable[[Tensor], TeacherPredictions]
 Fixed = Callable[[Tensor, Sequence[float]], Sam]
-Refine = Callable[..., list[Refined]]
+Refine = Callable[..., list[RefinedLabels]]
 
 
 @pytest.fixture
-def guesses(box_mask: Masks, guesses_of: Guess) -> Guesses:
+def predictions(box_mask: Masks, predictions_of: Guess) -> TeacherPredictions:
     """One, of the teacher's box with its corners rounded by up-scaling."""
-    return guesses_of(box_mask(SIZE, TEACHER)[None])
+    return predictions_of(box_mask(SIZE, TEACHER)[None])
 
 
 @pytest.fixture
-def refine(weak: Callable[..., Batch]) -> Callable[..., list[Refined]]:
-    def go(sam: Sam, guesses: Sequence[Guesses], views: Sequence[View], **settings: object) -> list[Refined]:
-        return PointRefiner(sam, PointRefinement(**settings)).refine(weak(views), guesses)
+def refine(weak: Callable[..., Batch]) -> Callable[..., list[RefinedLabels]]:
+    def go(
+        sam: Sam, predictions: Sequence[TeacherPredictions], views: Sequence[View], **settings: object
+    ) -> list[RefinedLabels]:
+        return PointRefiner(sam, PointRefinement(**settings)).refine(weak(views), predictions)
 
     return go
 
 
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_candidate_of_highest_predicted_iou_replaces_the_mask(
-    refine: Refine, fixed_sam: Fixed, box_mask: Masks, guesses: Guesses, best: int
+    refine: Refine, fixed_sam: Fixed, box_mask: Masks, predictions: TeacherPredictions, best: int
 ) -> None:
     candidates = torch.stack([box_mask(SIZE, box) for box in CANDIDATES])
     scores = [0.5, 0.4, 0.3]
     scores[best] = 0.8
-    guesses = guesses.filter(torch.zeros(5, dtype=torch.long))
-    (found,) = refine(fixed_sam(candidates, scores), [guesses], [VIEW])
+    predictions = predictions.filter(torch.zeros(5, dtype=torch.long))
+    (found,) = refine(fixed_sam(candidates, scores), [predictions], [VIEW])
     assert torch.equal(found.masks, candidates[best].expand(5, *SIZE))
     assert found.replaced.all()
     assert found.iou_with_teacher.tolist() == pytest.approx([[1 / 4, 3 / 4, 1 / 16][best]] * 5, abs=0.02)
     assert found.predicted_iou.tolist() == pytest.approx([0.8] * 5)
-    assert torch.equal(found.classes, guesses.classes)
-    assert torch.equal(found.scores, guesses.scores)
+    assert torch.equal(found.classes, predictions.classes)
+    assert torch.equal(found.scores, predictions.scores)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,16 @@ def test_the_candidate_of_highest_predicted_iou_replaces_the_mask(
     ],
 )
 def test_gates_keep_the_teacher_s_mask(
-    refine: Refine, fixed_sam: Fixed, box_mask: Masks, guesses: Guesses, gates: dict[str, float], replaced: bool
+    refine: Refine,
+    fixed_sam: Fixed,
+    box_mask: Masks,
+    predictions: TeacherPredictions,
+    gates: dict[str, float],
+    replaced: bool,
 ) -> None:
-    _, teacher = on_canvas(guesses, VIEW)
+    _, teacher = on_canvas(predictions, VIEW)
     sam = fixed_sam(torch.stack([box_mask(SIZE, box) for box in CANDIDATES]), [0.5, 0.6, 0.3])
-    (found,) = refine(sam, [guesses], [VIEW], **gates)
+    (found,) = refine(sam, [predictions], [VIEW], **gates)
     assert found.replaced.tolist() == [replaced]
     assert torch.equal(found.masks[0], box_mask(SIZE, CANDIDATES[1]) if replaced else teacher[0])
     assert found.predicted_iou.tolist() == pytest.approx([0.6])
@@ -85,10 +92,10 @@ def test_gates_keep_the_teacher_s_mask(
 
 @pytest.mark.parametrize("box", [False, True])
 def test_all_points_and_the_box_prompt_together(
-    refine: Refine, fixed_sam: Fixed, box_mask: Masks, guesses_of: Guess, whole: Whole, box: bool
+    refine: Refine, fixed_sam: Fixed, box_mask: Masks, predictions_of: Guess, whole: Whole, box: bool
 ) -> None:
     sam = fixed_sam(torch.ones(3, *SIZE, dtype=torch.bool), [0.1, 0.2, 0.3])
-    first, second = (guesses_of(torch.stack([box_mask(SIZE, one)] * 2)) for one in (TEACHER, (0, 16, 12, 32)))
+    first, second = (predictions_of(torch.stack([box_mask(SIZE, one)] * 2)) for one in (TEACHER, (0, 16, 12, 32)))
     refine(sam, [first, first.filter(torch.zeros(0, dtype=torch.long)), second], [whole(SIZE)] * 3, box=box)
     assert sam.embedded == [2]
     assert [prompts.image_index.tolist() for prompts in sam.asked] == [[0, 0], [1, 1]]
@@ -108,7 +115,9 @@ def test_images_without_guesses_pass_through_and_sam_is_not_asked(
     refine: Refine, fixed_sam: Fixed, whole: Whole
 ) -> None:
     sam = fixed_sam(torch.ones(3, *SIZE, dtype=torch.bool), [0.1, 0.2, 0.3])
-    none = Guesses(classes=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0), logits=torch.zeros(0, 8, 8))
+    none = TeacherPredictions(
+        classes=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0), logits=torch.zeros(0, 8, 8)
+    )
     found = refine(sam, [none, none], [whole(SIZE)] * 2, box=True)
     assert [one.masks.shape for one in found] == [(0, 32, 32)] * 2
     assert found[0].predicted_iou.shape == (0,)
@@ -116,15 +125,15 @@ def test_images_without_guesses_pass_through_and_sam_is_not_asked(
 
 
 def test_padding_belongs_to_no_mask_and_what_is_left_empty_is_the_teacher_s(
-    refine: Refine, fixed_sam: Fixed, box_mask: Masks, guesses_of: Guess, whole: Whole
+    refine: Refine, fixed_sam: Fixed, box_mask: Masks, predictions_of: Guess, whole: Whole
 ) -> None:
     teacher = box_mask(SIZE, (0, 0, 32, 32))[None]
     everything, below = (box_mask(SIZE, box)[None] for box in [(0, 0, 32, 32), (0, 20, 32, 32)])
     view = whole((20, 28), SIZE)
-    (found,) = refine(fixed_sam(everything, [0.9]), [guesses_of(teacher)], [view])
+    (found,) = refine(fixed_sam(everything, [0.9]), [predictions_of(teacher)], [view])
     assert torch.equal(found.masks[0], box_mask(SIZE, (0, 0, 28, 20)))
     assert found.replaced.all()
-    (found,) = refine(fixed_sam(below, [0.9]), [guesses_of(teacher)], [view])
+    (found,) = refine(fixed_sam(below, [0.9]), [predictions_of(teacher)], [view])
     assert torch.equal(found.masks[0], box_mask(SIZE, (0, 0, 28, 20)))
     assert not found.replaced.any()
 
@@ -133,24 +142,24 @@ def test_a_guess_in_which_no_point_can_lie_keeps_its_mask(refine: Refine, fixed_
     """Of one cell, whose centre is beyond the image's border though some of its pixels are not."""
     logits = torch.full((1, 8, 8), -6.0)
     logits[0, 0, 4] = 20.0
-    guesses = Guesses(classes=torch.zeros(1, dtype=torch.long), scores=torch.ones(1), logits=logits)
+    predictions = TeacherPredictions(classes=torch.zeros(1, dtype=torch.long), scores=torch.ones(1), logits=logits)
     sam = fixed_sam(torch.ones(1, *SIZE, dtype=torch.bool), [0.9])
-    (found,) = refine(sam, [guesses], [whole((32, 17), SIZE)])
+    (found,) = refine(sam, [predictions], [whole((32, 17), SIZE)])
     assert found.replaced.tolist() == [False]
     assert found.masks.any()
 
 
 def test_sam_sees_the_pixels_of_each_image(
-    weak: Callable[..., Batch], box_mask: Masks, guesses_of: Guess, whole: Whole
+    weak: Callable[..., Batch], box_mask: Masks, predictions_of: Guess, whole: Whole
 ) -> None:
     things = [(0, 0, 16, 16), (16, 8, 32, 28)]
     images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     for image, thing in zip(images, things, strict=True):
         image[0] = box_mask(SIZE, thing)
-    guesses = [guesses_of(box_mask(SIZE, box)[None]) for box in [(4, 4, 12, 12), (20, 12, 28, 24)]]
+    predictions = [predictions_of(box_mask(SIZE, box)[None]) for box in [(4, 4, 12, 12), (20, 12, 28, 24)]]
     sam = PaintedSam(low=32, prompts_at_once=16, most_prompts=1)
     refiner = PointRefiner(sam, PointRefinement())
-    found = refiner.refine(weak([whole(SIZE)] * 2, images), guesses)
+    found = refiner.refine(weak([whole(SIZE)] * 2, images), predictions)
     for one, thing in zip(found, things, strict=True):
         assert torch.equal(one.masks[0], box_mask(SIZE, thing))
     assert sam.asked == [1, 1]
@@ -158,17 +167,17 @@ def test_sam_sees_the_pixels_of_each_image(
 
 @pytest.mark.parametrize("box", [False, True])
 def test_images_together_are_images_one_by_one_with_sam_nano(
-    weak: Callable[..., Batch], guesses_of: Guess, whole: Whole, box: bool
+    weak: Callable[..., Batch], predictions_of: Guess, whole: Whole, box: bool
 ) -> None:
     scenes = [scene("b", seed, 128) for seed in (5, 6, 7)]
     images = torch.stack([torch.from_numpy(one.image).permute(2, 0, 1) for one in scenes])
     truths = [torch.stack([torch.from_numpy(item.mask) for item in one.objects]) for one in scenes]
-    guesses = [guesses_of(masks) for masks in truths]
+    predictions = [predictions_of(masks) for masks in truths]
     refiner = PointRefiner(build(OriginalSamConfig(device="cpu")), PointRefinement(box=box))
 
-    def run(rows: Sequence[int]) -> list[Refined]:
+    def run(rows: Sequence[int]) -> list[RefinedLabels]:
         batch = weak([whole((128, 128))] * len(rows), images[list(rows)])
-        return refiner.refine(replace(batch, keys=tuple(rows)), [guesses[row] for row in rows])
+        return refiner.refine(replace(batch, keys=tuple(rows)), [predictions[row] for row in rows])
 
     for row, together in enumerate(run([0, 1, 2])):
         (alone,) = run([row])
@@ -179,10 +188,12 @@ def test_images_together_are_images_one_by_one_with_sam_nano(
         assert together.iou_with_teacher.mean() > 0.4
 
 
-def noisy(number: int = 20, threshold: float = 0.0) -> Guesses:
+def noisy(number: int = 20, threshold: float = 0.0) -> TeacherPredictions:
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn((number, 16, 24), generator=generator)
-    return Guesses(classes=torch.zeros(number), scores=torch.ones(number), logits=logits, threshold=threshold)
+    return TeacherPredictions(
+        classes=torch.zeros(number), scores=torch.ones(number), logits=logits, threshold=threshold
+    )
 
 
 def cells_of(points: torch.Tensor) -> torch.Tensor:
@@ -194,11 +205,11 @@ def cells_of(points: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 @pytest.mark.parametrize("num_points", [1, 3, 5])
 def test_points_are_different_cell_centres_inside_the_mask(whole: Whole, num_points: int, threshold: float) -> None:
-    guesses = noisy(threshold=threshold)
-    points, labels = draw_points(guesses, whole((64, 96)), num_points=num_points, distribution="probability", key=0)
+    predictions = noisy(threshold=threshold)
+    points, labels = draw_points(predictions, whole((64, 96)), num_points=num_points, distribution="probability", key=0)
     assert points.shape == (20, num_points, 2)
     assert torch.equal(labels, torch.full((20, num_points), POSITIVE))
-    for cells, logits in zip(cells_of(points), guesses.logits, strict=True):
+    for cells, logits in zip(cells_of(points), predictions.logits, strict=True):
         assert len({tuple(cell) for cell in cells.tolist()}) == num_points
         assert (logits[cells[:, 0], cells[:, 1]] > threshold).all()
 
@@ -217,8 +228,8 @@ def test_points_of_a_softmax_are_different_cell_centres_of_the_image(whole: Whol
 def test_where_cells_run_out_points_are_padding(whole: Whole, inside: int, num_points: int) -> None:
     logits = torch.full((1, 64), -5.0)
     logits[0, :inside] = 5.0
-    guesses = Guesses(classes=torch.zeros(1), scores=torch.ones(1), logits=logits.view(1, 8, 8))
-    points, labels = draw_points(guesses, whole((32, 32)), num_points=num_points, distribution="probability", key=1)
+    predictions = TeacherPredictions(classes=torch.zeros(1), scores=torch.ones(1), logits=logits.view(1, 8, 8))
+    points, labels = draw_points(predictions, whole((32, 32)), num_points=num_points, distribution="probability", key=1)
     assert points.shape == (1, num_points, 2)
     assert labels[0].tolist() == [POSITIVE] * inside + [PADDING] * (num_points - inside)
     assert sorted(cells_of(points[0, :inside]).tolist()) == [[0, column] for column in range(inside)]
@@ -246,10 +257,10 @@ def test_chances_are_those_of_drawing_without_replacement(
     assert float(either.sum()) == pytest.approx(2)
 
     number = 20_000
-    guesses = Guesses(
+    predictions = TeacherPredictions(
         classes=torch.zeros(number), scores=torch.ones(number), logits=logits.expand(number, 2, 2).contiguous()
     )
-    points, _ = draw_points(guesses, whole((8, 8)), num_points=2, distribution=distribution, key=5)
+    points, _ = draw_points(predictions, whole((8, 8)), num_points=2, distribution=distribution, key=5)
     cells = cells_of(points)
     drawn = cells[..., 0] * 2 + cells[..., 1]
     # 4 standard deviations of a share of 20,000 draws.

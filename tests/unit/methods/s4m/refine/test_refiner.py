@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segray.masks.view import View
-from segray.methods.s4m.pseudo_labels import Guesses
+from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.refiner import NoRefiner, on_canvas, replace_masks
 from segray.training.views.batch import Batch
@@ -16,10 +16,10 @@ SIZE = (32, 32)
 Masks = Callable[..., Tensor]
 
 
-def smooth(number: int) -> Guesses:
+def smooth(number: int) -> TeacherPredictions:
     coarse = torch.randn((number, 1, 4, 4), generator=torch.Generator().manual_seed(0))
     logits = F.interpolate(coarse, (16, 16), mode="bilinear")[:, 0]
-    return Guesses(classes=torch.arange(number), scores=torch.ones(number), logits=logits)
+    return TeacherPredictions(classes=torch.arange(number), scores=torch.ones(number), logits=logits)
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.7])
@@ -27,9 +27,9 @@ def test_unrefined_masks_are_the_upscaled_logits_cut(
     whole: Callable[..., View], weak: Callable[..., Batch], threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refiner, "PIXELS_AT_ONCE", 2 * 64 * 64)
-    guesses = replace(smooth(5), threshold=threshold)
-    (found,) = NoRefiner().refine(weak([whole((64, 64))]), [guesses])
-    full = F.interpolate(guesses.logits[None], (64, 64), mode="bilinear", align_corners=False)[0]
+    predictions = replace(smooth(5), threshold=threshold)
+    (found,) = NoRefiner().refine(weak([whole((64, 64))]), [predictions])
+    full = F.interpolate(predictions.logits[None], (64, 64), mode="bilinear", align_corners=False)[0]
     assert torch.equal(found.masks, full > threshold)
     assert not found.replaced.any()
     assert found.iou_with_teacher.tolist() == [1.0] * 5
@@ -37,11 +37,11 @@ def test_unrefined_masks_are_the_upscaled_logits_cut(
 
 
 def test_padding_belongs_to_no_mask_and_guesses_in_it_alone_are_left_out(
-    whole: Callable[..., View], box_mask: Masks, guesses_of: Callable[[Tensor], Guesses]
+    whole: Callable[..., View], box_mask: Masks, predictions_of: Callable[[Tensor], TeacherPredictions]
 ) -> None:
     boxes = [(0, 0, 32, 32), (20, 0, 32, 32), (4, 4, 12, 12), (0, 16, 32, 32)]
-    guesses = guesses_of(torch.stack([box_mask(SIZE, box) for box in boxes]))
-    kept, masks = on_canvas(guesses, whole((14, 18), SIZE))
+    predictions = predictions_of(torch.stack([box_mask(SIZE, box) for box in boxes]))
+    kept, masks = on_canvas(predictions, whole((14, 18), SIZE))
     assert kept.classes.tolist() == [0, 2]
     assert torch.equal(masks[0], box_mask(SIZE, (0, 0, 18, 14)))
     # Up-scaling rounds the corners.
