@@ -90,6 +90,40 @@ segray("evaluate", "evaluate.toml")
 figures = json.loads(Path("out/figures.json").read_text())
 assert figures["ap"] == 1, figures
 """
+METHOD = """
+import json
+from pathlib import Path
+from segray.cli import main
+from segray.testing import write_training
+
+try:
+    main(["train", str(write_training(Path("work"), "echo", steps=3))])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+(run,) = Path("work/runs").glob("echo-student-*")
+figures = json.loads((run / "finished.json").read_text())["last"]
+assert {"miou", "labels/miou"} <= figures.keys(), figures
+assert "echo" in (run / "report.html").read_text()
+"""
+STAGE = """
+from pathlib import Path
+from segray.cli import main
+from segray.job_configs import load_label_job
+from segray.jobs.stages import images_of, stage_of
+from segray.testing import write_images
+
+write_images(Path("photos"), 3)
+path = Path("bright.toml")
+path.write_text('job = "bright"\\nstores = "out"\\nsource = { kind = "folder", uri = "photos" }\\n')
+try:
+    main(["check", str(path)])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+config = load_label_job(path, ["threshold=100"])
+rows = list(stage_of(config).build()(list(images_of(config)[1])))
+assert len(rows) == 3
+assert all(len(row.instances) == 1 for row in rows)
+"""
 
 
 @pytest.fixture
@@ -125,8 +159,14 @@ def apply(root: Path, kind: str, block: str) -> int:
 
 @pytest.mark.parametrize(
     ("section", "script"),
-    [("Add a SAM backend", LABEL), ("Add a student", TRAIN), ("Add a format", FORMAT)],
-    ids=["sam", "student", "format"],
+    [
+        ("Add a SAM backend", LABEL),
+        ("Add a student", TRAIN),
+        ("Add a format", FORMAT),
+        ("Add a method", METHOD),
+        ("Add a label stage", STAGE),
+    ],
+    ids=["sam", "student", "format", "method", "stage"],
 )
 def test_an_extension_is_new_files_and_one_line(
     section: str, script: str, extended: Callable[[str], int], tmp_path: Path
