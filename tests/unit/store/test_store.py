@@ -309,7 +309,7 @@ def test_a_store_of_other_content_under_this_name_is_refused(tmp_path):
     store = Store.create(str(tmp_path), "masks", CONTENT)
     files.write_bytes_atomic(
         files.join(store.uri, "store.json"),
-        files.read_bytes(files.join(store.uri, "store.json")).replace(b"masks", b"other"),
+        files.read_bytes(files.join(store.uri, "store.json")).replace(b'"stage": "masks"', b'"stage": "other"'),
     )
     with pytest.raises(StoreError, match="other content"):
         Store.create(str(tmp_path), "masks", CONTENT)
