@@ -25,9 +25,8 @@ from segray.evaluation.students import (
 from segray.formats.registry import open_source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
-from segray.models.build import load_student
+from segray.models.build import load_student, open_for
 from segray.models.promotion import student_folder
-from segray.models.sources import open_for
 from segray.models.student import Student
 from segray.nets.device import choose_device
 from segray.storage import files

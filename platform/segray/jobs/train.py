@@ -14,8 +14,7 @@ from segray.errors import ConfigError, TrainError
 from segray.formats.registry import SourceConfig
 from segray.methods import plans
 from segray.methods.config import TrainConfig
-from segray.models.build import start_hash
-from segray.models.sources import open_for
+from segray.models.build import open_for, start_hash
 from segray.nets.device import choose_device
 from segray.storage import commits, files
 from segray.training import checkpoint

@@ -9,7 +9,11 @@ from segray import keyed_random
 from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.registry import StudentConfig
+from segray.config.students import SemanticStudentConfig
 from segray.errors import BackendError, ConfigError
+from segray.formats.label_maps import LabelMaps
+from segray.formats.registry import SourceConfig, open_source
+from segray.formats.source import Source
 from segray.models.package import read_card, read_weights
 from segray.models.student import Student
 from segray.nets.weights import load_into
@@ -83,3 +87,13 @@ def _start(student: Student, folder: str) -> None:
             f" {', '.join(wrong[:3])}; give the widths and layers of its student.json"
         )
     student.load_state_dict({**ours, **{name: value.float() for name, value in fitting.items()}})
+
+
+def open_for(student: StudentConfig, source: SourceConfig) -> Source:
+    """Open a source as such a student learns from it: as label maps for semantic students.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    opened = open_source(source)
+    return LabelMaps(opened, background=student.background) if isinstance(student, SemanticStudentConfig) else opened
