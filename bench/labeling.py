@@ -55,7 +55,7 @@ def label_job(stage: SleepingStage, rows: list[ImageRow], workers: LabelWorkers)
         marks = [(time.perf_counter(), part.images) for part in runner.run(stage, store, parts, workers)]
         assert store.info().images == len(rows)
     # Steady from where every actor has delivered once.
-    ready = workers.pool_max - 1
+    ready = workers.most_workers - 1
     first, last = marks[ready][0], marks[-1][0]
     later = sum(number for _, number in marks[ready + 1 :])
     return {
@@ -72,7 +72,7 @@ def overhead(number: int, seconds: float, rounds: int) -> dict[str, Any]:
         rows = images(Path(folder), number)
         for _ in range(rounds):
             bare = bare_loop(stage, rows)
-            job = label_job(stage, rows, LabelWorkers(actors=1, images_per_part=4))
+            job = label_job(stage, rows, LabelWorkers(num_workers=1, images_per_part=4))
             ratios.append(job["steady_s_per_image"] / bare)
             startups.append(job["startup_s"])
     return {
@@ -90,7 +90,7 @@ def scaling(number: int, seconds: float, sizes: tuple[int, ...]) -> list[dict[st
     with tempfile.TemporaryDirectory() as folder:
         rows = images(Path(folder), number)
         for size in sizes:
-            job = label_job(stage, rows, LabelWorkers(actors=size, images_per_part=2))
+            job = label_job(stage, rows, LabelWorkers(num_workers=size, images_per_part=2))
             table.append({"actors": size, "images_per_s": 1 / job["steady_s_per_image"], "wall_s": job["wall_s"]})
     for line in table:
         line["efficiency"] = line["images_per_s"] / table[0]["images_per_s"] / line["actors"]
@@ -146,7 +146,7 @@ def memory(numbers: tuple[int, ...], seconds: float) -> list[dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
             rows = images(Path(folder), number)
             with peak_memory() as peak:
-                label_job(stage, rows, LabelWorkers(actors=2, images_per_part=8))
+                label_job(stage, rows, LabelWorkers(num_workers=2, images_per_part=8))
         table.append({"images": number, "peak_mib": peak["mib"]})
     return table
 

@@ -236,11 +236,11 @@ def config_of(cell: Cell, overrides: Sequence[str] = ()) -> TrainConfig:
         "student": task.student,
         "view": task.view,
         "device": "auto",
-        "workers": {"count": 0, "torch_threads": 1},
+        "workers": {"num_workers": 0, "threads": 1},
         "intervals": {"log_every": 50, "checkpoint_every": 100},
         "tracking": {"wandb": "off"},
     }
-    return build(TrainConfig, overridden(tables, overrides), f"cell {cell.key}")
+    return build(TrainConfig, overridden(tables, overrides, TrainConfig), f"cell {cell.key}")
 
 
 def run(cell: Cell, overrides: Sequence[str]) -> dict[str, Any]:

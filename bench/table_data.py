@@ -206,7 +206,7 @@ _MAPS: Table = {
     "metric": figures.MIOU,
     "student": training.FPN,
     "view": training.VIEW,
-    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 400, "amp": "bfloat16-everywhere"},
+    "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 400, "precision": "bfloat16"},
     "rates": (1e-3, 5e-4, 2e-3),
 }
 DATA: Mapping[str, Task] = {

@@ -74,7 +74,7 @@ def config(variant: str, steps: int = 1000, batch: int = 8) -> TrainConfig:
         "runs": str(OUT / "runs"),
         "student": training.STUDENT,
         "view": training.VIEW,
-        "workers": {"count": 0, "torch_threads": 1},
+        "workers": {"num_workers": 0, "threads": 1},
         "tracking": {"wandb": "off"},
     }
     return build(TrainConfig, tables, variant)

@@ -158,9 +158,11 @@ def _pools(job: Job) -> list[Pool]:
         case LabelConfig():
             workers = job.workers
             memory = (workers.memory_gib or 0.0) * GIB
-            return [Pool(called="actors", count=workers.pool_max, cpus=workers.cpus, gpus=workers.gpus, memory=memory)]
+            return [
+                Pool(called="actors", count=workers.most_workers, cpus=workers.cpus, gpus=workers.gpus, memory=memory)
+            ]
         case TrainConfig():
-            return [Pool(called="workers", count=job.workers.count, cpus=job.workers.cpus, gpus=job.workers.gpus)]
+            return [Pool(called="workers", count=job.workers.num_workers, cpus=job.workers.cpus, gpus=job.workers.gpus)]
         case ServeConfig():
             return [
                 Pool(called=key, count=each.max, cpus=each.cpus, gpus=each.gpus) for key, each in job.copies.items()

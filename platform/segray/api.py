@@ -19,7 +19,8 @@ from segray.config import base
 from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig, StageJob
 from segray.config.registry import SamConfig
-from segray.config.sam import Device, MaskGeneration
+from segray.config.sam import MaskGeneration
+from segray.config.types import Device
 from segray.errors import ConfigError
 from segray.formats.tally import ExportSummary
 from segray.jobs import evaluate as evaluate_job
@@ -120,11 +121,11 @@ def label(
         **changes,
     }
     if _is_config(source):
-        given |= {"workers__actors": 0, "workers__torch_threads": torch.get_num_threads()} if ray is False else {}
+        given |= {"workers__num_workers": 0, "workers__threads": torch.get_num_threads()} if ray is False else {}
         config: StageJob = job_configs.load_label_job(Path(str(source)), given)
     else:
         tables = _label_tables(source, str(stores or STORES), sam or "nano", device, on_ray=bool(ray))
-        config = base.build(LabelConfig, base.overridden(tables, given), "segray.label")
+        config = base.build(LabelConfig, base.overridden(tables, given, LabelConfig), "segray.label")
     inputs.look(config)
     with _on(ray), _shown(progress, label_progress("labeling")) as show:
         return Store.open(label_job.label(config, show).store)
@@ -219,7 +220,8 @@ def evaluate(
         data: images with masks, as `label` takes them; of a TOML file the file's own by default.
         out: the folder for `figures.json` and `predictions.json`; `out/evaluation` by default.
         progress: show a bar on the terminal.
-        **changes: keys of the config, such as `max_images=100` or `device="cpu"`.
+        **changes: keys of the config, such as `student__max_images=100` or
+            `student__device="cpu"`.
 
     Returns:
         Figures by name, shares in [0, 1]: `ap`, `ap50`, ... of instances, `miou` of label maps, `recall` of masks
@@ -239,7 +241,7 @@ def evaluate(
         if data is None:
             raise ConfigError("segray.evaluate: data is missing: give images with masks, such as a COCO file")
         tables = {"job": "evaluate", "out": EVALUATION, **_measured_table(what)}
-        config = base.build(EvaluateConfig, base.overridden(tables, given), "segray.evaluate")
+        config = base.build(EvaluateConfig, base.overridden(tables, given, EvaluateConfig), "segray.evaluate")
     with _shown(progress, counting("evaluating")) as show:
         return evaluate_job.evaluate(config, show).figures()
 
@@ -272,7 +274,7 @@ def load_sam(
         model: nano (ships with segray), vit_b, vit_l or vit_h, or a model of the Hugging Face Hub or a folder of one.
         weights: path or URI of the checkpoint that vit_b, vit_l and vit_h need.
         device: auto, cpu or cuda; auto takes CUDA where present.
-        **changes: other keys of a config's `sam` table, such as `dtype="bfloat16"`.
+        **changes: other keys of a config's `sam` table, such as `precision="bfloat16"`.
 
     Raises:
         ConfigError: an argument that the `sam` table does not allow; the message names it.
@@ -283,7 +285,7 @@ def load_sam(
         >>> sam.predict("a.jpg", boxes=[(10, 10, 200, 120)])
     """
     tables = {**_sam_table(model), "device": device, **_given(weights=weights)}
-    settings: Any = base.build(SamConfig, base.overridden(tables, changes), "segray.load_sam")
+    settings: Any = base.build(SamConfig, base.overridden(tables, changes, SamConfig), "segray.load_sam")
     masks: dict[str, Any] = NANO_MASKS if model == "nano" else {}
     return SamPredictor(build_sam(settings), MaskGeneration(**masks))
 
@@ -314,20 +316,20 @@ def _label_tables(source: Images, stores: str, sam: str, device: str | None, *, 
         "stores": stores,
         "source": source_table(source, stores),
         "masks": {"mode": "fast", **(NANO_MASKS if sam == "nano" else {})},
-        "workers": {"actors": int(on_ray), "gpus": int(cuda), "torch_threads": torch.get_num_threads()},
+        "workers": {"num_workers": int(on_ray), "gpus": int(cuda), "threads": torch.get_num_threads()},
     }
 
 
 def _measured_table(what: TrainedRun | StudentPredictor | Store | str | Path) -> dict[str, Any]:
     match what:
         case Store():
-            return {"store": what.uri}
+            return {"store": {"uri": what.uri}}
         case TrainedRun():
-            return {"student": what.best}
+            return {"student": {"uri": what.best}}
         case StudentPredictor():
-            return {"student": what.folder}
+            return {"student": {"uri": what.folder}}
         case _:
-            return {"student": str(what)}
+            return {"student": {"uri": str(what)}}
 
 
 def _trained(result: train_job.RunResult) -> TrainedRun:

@@ -48,11 +48,11 @@ def load(path: Path, overrides: base.Overrides = ()) -> Job:
     Raises:
         ConfigError: the file cannot be read or has problems, all of which are listed.
     """
-    tables = base.read(path, overrides)
+    tables = base.read(path)
     job = tables.get("job")
     if not isinstance(job, str) or job not in JOBS:
         raise ConfigError(f"{path}: 1 problem", (f"job: got {job!r}, allowed: {', '.join(map(repr, JOBS))}",))
-    return base.build(JOBS[job], tables, str(path))
+    return base.build(JOBS[job], base.overridden(tables, overrides, JOBS[job]), str(path))
 
 
 def load_as(cls: type[T], path: Path, overrides: base.Overrides = ()) -> T:

@@ -121,7 +121,7 @@ _TRAINING = """
 job = "train"
 runs = "{runs}"
 view = {{ canvas_hw = [64, 64] }}
-workers = {{ count = 0 }}
+workers = {{ num_workers = 0 }}
 tracking = {{ wandb = "off" }}
 intervals = {{ log_every = 1, checkpoint_every = 2 }}
 """

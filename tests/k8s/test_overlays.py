@@ -305,7 +305,7 @@ JOB_MISTAKES = [
         "with a config of a train job",
     ),
     ("gpu/jobs", lambda o: config(o, "label.toml", "vit_h", "vit_x"), "sam.model"),
-    ("gpu/jobs", lambda o: config(o, "label.toml", "actors = 8", "actors = 13"), "room for 12"),
+    ("gpu/jobs", lambda o: config(o, "label.toml", "num_workers = 8", "num_workers = 13"), "room for 12"),
     ("gpu/jobs", lambda o: config(o, "label.toml", "cpus = 10", "cpus = 13"), "room for 0"),
     ("gpu/jobs", lambda o: config(o, "label.toml", "memory_gib = 30", "memory_gib = 40"), "room for 0"),
     ("gpu/jobs", lambda o: spec(o, "RayJob", "segray-train")["workerGroupSpecs"].clear(), "room for 0"),

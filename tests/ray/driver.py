@@ -50,7 +50,7 @@ def busy_nodes() -> int:
 
 def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str = "") -> None:
     stage = DeadlyStage(seconds=float(seconds), deadly=deadly)
-    workers = LabelWorkers(actors=2, cpus=float(cpus), images_per_part=2)
+    workers = LabelWorkers(num_workers=2, cpus=float(cpus), images_per_part=2)
     store = Store.create(stores, stage.name, stage.content)
     ray.init(log_to_driver=False)
     with store.lease("driver"), PendingRows(store.missing(open_source(FolderSource(uri=images)).rows())) as plan:

@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     stage = SleepingStage(seconds=0.05)
     store = Store.create(str(folder / "stores"), stage.name, stage.content)
     with PendingRows(store.missing(open_source(FolderSource(uri=str(folder / "images"))).rows())) as plan:
-        parts = runner.run(stage, store, plan.parts(2), LabelWorkers(actors=1, images_per_part=2))
+        parts = runner.run(stage, store, plan.parts(2), LabelWorkers(num_workers=1, images_per_part=2))
         done = sum(part.images for part in parts)
     leader = Leader.remote()
     ray.get(leader.observe.remote("train", 20, {"loss": 3.0, "loss/mask": 2.0, "acted/labels_kept": 1.0}))

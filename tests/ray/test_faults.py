@@ -165,7 +165,7 @@ def train(world):
     started = []
 
     def command(runs, workers, *overrides, **environment):
-        overrides = (f"intervals.checkpoint_every={INTERVAL}", f"workers.count={workers}", *GENTLE, *overrides)
+        overrides = (f"intervals.checkpoint_every={INTERVAL}", f"workers.num_workers={workers}", *GENTLE, *overrides)
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs.train", str(world), f"runs={runs}", *overrides],
             cwd=ROOT,
@@ -256,7 +256,7 @@ def test_a_lost_node_costs_training_at_most_the_steps_since_a_checkpoint(
 ):
     # Wide enough for a training worker, as no other node is: one on each, and the third for the lost one.
     nodes = [cluster.add_node(num_cpus=3, object_store_memory=100 * 2**20) for _ in range(3)]
-    one_thread = ["workers.cpus=3", "workers.torch_threads=1", "workers.max_failures=2"]
+    one_thread = ["workers.cpus=3", "workers.threads=1", "workers.max_failures=2"]
     process = train(tmp_path, 2, *one_thread, RAY_ADDRESS=cluster.address)
     wait_for(tmp_path, process, 2 * INTERVAL + 1)
     doomed = next(node for node in nodes if trains(node))

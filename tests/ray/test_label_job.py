@@ -25,7 +25,7 @@ points_per_side = 6
 pred_iou_thresh = 0.1
 stability_score_thresh = 0.2
 [workers]
-actors = 1
+num_workers = 1
 images_per_batch = 2
 images_per_part = 2
 [cost]

@@ -21,7 +21,7 @@ kind = "folder"
 uri = "{root}/maps"
 classes = ["background", "disc", "square"]
 [workers]
-actors = 1
+num_workers = 1
 images_per_part = 2
 """
 

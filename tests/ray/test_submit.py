@@ -32,7 +32,7 @@ stores = "{root}/stores"
 source = {{ kind = "folder", uri = "{root}/images" }}
 sam = {{ kind = "original", model = "nano" }}
 masks = {{ points_per_side = 4 }}
-workers = {{ actors = 1, images_per_part = 1, images_per_batch = 1 }}
+workers = {{ num_workers = 1, images_per_part = 1, images_per_batch = 1 }}
 """
 
 

@@ -38,7 +38,7 @@ def start(world, ray_address) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def command(runs: Path, workers: int, *overrides: str) -> subprocess.Popen[str]:
         # A relative path: Ray Train's workers start elsewhere than the command.
-        arguments = [f"runs={os.path.relpath(runs, ROOT)}", f"workers.count={workers}", *GENTLE, *overrides]
+        arguments = [f"runs={os.path.relpath(runs, ROOT)}", f"workers.num_workers={workers}", *GENTLE, *overrides]
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs.train", str(world), *arguments],
             cwd=ROOT,
@@ -153,7 +153,15 @@ def test_a_killed_worker_ends_a_run_that_may_not_fail_in_words(start, cluster, t
 
 def test_workers_that_this_machine_has_no_room_for_are_refused(world, tmp_path):
     alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command = [sys.executable, "-m", "jobs.train", str(world), f"runs={tmp_path}", "workers.count=1", "workers.cpus=99"]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.train",
+        str(world),
+        f"runs={tmp_path}",
+        "workers.num_workers=1",
+        "workers.cpus=99",
+    ]
     done = subprocess.run(command, check=False, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1, done.stdout
     assert "1 workers need 99 CPUs, there are " in done.stderr

@@ -194,7 +194,7 @@ def test_the_same_command_says_that_the_run_is_finished(home):
     ("override", "status", "message"),
     [
         ("method.student.schedule.accumulate=2", 2, "in groups of 4: give a multiple of 8"),
-        ("workers.count=3", 2, "teacher.schedule.labeled_batch: 4 images cannot be shared by 3 workers"),
+        ("workers.num_workers=3", 2, "teacher.schedule.labeled_batch: 4 images cannot be shared by 3 workers"),
         ("method.student.ema.burn_in=2", 2, "method.student.ema.burn_in"),
         ("intervals.checkpoint_every=3", 0, "finished before"),
         ("data.labeled.annotations=nowhere.json", 1, "nowhere.json"),
@@ -218,7 +218,7 @@ def interrupted(job, folder, *overrides):
 
 @pytest.mark.slow  # three starts of the command, two of them with a Ray
 @pytest.mark.parametrize(
-    ("job", "override"), [("label", "seed=0"), ("train", "workers.count=0"), ("train", "workers.count=1")]
+    ("job", "override"), [("label", "seed=0"), ("train", "workers.num_workers=0"), ("train", "workers.num_workers=1")]
 )
 def test_ctrl_c_ends_a_job_in_words(tmp_path, job, override):
     arguments, sign = interrupted(job, tmp_path, override)
@@ -244,7 +244,7 @@ def test_evaluate_leaves_figures_and_predictions(home):
     config = home / "evaluate.toml"
     world = home / "validation"
     config.write_text(
-        f'job = "evaluate"\nstudent = "{run_of(home, "student") / "last"}"\nout = "{home / "measured"}"\n'
+        f'job = "evaluate"\nstudent.uri = "{run_of(home, "student") / "last"}"\nout = "{home / "measured"}"\n'
         f'[data]\nkind = "coco"\nuri = "{world / "images"}"\nannotations = "{world / "instances.json"}"\n'
     )
     assert "ap50" in said("evaluate", config)
@@ -258,7 +258,14 @@ def test_evaluate_leaves_figures_and_predictions(home):
 def test_evaluate_knows_promoted_names_and_other_ways_to_predict(home):
     said("promote", run_of(home, "teacher"), "measured", "--which", "last")
     name, out = home / "runs" / "promoted" / "measured.json", home / "named"
-    said("evaluate", home / "evaluate.toml", f"student={name}", f"out={out}", "predict.top_k=1", "predict.side=64")
+    said(
+        "evaluate",
+        home / "evaluate.toml",
+        f"student.uri={name}",
+        f"out={out}",
+        "student.predict.top_k=1",
+        "student.predict.side=64",
+    )
     figures = json.loads((out / "figures.json").read_text())
     assert figures["student"] == str(run_of(home, "teacher") / "last")
     assert len(json.loads((out / "predictions.json").read_text())) <= figures["images"]

@@ -33,11 +33,16 @@ def test_every_config_of_the_project_loads(path):
         ('[masks]\nmode = "slow"', "masks.mode: input should be 'exact' or 'fast', got 'slow'"),
         ("[masks]\npoints_per_side = 2\ncrop_n_layers = 2\ncrop_n_points_downscale_factor = 2", "leaves no point"),
         ('[sam]\nkind = "clip"', "sam.kind: got 'clip', allowed: 'original', 'hf'"),
-        ("[sam]\nmodel = 'nano'", "sam.kind: missing"),
-        ('[sam]\nkind = "original"\nmodel = "vit_h"', "needs weights"),
-        ("[workers]\nmin_actors = 3", "min_actors 3 is above max_actors 1"),
+        ("[sam]\nmodel = 'nano'", "sam.kind: missing, say which kind it is: 'original', 'hf'"),
+        ('[sam]\nkind = "original"\nmodel = "vit_h"', "sam.model: 'vit_h' needs weights"),
+        ("[masks]\npionts_per_side = 8", "unknown key (given 8), did you mean 'points_per_side'?"),
+        ('[tiles]\nmerge = "nms"\nmerge_iou = 0.7', 'tiles.merge_iou: 0.7 has no effect, because merge = "nms"'),
+        ("[workers]\nmin_workers = 3", "min_workers 3 is above max_workers 1"),
         ("[cost]\nbudget = 2", "needs cost.per_gpu_hour"),
-        ('[sam]\nkind = "original"\ndevice = "cuda"\ndtype = "bfloat16"', "sam.device and sam.dtype need a GPU"),
+        (
+            '[sam]\nkind = "original"\ndevice = "cuda"\nprecision = "bfloat16"',
+            "sam.device and sam.precision need a GPU",
+        ),
         ("[tiles]\nsize = 100\noverlap = 50", "overlap 50 must be under half of size 100"),
     ],
 )
@@ -67,12 +72,15 @@ uri = "images"
     [
         (["workers.gpus=1"], ""),
         (["device=cuda", "workers.gpus=1"], ""),
-        (["device=cuda", "workers.count=0"], ""),
+        (["device=cuda", "workers.num_workers=0"], ""),
         (["device=cuda"], 'device "cuda" needs workers.gpus above 0'),
         (["device=cpu", "workers.gpus=1"], 'device "cpu" needs workers.gpus = 0, got 1'),
-        (["workers.count=3"], "method.teacher.schedule.labeled_batch: 16 images cannot be shared by 3 workers"),
-        (["workers.count=8"], "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4"),
-        (["workers.count=4", "workers.min_count=2"], "shared by 3 workers"),
+        (["workers.num_workers=3"], "method.teacher.schedule.labeled_batch: 16 images cannot be shared by 3 workers"),
+        (
+            ["workers.num_workers=8"],
+            "unlabeled_batch: 16 images cannot be shared by 8 workers in 1 pieces, in groups of 4",
+        ),
+        (["workers.num_workers=4", "workers.min_workers=2"], "shared by 3 workers"),
         (["method.student.schedule.accumulate=5"], "method.student.schedule.labeled_batch: 16 images cannot"),
         (["student.kind=fpn"], "method s4m with student fpn: it trains mask2former"),
         (["view.canvas_hw=[64, 100]"], "view.canvas_hw [64, 100]: a mask2former needs multiples of 32"),
@@ -140,6 +148,12 @@ def test_a_missing_file_is_named():
         ('stores="a=b"', ("stores",), "a=b"),
         ("cost.per_gpu_hour=1e-1", ("cost", "per_gpu_hour"), 0.1),
         ("tiles.size=512", ("tiles", "size"), 512),
+        ("source.uri=2024-01-01", ("source", "uri"), "2024-01-01"),
+        ("source.name=1e5", ("source", "name"), "1e5"),
+        ("source.name=true", ("source", "name"), "true"),
+        ("source.name=[a]", ("source", "name"), "[a]"),
+        ('source.name="7"', ("source", "name"), "7"),
+        ("source.name=none", ("source", "name"), None),
     ],
 )
 def test_overrides_are_toml_values(tmp_path, override, path, value):
@@ -147,6 +161,12 @@ def test_overrides_are_toml_values(tmp_path, override, path, value):
     for name in path:
         loaded = getattr(loaded, name)
     assert loaded == value
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    path = write(tmp_path, "")
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert job_configs.load(path).job == "label"
 
 
 @pytest.mark.parametrize(("override", "message"), [("masks", "key.path=value"), ("job.x=1", "job is a value")])

@@ -40,7 +40,7 @@ def pretraining(out: Path, steps: int, start: str | None) -> TrainConfig:
         "runs": str(out / "runs"),
         "student": {**training.STUDENT, "start": start},
         "view": training.VIEW,
-        "workers": {"count": 0, "torch_threads": 1},
+        "workers": {"num_workers": 0, "threads": 1},
         "intervals": {"log_every": 50, "checkpoint_every": 100, "evaluate_every": 500},
         "tracking": {"wandb": "off"},
     }

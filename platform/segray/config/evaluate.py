@@ -1,42 +1,61 @@
-"""The evaluate job: which student, or which store of a label job, on which images."""
+"""The evaluate job: a student or a store, measured on images with known masks."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Device
+from segray.config.types import Count, Device
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
 
 
 @config
+class MeasuredStudent:
+    """A student to measure, and how it predicts."""
+
+    uri: Uri
+    """Folder of a student as a run leaves it (`best`, `last`), or the `promoted/NAME.json` that `segray promote` writes
+    beside the runs."""
+    predict: dict[str, Any] | None = None
+    """`predict` table that replaces the one the student was trained with; none: the student's own. It is checked once
+    the student is loaded."""
+    max_images: Count | None = None
+    """Number of evenly spread images to measure on; none: all."""
+    images_per_batch: Count = 4
+    """Images per forward pass of the student."""
+    device: Device = "auto"
+    """Device on which the student computes; auto takes CUDA where present."""
+
+
+@config
+class MeasuredStore:
+    """A store of a label job to measure: label maps by mIoU, objects by AP, masks without classes by recall.
+
+    All images count that are both in the store and in `data`.
+    """
+
+    uri: StoreUri
+    """Folder of the store."""
+
+
+@config
 class EvaluateConfig:
-    """Measure a student, or what a label job left: `segray evaluate CONFIG`."""
+    """Measure a student, or the labels in a store: `segray evaluate CONFIG`."""
 
     job: Literal["evaluate"]
-    """What kind of job this file describes."""
-    student: Uri | None = None
-    """A student's folder, as a run leaves it (`best`, `last`), or the `promoted/NAME.json` of a folder of runs: what
-    `segray promote` made of that name."""
-    store: StoreUri | None = None
-    """In place of a student, a label job's store: maps are measured by mIoU, objects by AP, masks by recall; on all
-    images that are in the store and in `data`. `predict`, `max_images`, `images_per_batch`, `device` play no part."""
+    """Kind of job that this file describes."""
+    student: MeasuredStudent | None = None
+    """Student to measure; give either this or `store`."""
+    store: MeasuredStore | None = None
+    """Store to measure; give either this or `student`."""
     data: SourceConfig
-    """Images with masks; their classes are matched by name to the student's, or the store's."""
-    predict: dict[str, Any] | None = None
-    """Its `predict` table, in place of the one it was trained with; checked when it is known what student it is."""
+    """Images with masks. Their classes are matched by name to those of the student or store."""
     out: Uri
-    """The folder for `figures.json` and, of a student, `predictions.json` (COCO results)."""
-    max_images: Annotated[int, pydantic.Field(ge=1)] | None = None
-    """Evenly spread images to measure on; none: all."""
-    images_per_batch: Annotated[int, pydantic.Field(ge=1)] = 4
-    """Images through the student at once."""
-    device: Device = "auto"
-    """Where it runs; auto takes CUDA where present."""
+    """Folder for `figures.json` and, for a student, `predictions.json` (COCO results)."""
 
     @pydantic.model_validator(mode="after")
     def _one_is_measured(self) -> "EvaluateConfig":
         if (self.student is None) == (self.store is None):
-            raise ValueError("give what is to be measured: a student, or a store")
+            raise ValueError("give what is to be measured: a [student] table, or a [store] table")
         return self

@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Unit
-
-Name = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+from segray.config.types import Count, Name, NonNegative, Positive, Share
 
 
 @config
@@ -44,9 +42,9 @@ class MatchRule:
 
     measure: Literal["cosine", "softmax"] = "softmax"
     """What is compared with threshold and margin: the cosine itself, or the softmax of a hundred times all classes'."""
-    margin: Unit = 0.0
+    margin: Share = 0.0
     """Closer than this to the second class, a mask is unknown."""
-    min_tokens: Annotated[float, pydantic.Field(ge=0)] = 1.0
+    min_tokens: NonNegative = 1.0
     """A mask that covers fewer tokens of the map is unknown: its cosine is unreliable."""
 
 
@@ -107,11 +105,11 @@ class TaggerConfig:
     """What makes features of the image."""
     side: Annotated[int, pydantic.Field(ge=32, multiple_of=32)] = 128
     """Images are resized to a square of this side in pixels; TransCAM crops 512."""
-    steps: Annotated[int, pydantic.Field(ge=1)] = 300
+    steps: Count = 300
     """Updates."""
-    batch: Annotated[int, pydantic.Field(ge=1)] = 16
+    batch: Count = 16
     """Images of an update."""
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 5e-4
+    learning_rate: Positive = 5e-4
     """Peak of AdamW's; TransCAM 5e-5."""
     min_crop: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.6
     """Smallest share of an image's side that an update sees."""

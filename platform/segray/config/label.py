@@ -1,17 +1,15 @@
 """Settings that every job that labels shares, and the label job: which images, which SAM, which machines, what cost."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.registry import SamConfig
-from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles, Unit
+from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
+from segray.config.types import Count, CountOrZero, NonNegative, Positive, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
-
-Count = Annotated[int, pydantic.Field(ge=1)]
-Amount = Annotated[float, pydantic.Field(ge=0)]
 
 
 @config
@@ -20,7 +18,7 @@ class ImageLimits:
 
     max_pixels: Count = 100_000_000
     """Images with more pixels are refused before they are decoded (Pillow warns of bombs from 89 M)."""
-    max_refused: Unit = 0.05
+    max_refused: Share = 0.05
     """Share of refused images above which the job's exit status says so."""
 
 
@@ -28,56 +26,63 @@ class ImageLimits:
 class LabelWorkers:
     """How the work is spread. None of it changes a mask."""
 
-    actors: Annotated[int, pydantic.Field(ge=0)] | None = None
-    """A fixed pool of this many SAM actors; 0: in this process, without Ray; None: min_actors to max_actors, growing
+    num_workers: CountOrZero | None = None
+    """Number of workers in a fixed pool; 0: in this process, without Ray; none: min_workers to max_workers, growing
     with the cluster."""
-    min_actors: Count = 1
+    min_workers: Count = 1
     """Smallest pool."""
-    max_actors: Count = 1
+    max_workers: Count = 1
     """Largest pool."""
-    gpus: Annotated[float, pydantic.Field(ge=0)] = 0
+    gpus: NonNegative = 0
     """GPU share of one actor, 0 for CPU; 0.5 puts two on a GPU."""
-    cpus: Annotated[float, pydantic.Field(gt=0)] = 1
+    cpus: Positive = 1
     """CPUs reserved for one actor."""
-    memory_gib: Annotated[float, pydantic.Field(gt=0)] | None = None
+    memory_gib: Positive | None = None
     """Memory reserved for one actor in GiB; None reserves none."""
-    torch_threads: Count | None = None
+    threads: Count | None = None
     """Threads torch computes with; None: as many as CPUs reserved, at least 1 (Ray itself would leave 1)."""
     decode_threads: Count = 2
     """Threads that decode images ahead of the model, in the same actor."""
     images_per_batch: Count = 4
     """Images through the encoder at once."""
-    points_per_batch: Count | None = None
-    """Prompts through the mask decoder at once; None: what fits the cache (CPU), 256 (CUDA); fewer when memory ends."""
     images_per_part: Count = 32
     """Images to a committed part of the store; what a kill can cost at most per actor."""
-    wait_for_cluster_s: Amount = 0
+    wait_for_cluster_s: NonNegative = 0
     """Seconds the job may wait without progress for cluster capacity; 0: forever (Ray's own default is 30 minutes)."""
 
     @pydantic.model_validator(mode="after")
     def _pool_possible(self) -> "LabelWorkers":
-        if self.min_actors > self.max_actors:
-            raise ValueError(f"min_actors {self.min_actors} is above max_actors {self.max_actors}")
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"min_workers {self.min_workers} is above max_workers {self.max_workers}")
         return self
 
     @property
-    def pool_max(self) -> int:
+    def most_workers(self) -> int:
         """The most actors the pool can have."""
-        return 1 if self.in_process else self.actors or self.max_actors
+        return 1 if self.in_process else self.num_workers or self.max_workers
 
     @property
     def in_process(self) -> bool:
         """Whether the job labels in this process, without Ray."""
-        return self.actors == 0
+        return self.num_workers == 0
+
+
+@config
+class SamWorkers(LabelWorkers):
+    """The workers of a label job, each of which holds a SAM."""
+
+    points_per_batch: Count | None = None
+    """Prompts per call of the mask decoder; none: as many as fit the cache on CPUs, 256 on CUDA. Halved when memory
+    runs out."""
 
 
 @config
 class Cost:
     """What labeling may cost."""
 
-    per_gpu_hour: Amount | None = None
+    per_gpu_hour: NonNegative | None = None
     """Price of one GPU-hour (of one actor-hour where gpus = 0), in any currency."""
-    budget: Amount | None = None
+    budget: NonNegative | None = None
     """The job stops cleanly when it has spent this much; what is committed stays."""
 
     @pydantic.model_validator(mode="after")
@@ -101,7 +106,7 @@ class StageJob:
     """How the work is spread; only the label job uses `points_per_batch`."""
     cost: Cost = Cost()
     """What it may cost."""
-    sample: Annotated[int, pydantic.Field(ge=0)] = 0
+    sample: CountOrZero = 0
     """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
     seed: int = 0
     """Random seed used to draw the sample."""
@@ -126,6 +131,8 @@ class LabelConfig(StageJob):
     """Where the images are."""
     sam: SamConfig = OriginalSamConfig()
     """The model."""
+    workers: SamWorkers = SamWorkers()
+    """Workers that label, and what each reserves."""
     masks: MaskGeneration = MaskGeneration()
     """How it generates masks."""
     tiles: Tiles | None = None
@@ -140,7 +147,7 @@ class LabelConfig(StageJob):
     def _gpus_reserved(self) -> "LabelConfig":
         wants = ["compile"] if self.sam.compile else []
         wants += ["device"] if self.sam.device == "cuda" else []
-        wants += ["dtype"] if self.sam.dtype != "float32" else []
+        wants += ["precision"] if self.sam.precision != "float32" else []
         if wants and not self.workers.gpus:
             raise ValueError(f"sam.{' and sam.'.join(wants)} need a GPU: set workers.gpus, the share one actor gets")
         return self

@@ -5,11 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from segray.config.base import config, plain
-
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["float32", "bfloat16", "float16"]
-Unit = Annotated[float, pydantic.Field(ge=0, le=1)]
+from segray.config.base import SettingError, config, plain, refuse_without_effect
+from segray.config.types import Count, CountOrZero, Device, Positive, Precision, Share, ShareBelowOne
 
 
 @config
@@ -24,7 +21,7 @@ class SamSettings:
     """The backend."""
     device: Device = "auto"
     """Where it runs; auto takes CUDA where present."""
-    dtype: Dtype = "float32"
+    precision: Precision = "float32"
     """Autocast type; the half types need CUDA."""
     compile: bool = False
     """`torch.compile` the encoder and decoder; needs CUDA."""
@@ -37,8 +34,9 @@ class SamSettings:
     @property
     def content(self) -> Mapping[str, Any]:
         """Return the settings that decide the masks, beside the weights' hash; part of every fingerprint."""
-        left_out = {"device", "compile", *self.locations}
-        return {key: value for key, value in plain(self).items() if key not in left_out}
+        left_out = {"device", "compile", "precision", *self.locations}
+        # Stores of before call it dtype: the same masks keep the same name.
+        return {"dtype": self.precision} | {key: value for key, value in plain(self).items() if key not in left_out}
 
 
 @config
@@ -61,7 +59,7 @@ class OriginalSamConfig(SamSettings):
     @pydantic.model_validator(mode="after")
     def _weights_given(self) -> "OriginalSamConfig":
         if self.model != "nano" and self.weights is None:
-            raise ValueError(f"model {self.model!r} needs weights: give the path or URI of its checkpoint")
+            raise SettingError("model", f"{self.model!r} needs weights: give the path or URI of its checkpoint")
         return self
 
 
@@ -91,23 +89,23 @@ class MaskGeneration:
     """exact: the reference's masks. fast: fewer prompts for nearly the same masks."""
     points_per_side: Annotated[int, pydantic.Field(ge=1, le=256)] = 32
     """Grid points along each side of the image."""
-    pred_iou_thresh: Unit = 0.88
+    pred_iou_thresh: Share = 0.88
     """Keep masks whose predicted IoU is above; 0 switches the filter off."""
-    stability_score_thresh: Unit = 0.95
+    stability_score_thresh: Share = 0.95
     """Keep masks whose stability is at least this; 0 switches the filter off."""
-    stability_score_offset: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    stability_score_offset: Positive = 1.0
     """Logit shift by which stability is measured."""
-    box_nms_thresh: Unit = 0.7
+    box_nms_thresh: Share = 0.7
     """Box IoU above which the worse of two masks of one crop goes."""
     crop_n_layers: Annotated[int, pydantic.Field(ge=0, le=4)] = 0
     """Further layers of crops; layer i has 4**i."""
-    crop_nms_thresh: Unit = 0.7
+    crop_nms_thresh: Share = 0.7
     """Box IoU above which the worse of two masks of different crops goes."""
-    crop_overlap_ratio: Annotated[float, pydantic.Field(ge=0, lt=1)] = 512 / 1500
+    crop_overlap_ratio: ShareBelowOne = 512 / 1500
     """Overlap of neighbouring crops as a share of the image's short side, in the first layer."""
-    crop_n_points_downscale_factor: Annotated[int, pydantic.Field(ge=1)] = 1
+    crop_n_points_downscale_factor: Count = 1
     """In layer i the grid has points_per_side / factor**i points a side."""
-    min_mask_region_area: Annotated[int, pydantic.Field(ge=0)] = 0
+    min_mask_region_area: CountOrZero = 0
     """Holes and islands smaller than this many pixels are mended; 0 leaves masks as they are."""
 
     @pydantic.model_validator(mode="after")
@@ -127,16 +125,18 @@ class Tiles:
 
     size: Annotated[int, pydantic.Field(ge=64)] = 1024
     """Side of a tile in pixels; images no larger than one tile are labeled whole."""
-    overlap: Annotated[int, pydantic.Field(ge=0)] = 128
+    overlap: CountOrZero = 128
     """Pixels shared by neighbouring tiles; objects up to this size are found whole in one of them."""
     merge: Literal["nms", "union"] = "union"
     """What becomes of masks cut by a tile's border. nms: dropped, the whole copy in the next tile stays; union: parts
     that agree within the overlap are joined."""
-    merge_iou: Unit = 0.5
+    merge_iou: Share = 0.5
     """Agreement within the overlap from which two parts are one object (union)."""
 
     @pydantic.model_validator(mode="after")
     def _overlap_fits(self) -> "Tiles":
         if self.overlap * 2 >= self.size:
             raise ValueError(f"overlap {self.overlap} must be under half of size {self.size}")
+        if self.merge == "nms":
+            refuse_without_effect(self, ["merge_iou"], 'merge = "nms" joins no parts')
         return self

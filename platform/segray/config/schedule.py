@@ -7,18 +7,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Unit
-
-Count = Annotated[int, pydantic.Field(ge=1)]
-Amount = Annotated[float, pydantic.Field(ge=0)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
+from segray.config.types import Count, NonNegative, Positive, Share, ShareBelowOne, TrainingPrecision
 
 
 @config
 class Ema:
     """The way a teacher follows its student (docs/methods/guided-distillation.md#burn-in)."""
 
-    burn_in: Unit = 15_000 / 90_000
+    burn_in: Share = 15_000 / 90_000
     """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068)."""
     half_life: Positive = 1732.5
     """Steps after which half of the teacher's weights are new; 1732.5 is the papers' decay of 0.9996."""
@@ -38,26 +34,26 @@ class Schedule:
     """Pieces into which a worker cuts its part of a step to save memory; the loss stays the same."""
     learning_rate: Positive = 1e-4
     """Peak rate."""
-    backbone_factor: Amount = 0.1
+    backbone_factor: NonNegative = 0.1
     """The backbone's rate as a share of it."""
-    weight_decay: Amount = 0.05
+    weight_decay: NonNegative = 0.05
     """The optimizer's; none on norms, biases and embeddings."""
     clip_norm: Positive = 0.01
     """L2 norm to which the gradient of the whole student is clipped."""
-    warmup: Unit = 0.0
+    warmup: Share = 0.0
     """Share of the run in which the rate rises linearly."""
     decay: Literal["poly", "step", "constant"] = "poly"
     """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
-    amp: Literal["bfloat16", "bfloat16-everywhere", "off"] = "bfloat16"
-    """Where the student computes in bfloat16, in place of float32. bfloat16: on CUDA. bfloat16-everywhere: on CPUs too,
-    which is faster on those that have instructions for it (AMX) and slower on others. off: nowhere."""
+    precision: TrainingPrecision = "auto"
+    """Type in which the student's forward passes and losses are computed. auto: bfloat16 on CUDA, float32 on CPUs.
+    bfloat16 is faster on CPUs that have instructions for it (AMX), and slower on others."""
 
 
 @config
 class SgdSchedule(Schedule):
     """The same with SGD: what a schedule is that gives a momentum."""
 
-    momentum: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    momentum: ShareBelowOne
     """Momentum of the gradient; UniMatch V1 uses 0.9 (docs/methods/unimatch.md#v1-schedule)."""
 
 

@@ -6,22 +6,19 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.registry import SamConfig
-from segray.config.sam import Device, Dtype
+from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive, Precision
 from segray.config.uris import Uri
-
-Positive = Annotated[int, pydantic.Field(ge=1)]
-Share = Annotated[float, pydantic.Field(gt=0)]
 
 
 @config
 class Batching:
     """How requests of different callers share a pass of the student; a batch ends at whichever limit comes first."""
 
-    max_images: Positive = 8
+    max_images: Count = 8
     """Images in a batch."""
-    max_megapixels: Share = 16.0
+    max_megapixels: Positive = 16.0
     """Sum of the images' sizes in a batch, in millions of pixels; an image larger than this goes alone."""
-    wait_ms: Annotated[float, pydantic.Field(ge=0)] = 5.0
+    wait_ms: NonNegative = 5.0
     """How long the first image of a batch waits for others, in milliseconds."""
 
 
@@ -29,17 +26,17 @@ class Batching:
 class Replicas:
     """How many copies of a deployment, and what each one is given."""
 
-    min: Annotated[int, pydantic.Field(ge=0)] = 1
+    min: CountOrZero = 1
     """Copies that stay; 0 lets it go to none, at the price of a cold start."""
-    max: Positive = 1
+    max: Count = 1
     """Copies under load."""
-    cpus: Annotated[float, pydantic.Field(ge=0)] = 1.0
+    cpus: NonNegative = 1.0
     """Ray CPUs of each copy."""
-    gpus: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    gpus: NonNegative = 0.0
     """Ray GPUs of each copy; a fraction shares one."""
-    upscale_delay_s: Annotated[float, pydantic.Field(ge=0)] = 10.0
+    upscale_delay_s: NonNegative = 10.0
     """How long load must last before a copy is added, in seconds."""
-    downscale_delay_s: Annotated[float, pydantic.Field(ge=0)] = 300.0
+    downscale_delay_s: NonNegative = 300.0
     """How long it must be gone before one is taken away, in seconds."""
 
     @pydantic.model_validator(mode="after")
@@ -57,17 +54,17 @@ class StudentServing:
     """A student's folder, or the `promoted/NAME.json` of a folder of runs."""
     device: Device = "auto"
     """Where it runs; auto takes CUDA where present."""
-    dtype: Dtype = "float32"
+    precision: Precision = "float32"
     """Autocast type; the half types need CUDA."""
     compile: bool = False
     """`torch.compile` it; needs CUDA, and lengthens the warm-up by minutes."""
-    torch_threads: Positive = 1
+    threads: Count = 1
     """CPU threads of a pass."""
     batching: Batching = Batching()
     replicas: Replicas = Replicas()
-    max_ongoing: Positive = 16
+    max_ongoing: Count = 16
     """Images a copy holds, in a batch or waiting for one; each image of a request counts."""
-    target_ongoing: Share = 8.0
+    target_ongoing: Positive = 8.0
     """Images per copy that autoscaling aims at."""
 
     @pydantic.model_validator(mode="after")
@@ -82,8 +79,8 @@ class StudentServing:
                 f"target_ongoing {self.target_ongoing:g} is above max_ongoing {self.max_ongoing}: a copy can never"
                 " hold so many, and none would ever be added"
             )
-        if self.dtype != "float32" and self.device == "cpu":
-            raise ValueError(f"dtype {self.dtype!r} needs CUDA, device is 'cpu'")
+        if self.precision != "float32" and self.device == "cpu":
+            raise ValueError(f"precision {self.precision!r} needs CUDA, device is 'cpu'")
         return self
 
 
@@ -93,10 +90,10 @@ class ClickServing:
 
     sam: SamConfig
     """Which model."""
-    cached_images: Positive = 64
+    cached_images: Count = 64
     """Embeddings kept per copy, the longest unused dropped first."""
     replicas: Replicas = Replicas()
-    max_ongoing: Positive = 8
+    max_ongoing: Count = 8
     """Requests a copy holds."""
 
 
@@ -104,20 +101,20 @@ class ClickServing:
 class RequestLimits:
     """What a request may be; what is beyond is refused before it costs anything."""
 
-    max_body_mb: Share = 32.0
+    max_body_mb: Positive = 32.0
     """Size of a request's body in MB."""
-    max_megapixels: Share = 50.0
+    max_megapixels: Positive = 50.0
     """Size of one image in millions of pixels, read from its header before it is decoded."""
-    max_held_megapixels: Share = 200.0
+    max_held_megapixels: Positive = 200.0
     """Size of all images that a copy of the ingress holds at a time, in millions of pixels of 3 bytes: those of one
     request are refused beyond it with 413, those of many with 429."""
-    max_images: Positive = 16
+    max_images: Count = 16
     """Images in a request."""
-    max_instances: Positive = 400
+    max_instances: Count = 400
     """Most instances that a caller may ask for, per image."""
-    timeout_s: Share = 30.0
+    timeout_s: Positive = 30.0
     """After this a request is given up, in seconds."""
-    max_queued: Positive = 64
+    max_queued: Count = 64
     """Images that wait for a copy to be free; beyond it the answer is 429 with Retry-After."""
 
     @pydantic.model_validator(mode="after")
@@ -174,7 +171,7 @@ class ServeConfig:
     ingress: Replicas | None = Replicas()
     """Copies that decode, check and encode, on processors of their own; none: each copy of the student does it itself,
     which is quicker where one machine does all."""
-    ingress_max_ongoing: Positive = 64
+    ingress_max_ongoing: Count = 64
     """Requests that a copy holds which speaks HTTP."""
     limits: RequestLimits = RequestLimits()
     host: str = "127.0.0.1"

@@ -7,12 +7,12 @@ import pydantic
 from segray.config.base import config
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.label import StageJob
-from segray.config.sam import Unit
+from segray.config.types import Share
 from segray.config.uris import StoreUri
 from segray.formats.coco import CocoSource
 from segray.formats.voc import VocSource
 
-Grid = Annotated[tuple[Unit, ...], pydantic.Field(min_length=1)]
+Grid = Annotated[tuple[Share, ...], pydantic.Field(min_length=1)]
 _TWENTIETHS = tuple(round(step / 20, 2) for step in range(1, 20))
 
 
@@ -26,7 +26,7 @@ class TunedThreshold:
     """What to choose from."""
 
 
-Threshold = Unit | TunedThreshold
+Threshold = Share | TunedThreshold
 """A number, or a table that says on which images to choose it."""
 
 

@@ -5,10 +5,8 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Tiles, Unit
-
-Count = Annotated[int, pydantic.Field(ge=1)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
+from segray.config.sam import Tiles
+from segray.config.types import Count, Positive, Share, ShareBelowOne
 
 
 @config
@@ -44,7 +42,7 @@ class InstancePredict:
 
     top_k: Count = 100
     """Most instances per image: the best (query, class) pairs. Also the maxDets of its evaluation."""
-    score_threshold: Unit = 0.0
+    score_threshold: Share = 0.0
     """Instances below this score (class probability x mean mask probability) are left out; AP wants 0."""
     side: Annotated[int, pydantic.Field(ge=32)] = 128
     """The image's longer side is resized to this many pixels; Cityscapes 2048, COCO 1333."""
@@ -90,7 +88,7 @@ class InstanceStudentConfig(StudentSettings):
     """Points per mask at which masks are compared."""
     oversample_ratio: Annotated[float, pydantic.Field(ge=1)] = 3.0
     """Points drawn per point kept."""
-    importance_sample_ratio: Unit = 0.75
+    importance_sample_ratio: Share = 0.75
     """Share of points kept for being the most uncertain."""
     predict: InstancePredict = InstancePredict()
     """How its output becomes instances."""
@@ -154,9 +152,9 @@ class SemanticPredict:
 class Ohem:
     """Online hard example mining: only hard pixels count (docs/methods/unimatch.md#ohem)."""
 
-    threshold: Unit = 0.7
+    threshold: Share = 0.7
     """Probability of the true class up to which a pixel is hard."""
-    min_kept: Unit = 200_000 / (2 * 801**2)
+    min_kept: Share = 200_000 / (2 * 801**2)
     """Share of an image's known pixels, the hardest, that are kept however easy; 200,000 of two crops of 801 x 801."""
 
 
@@ -164,7 +162,7 @@ class Ohem:
 class CrossEntropy:
     """The loss on labels."""
 
-    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    label_smoothing: ShareBelowOne = 0.0
     """Share of the target that is spread over all classes."""
     ohem: Ohem | None = None
     """Hard pixels only; none: all."""

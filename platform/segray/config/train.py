@@ -6,14 +6,11 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.registry import StudentConfig
-from segray.config.sam import Device
 from segray.config.students import Mask2Former
+from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive
 from segray.config.uris import Uri
 from segray.config.views import WeakView
 from segray.formats.registry import SourceConfig
-
-Count = Annotated[int, pydantic.Field(ge=1)]
-Amount = Annotated[float, pydantic.Field(ge=0)]
 
 
 @config
@@ -34,29 +31,29 @@ class TrainingData:
 class TrainWorkers:
     """How training is spread. None of it changes a loss beyond rounding."""
 
-    count: Annotated[int, pydantic.Field(ge=0)] = 1
+    num_workers: CountOrZero = 1
     """Data-parallel workers; 0: in this process, without Ray."""
-    min_count: Count | None = None
-    """Fewest workers to go on with when nodes go (elastic); none: always `count`."""
-    gpus: Amount = 0
+    min_workers: Count | None = None
+    """Fewest workers to go on with when nodes go (elastic); none: always `num_workers`."""
+    gpus: NonNegative = 0
     """GPUs per worker; 0 trains on CPUs with gloo, more with nccl."""
-    cpus: Annotated[float, pydantic.Field(gt=0)] = 1
+    cpus: Positive = 1
     """CPUs reserved per worker."""
-    torch_threads: Count | None = None
+    threads: Count | None = None
     """Threads torch computes with; none: as many as CPUs reserved."""
-    loaders: Annotated[int, pydantic.Field(ge=0)] = 0
+    num_loaders: CountOrZero = 0
     """Processes per worker that decode and crop ahead; 0: threads of its own."""
     max_failures: Annotated[int, pydantic.Field(ge=-1)] = 0
     """Restarts from the last checkpoint after a worker fails; -1 without end."""
     max_preemption_failures: Annotated[int, pydantic.Field(ge=-1)] = -1
     """The same for nodes that are taken away."""
-    preemption_grace_s: Amount = 0
+    preemption_grace_s: NonNegative = 0
     """Seconds that the other workers may go on after a node is gone, to finish a checkpoint."""
 
     @pydantic.model_validator(mode="after")
     def _elastic_range(self) -> "TrainWorkers":
-        if self.min_count is not None and self.min_count > self.count:
-            raise ValueError(f"min_count {self.min_count} is above count {self.count}")
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(f"min_workers {self.min_workers} is above num_workers {self.num_workers}")
         return self
 
 
@@ -66,7 +63,7 @@ class Intervals:
 
     log_every: Count = 20
     """Steps per line of metrics."""
-    evaluate_every: Annotated[int, pydantic.Field(ge=0)] = 0
+    evaluate_every: CountOrZero = 0
     """Steps between evaluations on the validation images; 0: only at the end."""
     evaluate_images: Count | None = None
     """Images of an evaluation before the last one, and hidden ones on which a last one measures pseudo-labels, which
@@ -119,8 +116,8 @@ class TrainSettings:
 
     @pydantic.model_validator(mode="after")
     def _device_is_reserved(self) -> "TrainSettings":
-        if self.workers.count and self.device == "cuda" and not self.workers.gpus:
+        if self.workers.num_workers and self.device == "cuda" and not self.workers.gpus:
             raise ValueError('device "cuda" needs workers.gpus above 0: workers compute on what they reserve')
-        if self.workers.count and self.device == "cpu" and self.workers.gpus:
+        if self.workers.num_workers and self.device == "cpu" and self.workers.gpus:
             raise ValueError(f'device "cpu" needs workers.gpus = 0, got {self.workers.gpus:g}: it would stand idle')
         return self

@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Unit
-
-Amount = Annotated[float, pydantic.Field(ge=0)]
+from segray.config.types import NonNegative, Positive, Share
 
 
 @config
@@ -19,13 +17,13 @@ class WeakView:
     Papers: 512 x 1024, 1024 x 1024 (COCO)."""
     unit: Literal["canvas", "image"] = "canvas"
     """What a scale of 1 is. canvas: the image just fits into it; image: the image's own pixels."""
-    min_scale: Annotated[float, pydantic.Field(gt=0)] = 0.5
+    min_scale: Positive = 0.5
     """Smallest resize. Papers: Cityscapes 0.5 of full size, COCO 0.1 of the canvas."""
-    max_scale: Annotated[float, pydantic.Field(gt=0)] = 2.0
+    max_scale: Positive = 2.0
     """Largest resize; drawn uniformly between the two. Papers: 2.0 in both."""
-    flip: Unit = 0.5
+    flip: Share = 0.5
     """How often it is mirrored left to right."""
-    min_visible: Unit = 0.0
+    min_visible: Share = 0.0
     """Objects of which less than this share is on the canvas are no targets."""
 
     @pydantic.model_validator(mode="after")
@@ -44,19 +42,19 @@ class StrongView:
     UniMatch's numbers are in docs/methods/unimatch.md#strong-views.
     """
 
-    jitter: Unit = 0.8
+    jitter: Share = 0.8
     """How often colours are jittered."""
-    brightness: Amount = 0.4
+    brightness: NonNegative = 0.4
     """Factor drawn from 1 - b to 1 + b."""
-    contrast: Amount = 0.4
+    contrast: NonNegative = 0.4
     """As brightness."""
-    saturation: Amount = 0.4
+    saturation: NonNegative = 0.4
     """As brightness."""
     hue: Annotated[float, pydantic.Field(ge=0, le=0.5)] = 0.1
     """Shift drawn from -h to h turns of the colour wheel."""
-    grey: Unit = 0.2
+    grey: Share = 0.2
     """How often it goes grey."""
-    blur: Unit = 0.5
+    blur: Share = 0.5
     """How often it is blurred."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     """Range of the Gaussian's standard deviation, pixels."""

@@ -34,9 +34,9 @@ SETTINGS: Final = (MASKS, MATCH, TAGGER, SCALES, RULE)
 """All of these: what is kept of such jobs is of these settings."""
 
 
-def masks(source: Table, stores: Path, *, torch_threads: int = 1) -> LabelConfig:
+def masks(source: Table, stores: Path, *, threads: int = 1) -> LabelConfig:
     """Everything that sam-nano finds."""
-    workers = {"actors": 1, "torch_threads": torch_threads, "images_per_part": 8}
+    workers = {"num_workers": 1, "threads": threads, "images_per_part": 8}
     tables = {"job": "label", "source": source, "stores": str(stores), "masks": MASKS, "workers": workers}
     return build(LabelConfig, tables, "masks of the procedural world")
 
@@ -51,7 +51,7 @@ def zero_shot(found: str, stores: Path, labeled: Table, *, output: str = "map") 
         "match": MATCH,
         "threshold": {"labeled": labeled},
         "output": output,
-        "workers": {"actors": 1, "torch_threads": 1},
+        "workers": {"num_workers": 1, "threads": 1},
     }
     return build(ClassifyConfig, tables, "zero-shot labels of the procedural world")
 
@@ -69,7 +69,7 @@ def cam(source: Table, stores: Path, threshold: Table, *, seed: int = 0, steps: 
         "tagger": {**TAGGER, "seed": seed} | ({"steps": steps} if steps else {}),
         "taggers": str(stores.parent / "taggers"),
         "maps": {"scales": SCALES, "threshold": threshold},
-        "workers": {"actors": 1, "torch_threads": 1},
+        "workers": {"num_workers": 1, "threads": 1},
     }
     return build(CamConfig, tables, "class maps of the procedural world")
 
@@ -82,6 +82,6 @@ def vote(found: str, maps: str, stores: Path, rule: Table = RULE) -> VoteConfig:
         "maps": {"kind": "store", "uri": maps},
         "stores": str(stores),
         "rule": rule,
-        "workers": {"actors": 1, "torch_threads": 1},
+        "workers": {"num_workers": 1, "threads": 1},
     }
     return build(VoteConfig, tables, "voted labels of the procedural world")

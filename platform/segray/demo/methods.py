@@ -120,7 +120,7 @@ METHODS: Final[Mapping[str, Method]] = {name: globals()[name] for name in DEMOS}
 
 
 def _masks(world: World, source: Table) -> LabelConfig:
-    return labeling.masks(source, world.stores, torch_threads=2)
+    return labeling.masks(source, world.stores, threads=2)
 
 
 def _cam(world: World, threshold: Table) -> CamConfig:

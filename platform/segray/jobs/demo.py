@@ -137,7 +137,7 @@ def train_config(world: World, one: Training) -> TrainConfig:
         "runs": str(world.folder / "runs"),
         "student": one.student,
         "view": training.VIEW,
-        "workers": {"count": min(2, len(os.sched_getaffinity(0)))},
+        "workers": {"num_workers": min(2, len(os.sched_getaffinity(0)))},
         "intervals": {"log_every": 20, "checkpoint_every": 100, "evaluate_images": 40},
         "tracking": {"wandb": "off"},
     }

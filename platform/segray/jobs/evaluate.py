@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segray.config.base import build
-from segray.config.evaluate import EvaluateConfig
+from segray.config.evaluate import EvaluateConfig, MeasuredStudent
 from segray.config.students import SemanticStudentConfig
 from segray.datasets.training_rows import TrainingRows, probe_all
 from segray.evaluation.average_precision import ApResult
@@ -44,12 +44,12 @@ def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
 
     Raises:
         BackendError: the folder holds no student that this version knows.
-        ConfigError: `config.predict` is not of such a student.
+        ConfigError: `student.predict` is not of such a student.
         StoreError, LabelError: there is no such store, or its labels and the masks do not go together.
         SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
     if config.store is not None:
-        return _evaluate_store(config, config.store, show)
+        return _evaluate_store(config, config.store.uri, show)
     assert config.student is not None, "a config names one of both"
     return _evaluate_student(config, config.student, show)
 
@@ -69,11 +69,11 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
     return result
 
 
-def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Result:
-    folder = student_folder(uri)
-    student = load_student(folder, choose_device(config.device, "float32", compiled=False))
-    if config.predict is not None:
-        predict = build(type(student.settings.predict), config.predict, "predict")
+def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
+    folder = student_folder(measured.uri)
+    student = load_student(folder, choose_device(measured.device, "float32", compiled=False))
+    if measured.predict is not None:
+        predict = build(type(student.settings.predict), measured.predict, "student.predict")
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
     predictions: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,7 +84,7 @@ def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Re
             crowds=True,
         )
         probe_all(rows)
-        total = min(config.max_images or len(rows), len(rows))
+        total = min(measured.max_images or len(rows), len(rows))
         done = 0
 
         def seen(example: EvaluationExample, found: Instances) -> None:
@@ -94,7 +94,7 @@ def _evaluate_student(config: EvaluateConfig, uri: str, show: Show | None) -> Re
             if show is not None:
                 show(done, total)
 
-        result = _measured(student, RowExamples(rows), config, seen)
+        result = _measured(student, RowExamples(rows), measured, seen)
     _leave(config, FIGURES, {"student": folder, "images": total, **result.figures()})
     _leave(config, PREDICTIONS, predictions)
     return result
@@ -106,9 +106,9 @@ def _leave(config: EvaluateConfig, name: str, content: Any) -> None:
 
 
 def _measured(
-    student: Student, examples: EvaluationExamples, config: EvaluateConfig, seen: Seen
+    student: Student, examples: EvaluationExamples, measured: MeasuredStudent, seen: Seen
 ) -> ApResult | IouResult:
-    classes, limit, batch = student.classes, config.max_images, config.images_per_batch
+    classes, limit, batch = student.classes, measured.max_images, measured.images_per_batch
     settings = student.settings
     if isinstance(settings, SemanticStudentConfig):
         maps = measure_label_maps(student.predict, examples, classes=classes, limit=limit, batch=batch, seen=seen)

@@ -101,8 +101,9 @@ class Submission:
     def driver(self) -> tuple[float, float]:
         """CPUs and GPUs that the command itself computes with; (0, 0) where actors do all the work."""
         if isinstance(self.loaded, EvaluateConfig):
-            return 1, float(self.loaded.device == "cuda")
-        if isinstance(self.loaded, TrainConfig) and self.loaded.workers.count == 0:
+            student = self.loaded.student
+            return 1, float(student is not None and student.device == "cuda")
+        if isinstance(self.loaded, TrainConfig) and self.loaded.workers.num_workers == 0:
             return self.loaded.workers.cpus, float(self.loaded.device == "cuda")
         if isinstance(self.loaded, StageJob) and self.loaded.trains_first:
             # The command trains the model, unless a task with a GPU does.

@@ -278,7 +278,7 @@ def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping
 def _run(job: RunJob, show: Show | None) -> None:
     """One run, in this process or on Ray."""
     with watching(job.folder, job.plan.schedule.steps, show):
-        if job.config.workers.count == 0:
+        if job.config.workers.num_workers == 0:
             run_worker(job, Group(device=choose_device(job.config.device, "float32", compiled=False)))
             return
         from segray.jobs.cluster import connected

@@ -60,7 +60,7 @@ class Committer:
 
 def rows_per_part(pending: int, workers: LabelWorkers) -> int:
     """Images to a part: the config's number, fewer where that would leave actors idle."""
-    return max(1, min(workers.images_per_part, pending // (workers.pool_max * PARTS_PER_ACTOR)))
+    return max(1, min(workers.images_per_part, pending // (workers.most_workers * PARTS_PER_ACTOR)))
 
 
 def run(
@@ -109,6 +109,6 @@ def _why(error: BaseException) -> str:
 
 
 def _pool(workers: LabelWorkers) -> ray.data.ActorPoolStrategy:
-    if workers.actors is not None:
-        return ray.data.ActorPoolStrategy(size=workers.actors)
-    return ray.data.ActorPoolStrategy(min_size=workers.min_actors, max_size=workers.max_actors)
+    if workers.num_workers is not None:
+        return ray.data.ActorPoolStrategy(size=workers.num_workers)
+    return ray.data.ActorPoolStrategy(min_size=workers.min_workers, max_size=workers.max_workers)

@@ -140,7 +140,7 @@ def _forecast(tally: LabelTally, remaining: int, workers: LabelWorkers, cost: Co
         actor_hours=hours,
         actor_hours_error=hours_error,
         gpu_hours=hours * workers.gpus,
-        wall_hours=hours / workers.pool_max,
+        wall_hours=hours / workers.most_workers,
         cost=hours * price if price is not None else None,
         cost_error=hours_error * price if price is not None else None,
     )

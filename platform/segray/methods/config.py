@@ -49,13 +49,13 @@ def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
     """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
-    most, accumulate = max(config.workers.count, 1), run.schedule.accumulate
+    most, accumulate = max(config.workers.num_workers, 1), run.schedule.accumulate
     batches = [("labeled_batch", run.schedule.labeled_batch, 1)]
     batches += [("unlabeled_batch", run.schedule.unlabeled_batch, run.group)] if run.group is not None else []
     return [
         f"{run.path}.schedule.{name}: {batch} images cannot be shared by {workers} workers in {accumulate} pieces"
         f"{f', in groups of {group}' if group > 1 else ''}: give a multiple of {workers * accumulate * group}"
-        for workers in range(config.workers.min_count or most, most + 1)
+        for workers in range(config.workers.min_workers or most, most + 1)
         for name, batch, group in batches
         if batch % (workers * accumulate * group)
     ]

@@ -6,13 +6,13 @@ from typing import Final
 
 import torch
 
-from segray.config.sam import Device, Dtype
+from segray.config.types import Device, Precision
 from segray.errors import BackendError
 
 _HALF: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(device: Device, dtype: Dtype, *, compiled: bool) -> torch.device:
+def choose_device(device: Device, precision: Precision, *, compiled: bool) -> torch.device:
     """Return the device to run on; `auto` is CUDA where present.
 
     Raises:
@@ -25,16 +25,16 @@ def choose_device(device: Device, dtype: Dtype, *, compiled: bool) -> torch.devi
         )
     if device == "cuda" or (device == "auto" and present):
         return torch.device("cuda")
-    if dtype in _HALF:
-        raise BackendError(f"dtype {dtype!r} needs CUDA, and this runs on the CPU; set dtype='float32'")
+    if precision in _HALF:
+        raise BackendError(f"precision {precision!r} needs CUDA, and this runs on the CPU; set precision='float32'")
     if compiled:
         raise BackendError("compile=true needs CUDA, and this runs on the CPU; set compile=false")
     return torch.device("cpu")
 
 
-def autocast(device: torch.device, dtype: Dtype) -> AbstractContextManager[object]:
-    """Return the context in which a model runs in `dtype`; a null context for float32."""
-    return torch.autocast(device.type, _HALF[dtype]) if dtype in _HALF else nullcontext()
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Return the context in which a model runs in `precision`; a null context for float32."""
+    return torch.autocast(device.type, _HALF[precision]) if precision in _HALF else nullcontext()
 
 
 @contextmanager

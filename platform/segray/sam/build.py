@@ -10,7 +10,7 @@ from importlib import import_module
 import torch
 
 from segray.config.registry import SamConfig
-from segray.config.sam import Device
+from segray.config.types import Device
 from segray.sam.protocol import Sam, SamCard
 
 

@@ -49,7 +49,7 @@ class ServedStudent:
             BackendError: the device or type that the config asks for is not there.
         """
         self._config = config
-        self._device = choose_device(config.device, config.dtype, compiled=config.compile)
+        self._device = choose_device(config.device, config.precision, compiled=config.compile)
         self._loaded = self._load(uri or config.uri)
 
     def answer(self, images: Sequence[Pixels]) -> tuple[list[Instances], ModelInfo]:
@@ -57,7 +57,7 @@ class ServedStudent:
         was.
         """
         loaded = self._loaded
-        with autocast(self._device, self._config.dtype):
+        with autocast(self._device, self._config.precision):
             return loaded.student.predict(images), loaded.info
 
     def info(self) -> ModelInfo:
@@ -115,7 +115,7 @@ class ServedStudent:
         """See that what it says of a blank image are numbers."""
         finite: list[bool] = []
         hook = student.register_forward_hook(lambda _student, _images, output: finite.append(_is_finite(output)))
-        with autocast(self._device, self._config.dtype):
+        with autocast(self._device, self._config.precision):
             student.predict([_blank(student)])
         hook.remove()
         if not all(finite):
@@ -125,7 +125,7 @@ class ServedStudent:
     def _warm(self, student: Student) -> None:
         """Predict on blank images of the usual size, one and a full batch, so that no caller pays for it."""
         blank = _blank(student)
-        with autocast(self._device, self._config.dtype):
+        with autocast(self._device, self._config.precision):
             student.predict([blank])
             student.predict([blank] * self._config.batching.max_images)
 

@@ -1,4 +1,4 @@
-"""In what a student computes: bfloat16 where a schedule asks for it and the device is one that it asks it of."""
+"""The precision in which a student is trained. Knows no method."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,6 +8,6 @@ from segray.config.schedule import Schedule
 
 
 def autocast(schedule: Schedule, device: torch.device) -> AbstractContextManager[object]:
-    """The context of forward passes and losses."""
-    half = schedule.amp == "bfloat16-everywhere" or (schedule.amp == "bfloat16" and device.type == "cuda")
+    """Return the context of forward passes and losses; `auto` is bfloat16 on CUDA and float32 on CPUs."""
+    half = schedule.precision == "bfloat16" or (schedule.precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()

@@ -42,7 +42,9 @@ def run_on_ray(job: RunJob) -> None:
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=cast(int, (workers.min_count, workers.count) if workers.min_count else workers.count),
+            num_workers=cast(
+                int, (workers.min_workers, workers.num_workers) if workers.min_workers else workers.num_workers
+            ),
             use_gpu=workers.gpus > 0,
             resources_per_worker={"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
         ),
@@ -63,7 +65,7 @@ def _look_for_room(workers: TrainWorkers) -> None:
         ClusterError: they do not, and this Ray is of one machine, which will not grow.
     """
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray types half of itself
-    least = workers.min_count or workers.count
+    least = workers.min_workers or workers.num_workers
     short = [
         f"{least} workers need {least * each:g} {resource}s, there are {there.get(resource, 0):g}"
         for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus))

@@ -53,7 +53,7 @@ def run_worker(job: RunJob, group: Group) -> None:
         TrainError: a loss is not finite, or no checkpoint fits.
         StoreError: the run's folder cannot be written; its checkpoints stay.
     """
-    threads = job.config.workers.torch_threads or max(int(job.config.workers.cpus), 1)
+    threads = job.config.workers.threads or max(int(job.config.workers.cpus), 1)
     torch.set_num_threads(threads)
     with commits.writing(job.folder.uri):
         Session(job, group).run()
@@ -106,7 +106,7 @@ class Session:
             rank=self.group.rank,
             world=self.group.world,
             start_step=start,
-            loaders=config.workers.loaders,
+            loaders=config.workers.num_loaders,
         )
         for step, pieces in enumerate(loader, start):
             self.loop.advance(pieces, step)

@@ -13,7 +13,7 @@ TABLES = {"job": "serve", "keys": {"kind": "off"}, "student": {"uri": "x"}}
         ({"keys": {"kind": "off"}, "host": "0.0.0.0"}, "give a key file, or say keys.exposed = true"),
         ({"student": {"uri": "x", "max_ongoing": 4}}, "a batch of batching.max_images 8 can never fill"),
         ({"student": {"uri": "x", "target_ongoing": 17.0}}, "target_ongoing 17 is above max_ongoing 16"),
-        ({"student": {"uri": "x", "dtype": "float16", "device": "cpu"}}, "dtype 'float16' needs CUDA"),
+        ({"student": {"uri": "x", "precision": "float16", "device": "cpu"}}, "precision 'float16' needs CUDA"),
         ({"ingress": {"min": 2}}, "min 2 is above max 1"),
         (
             {"ingress": {"max": 3}, "ingress_max_ongoing": 2, "limits": {"max_images": 1}},

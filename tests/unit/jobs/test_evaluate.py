@@ -1,6 +1,7 @@
 """The evaluate job on students of label maps, and on stores."""
 
 import json
+from types import MappingProxyType
 
 import pytest
 
@@ -27,10 +28,11 @@ def config(tmp_path):
     student = build_student(Fpn(width=16, predict=SemanticPredict(side=64)), ("background", "disc", "square"), seed=0)
     save_student(student, str(tmp_path / "student"), info={})
 
-    def make(**changes):
+    def make(predicting=MappingProxyType({}), **changes):
         data = {"kind": "coco", "uri": world.uri, "annotations": world.annotations}
-        given = {"job": "evaluate", "student": str(tmp_path / "student"), "data": data, "out": str(tmp_path / "out")}
-        return build(EvaluateConfig, given | {"device": "cpu"} | changes, "test")
+        given = {"job": "evaluate", "data": data, "out": str(tmp_path / "out")}
+        student = {"uri": str(tmp_path / "student"), "device": "cpu"}
+        return build(EvaluateConfig, given | {"student": student | predicting} | changes, "test")
 
     return make
 
@@ -48,9 +50,9 @@ def test_figures_are_miou_and_predictions_cover_every_pixel(config, tmp_path):
 
 
 def test_another_way_to_predict_is_of_the_students_kind(config):
-    assert evaluate(config(predict={"side": 96})).miou != evaluate(config()).miou
+    assert evaluate(config({"predict": {"side": 96}})).miou != evaluate(config()).miou
     with pytest.raises(ConfigError, match="top_k: unknown key"):
-        evaluate(config(predict={"top_k": 1}))
+        evaluate(config({"predict": {"top_k": 1}}))
 
 
 def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
@@ -58,7 +60,7 @@ def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
     store = Store.create(str(tmp_path / "stores"), "masks", {})
     store.write_part([LabeledRow(image=row, instances=world.instances(row.image_id)) for row in world.rows()])
     told = []
-    result = evaluate(config(student=None, store=store.uri), lambda *at: told.append(at))
+    result = evaluate(config(student=None, store={"uri": store.uri}), lambda *at: told.append(at))
     assert isinstance(result, RecallResult)
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert figures == {"store": store.uri, "images": 4, "recall": pytest.approx(1)}
@@ -66,15 +68,15 @@ def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
     assert not (tmp_path / "out" / "predictions.json").exists()
 
 
-@pytest.mark.parametrize("changes", [{"student": None}, {"store": "stores/masks"}])
+@pytest.mark.parametrize("changes", [{"student": None}, {"store": {"uri": "stores/masks"}}])
 def test_one_thing_is_measured(config, changes):
-    with pytest.raises(ConfigError, match="a student, or a store"):
+    with pytest.raises(ConfigError, match=r"a \[student\] table, or a \[store\] table"):
         config(**changes)
 
 
 def test_a_store_that_is_not_there_is_told_before_anything_starts(config, tmp_path):
-    (problem,) = inputs.problems(config(student=None, store=str(tmp_path / "nowhere")))
-    assert problem.startswith("store: ")
+    (problem,) = inputs.problems(config(student=None, store={"uri": str(tmp_path / "nowhere")}))
+    assert problem.startswith("store.uri: ")
 
 
 def test_images_of_another_size_than_their_masks_are_told(config, tmp_path):

@@ -16,8 +16,8 @@ from segray.jobs.submission import Submission
 
 CONFIGS = {
     "label": 'job = "label"\nstores = "s3://b/stores"\n[source]\nkind = "folder"\nuri = "s3://b/images"\n',
-    "evaluate": 'job = "evaluate"\nstudent = "s3://b/one"\nout = "s3://b/out"\ndevice = "cuda"\n[data]\nkind = "coco"\n'
-    'uri = "s3://b/images"\nannotations = "s3://b/a.json"\n',
+    "evaluate": 'job = "evaluate"\nstudent = { uri = "s3://b/one", device = "cuda" }\nout = "s3://b/out"\n'
+    '[data]\nkind = "coco"\nuri = "s3://b/images"\nannotations = "s3://b/a.json"\n',
 }
 
 

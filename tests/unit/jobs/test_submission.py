@@ -14,7 +14,7 @@ sam = { kind = "original", model = "vit_b", weights = "s3://bucket/vit_b.pth" }
 """
 EVALUATE = """
 job = "evaluate"
-student = "runs/one/best"
+student = { uri = "runs/one/best" }
 data = { kind = "coco", uri = "s3://bucket/images", annotations = "file:///data/instances.json" }
 out = "s3://bucket/out"
 """
@@ -84,7 +84,7 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
     (tmp_path / "cam.toml").write_text(CAM)
     assert Submission.load("label", tmp_path / "cam.toml").local_paths() == ["taggers = /shared/taggers"]
     found = Submission.load("evaluate", tmp_path / "evaluate.toml").local_paths()
-    assert found == ["student = runs/one/best", "data.annotations = file:///data/instances.json"]
+    assert found == ["student.uri = runs/one/best", "data.annotations = file:///data/instances.json"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
     [
         ("label", [], (0, 0)),
         ("evaluate", [], (1, 0)),
-        ("evaluate", ["device=cuda"], (1, 1)),
+        ("evaluate", ["student.device=cuda"], (1, 1)),
         ("cam", [], (1, 0)),
         ("cam", ["workers.gpus=0.5"], (0, 0)),
     ],

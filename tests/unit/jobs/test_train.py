@@ -499,7 +499,7 @@ MISTAKES = {
         "labeled_batch: 4 images",
     ),
     "more workers than images": (
-        lambda _: ["workers.count=8"],
+        lambda _: ["workers.num_workers=8"],
         ConfigError,
         "teacher.schedule.labeled_batch: 4 images",
     ),

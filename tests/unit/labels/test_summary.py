@@ -52,7 +52,7 @@ def test_cost_is_the_gpu_share_times_the_actors_time(gpus, price, cost, gpu_s):
 
 def test_a_sample_forecasts_the_rest():
     total = tally(part(seconds=10.0), part(seconds=30.0))
-    workers = LabelWorkers(gpus=1, actors=4, images_per_batch=10)
+    workers = LabelWorkers(gpus=1, num_workers=4, images_per_batch=10)
     forecast = end(total, outcome="sample", remaining=1800, workers=workers, cost=Cost(per_gpu_hour=2)).forecast
     assert forecast.images == 1800
     assert forecast.actor_hours == forecast.gpu_hours == pytest.approx(1.0)

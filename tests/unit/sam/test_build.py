@@ -51,7 +51,7 @@ def test_what_is_described_is_what_is_built(nano_file: Path, hf_folder: Folder) 
 
 
 @pytest.mark.parametrize(
-    "options", [{"device": "cuda"}, {"dtype": "bfloat16"}, {"dtype": "float16"}, {"compile": True}], ids=str
+    "options", [{"device": "cuda"}, {"precision": "bfloat16"}, {"precision": "float16"}, {"compile": True}], ids=str
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
 def test_a_driver_without_a_gpu_describes_what_only_a_gpu_builds(

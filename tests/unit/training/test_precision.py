@@ -6,11 +6,11 @@ from segray.training.precision import autocast
 
 
 @pytest.mark.parametrize(
-    ("amp", "on_cpu"),
-    [("bfloat16", torch.float32), ("bfloat16-everywhere", torch.bfloat16), ("off", torch.float32)],
+    ("precision", "on_cpu"),
+    [("auto", torch.float32), ("bfloat16", torch.bfloat16), ("float32", torch.float32)],
 )
-def test_cpus_compute_in_what_the_schedule_says(amp, on_cpu):
+def test_cpus_compute_in_what_the_schedule_says(precision, on_cpu):
     layer, given = torch.nn.Linear(4, 4), torch.zeros(1, 4)
-    with autocast(Schedule(amp=amp), torch.device("cpu")):
+    with autocast(Schedule(precision=precision), torch.device("cpu")):
         assert layer(given).dtype == on_cpu
     assert layer(given).dtype == torch.float32

@@ -64,7 +64,7 @@ class ClassifyStage:
     def build(self) -> Labeler:
         """Load CLIP here, and embed the vocabulary."""
         workers = self.config.workers
-        torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
         evidence = build(self.config.clip, gpu=bool(workers.gpus))
         if evidence.weights_hash != self.weights_hash:
             raise BackendError(

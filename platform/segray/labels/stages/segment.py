@@ -45,7 +45,7 @@ class SegmentEverything:
     def build(self) -> Labeler:
         """Load SAM here, with the threads the config asks for."""
         workers = self.config.workers
-        torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
         generator: Generator = MaskGenerator(self._sam(), self.config.masks, workers.points_per_batch)
         if self.config.tiles:
             generator = TiledGenerator(generator, self.config.tiles, self.config.masks.box_nms_thresh)

@@ -11,15 +11,13 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.registry import SamConfig
-from segray.config.sam import OriginalSamConfig, Unit
+from segray.config.sam import OriginalSamConfig
 from segray.config.schedule import BatchSizes, Ema, Schedule
 from segray.config.students import InstanceStudentConfig
+from segray.config.types import Count, Positive, Share
 from segray.config.uris import StoreUri
 from segray.config.views import StrongView
 from segray.methods import Method
-
-Count = Annotated[int, pydantic.Field(ge=1)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
 
 
 @config
@@ -37,13 +35,13 @@ class StructuralDistillation:
 class PseudoLabels:
     """The filter that turns the teacher's queries into labels (docs/methods/guided-distillation.md#pseudo-labels)."""
 
-    score_threshold: Unit = 0.7
+    score_threshold: Share = 0.7
     """Smallest class probability of a label."""
-    min_soft_area: Unit = 5 / (128 * 256)
+    min_soft_area: Share = 5 / (128 * 256)
     """Smallest sum of mask probabilities as a share of the canvas; the default is 5 cells of Cityscapes' 128 x 256."""
-    mask_threshold: Unit = 0.5
+    mask_threshold: Share = 0.5
     """Mask probability above which a pixel is inside."""
-    max_overlap: Unit = 1.0
+    max_overlap: Share = 1.0
     """A label goes whose mask has a greater IoU with a surer one's, of any class; 1 keeps all, as the papers do."""
 
 
@@ -59,9 +57,9 @@ class PointRefinement:
     all logits."""
     box: bool = False
     """Prompt with the mask's box as well (docs/methods/s4m.md#gates)."""
-    min_teacher_iou: Unit = 0.0
+    min_teacher_iou: Share = 0.0
     """IoU with the teacher's mask below which SAM's is rejected; 0, as published, always takes SAM's."""
-    min_predicted_iou: Unit = 0.0
+    min_predicted_iou: Share = 0.0
     """IoU predicted by SAM below which its mask is rejected; 0, as published, always takes SAM's."""
 
 
@@ -72,7 +70,7 @@ class CachedRefinement:
     kind: Literal["cached"] = "cached"
     store: StoreUri
     """The store, of the same unlabeled images."""
-    min_iou: Unit = 0.5
+    min_iou: Share = 0.5
     """Keep the teacher's mask where no automatic mask overlaps it this much."""
 
 
@@ -85,7 +83,7 @@ class Arp:
 
     mode: Literal["static", "dynamic"] = "dynamic"
     """static keeps place and size (the paper's choice on Cityscapes); dynamic draws both anew (COCO)."""
-    min_area: Unit = 3000 / 1024**2
+    min_area: Share = 3000 / 1024**2
     """Smallest area of a pasted instance as a share of the canvas; the default is 3,000 px of COCO's 1024 x 1024."""
     min_scale: Positive = 0.8
     """Smallest resize factor of an instance in dynamic mode."""

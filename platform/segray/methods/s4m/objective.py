@@ -57,7 +57,7 @@ def plans(_: TrainConfig, method: S4M) -> Sequence[RunPlan]:
     """The teacher's run, then the student's."""
     refinement = method.student.refinement
     asks_sam = method.teacher.distillation is not None or isinstance(refinement, PointRefinement)
-    sam = {"sam": describe(method.sam).weights_hash, "dtype": method.sam.dtype} if asks_sam else {}
+    sam = {"sam": describe(method.sam).weights_hash, "dtype": method.sam.precision} if asks_sam else {}
     teacher = RunPlan(
         method="s4m",
         name="teacher",

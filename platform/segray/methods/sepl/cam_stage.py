@@ -66,7 +66,7 @@ class CamStage:
     def build(self) -> Labeler:
         """Load the classifier here."""
         workers = self.config.workers
-        torch.set_num_threads(workers.torch_threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
         device = torch.device("cuda" if workers.gpus else "cpu")
         return Labeler(
             CamMapper(self.config, self.tags, self.weights, self.threshold, device),

@@ -7,9 +7,9 @@ import pydantic
 from segray.config.base import config
 from segray.config.evidence import TaggerConfig
 from segray.config.label import StageJob
-from segray.config.sam import Unit
 from segray.config.stages import TunedThreshold
 from segray.config.tags import Tags
+from segray.config.types import Positive, Share
 from segray.config.uris import InputUri, StoreUri, Uri
 from segray.formats.registry import SourceConfig
 
@@ -21,7 +21,7 @@ class VoteRule:
     compat: bool = False
     """The published code's sequential rule, in which the lowest class id wins a mask; else each mask stands for the
     class it overlaps most, as the paper says."""
-    max_image_share: Unit = 1.0
+    max_image_share: Share = 1.0
     """Largest share of the image that a mask may have to be taken because it covers a class's region; 1: any."""
 
     @pydantic.model_validator(mode="after")
@@ -53,13 +53,13 @@ class VoteTunedThreshold(TunedThreshold):
 class CamMaps:
     """Settings that turn class activations into a class map (docs/methods/sepl.md#class-activation-maps)."""
 
-    scales: Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], pydantic.Field(min_length=1)] = (
+    scales: Annotated[tuple[Positive, ...], pydantic.Field(min_length=1)] = (
         1.0,
         1.5,
         2.0,
     )
     """Sizes at which the classifier looks, as multiples of the tagger's side; each also mirrored."""
-    threshold: Unit | VoteTunedThreshold = 0.4
+    threshold: Share | VoteTunedThreshold = 0.4
     """The background's score, to compare with activations of which each class's greatest is 1."""
 
 
@@ -114,7 +114,7 @@ class FolderMaps:
     """Class names by index, background first."""
     ending: Literal[".png", ".npy"] = ".png"
     """Of the files' names."""
-    background: Unit = 0.4
+    background: Share = 0.4
     """Score of the background where a file holds scores."""
 
 

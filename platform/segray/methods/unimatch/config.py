@@ -9,26 +9,23 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.sam import Unit
 from segray.config.schedule import AnySchedule, BatchSizes, Schedule
 from segray.config.students import SemanticStudentConfig
+from segray.config.types import NonNegative, Positive, Share, ShareBelowOne
 from segray.config.uris import StoreUri
 from segray.config.views import StrongView
 from segray.methods import Method
-
-Amount = Annotated[float, pydantic.Field(ge=0)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
 
 
 @config
 class CutMix:
     """A rectangle of another image of the group in each strong view (docs/methods/unimatch.md#cutmix)."""
 
-    share: Unit = 0.5
+    share: Share = 0.5
     """How often a view gets one."""
-    min_area: Unit = 0.02
+    min_area: Share = 0.02
     """Smallest rectangle, as a share of the canvas."""
-    max_area: Unit = 0.4
+    max_area: Share = 0.4
     """Largest."""
     min_aspect: Positive = 0.3
     """Least height over width, each as a share of its side of the canvas; the greatest is its inverse."""
@@ -52,11 +49,11 @@ class ZeroShot:
     """Use of the zero-shot labels. fill: where the model is unsure (best on every seed, docs/benchmarks.md). guide: in
     an extra loss that fades (SemiVL's schedule). only: in place of the model's labels. relabel: guide a first run, then
     train a fresh student on the labels of its model."""
-    min_confidence: Unit = 0.0
+    min_confidence: Share = 0.0
     """Score below which a mask is unknown; SemiVL uses 0.9 of CLIP's softmax."""
-    trust: Amount = 0.1
+    trust: NonNegative = 0.1
     """Weight of the extra loss at the start; falls linearly (guide and relabel)."""
-    last_trust: Amount = 0.0
+    last_trust: NonNegative = 0.0
     """Weight at the end."""
 
 
@@ -76,20 +73,20 @@ class UniMatch(Method):
     """Views of an unlabeled image. fixmatch: one strong view. dual: two. v1: two, and the weak one with channel dropout
     (docs/methods/unimatch.md#v1). v2: two with complementary dropout (docs/methods/unimatch.md#v2). To train without
     unlabeled images use `kind = "supervised"`."""
-    threshold: Amount = 0.95
+    threshold: NonNegative = 0.95
     """Confidence from which a pixel's pseudo-label counts; V1 uses 0 on Cityscapes
     (docs/methods/unimatch.md#pseudo-labels)."""
-    unlabeled_weight: Amount = 1.0
+    unlabeled_weight: NonNegative = 1.0
     """Weight of all unlabeled streams together, against 1 of the labeled images (docs/methods/unimatch.md#losses)."""
-    ramp: Unit = 0.0
+    ramp: Share = 0.0
     """Share of the run in which that weight rises to its value in a line. The papers' is there from the start; theirs
     are long runs of pretrained encoders, in short ones the first pseudo-labels are wrong, and are learned."""
-    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    label_smoothing: ShareBelowOne = 0.0
     """Share of a pseudo-label that is spread over all classes; presets with zero-shot labels use 0.1
     (docs/methods/zero-shot.md#label-smoothing)."""
     feature_dropout: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.5
     """Share of the channels that v1 drops; v2's complementary masks are always halves."""
-    ema_half_life: Amount | None = None
+    ema_half_life: NonNegative | None = None
     """Steps after which half of the teacher's weights are new; with 0 the student is its own teacher. The default is
     the papers': 172.9 with the streams v2, a ratio of 0.996 that is long for short runs, and 0 with the others
     (docs/methods/unimatch.md#ema-teacher)."""

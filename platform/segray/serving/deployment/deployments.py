@@ -75,7 +75,7 @@ class StudentCopy:
         go_home(home)
         self._settings = settings
         self._load = load
-        self._loader = ThreadPoolExecutor(1, "loader", torch.set_num_threads, (settings.torch_threads,))
+        self._loader = ThreadPoolExecutor(1, "loader", torch.set_num_threads, (settings.threads,))
         self._model: StudentModel | None = None
         self._refused = ""
         self._refusals = Counter("segray_students_refused", "Students that were asked for and not taken.")
@@ -86,7 +86,7 @@ class StudentCopy:
             self._answer,
             BatchBounds(items=batching.max_images, size=batching.max_megapixels * 1e6, wait_s=batching.wait_ms / 1e3),
             lambda image: float(image.shape[0] * image.shape[1]),
-            ThreadPoolExecutor(1, "student", torch.set_num_threads, (settings.torch_threads,)),
+            ThreadPoolExecutor(1, "student", torch.set_num_threads, (settings.threads,)),
         )
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ def build(settings: OriginalSamConfig) -> OriginalSam:
     Raises:
         BackendError: the weights are missing, unreadable or made for another architecture, or the device is missing.
     """
-    device = choose_device(settings.device, settings.dtype, compiled=settings.compile)
+    device = choose_device(settings.device, settings.precision, compiled=settings.compile)
     location = settings.weights or str(SAM_NANO)
     state = load_state(location)
     model = ARCHITECTURES[settings.model]()
@@ -26,7 +26,7 @@ def build(settings: OriginalSamConfig) -> OriginalSam:
         name=settings.model,
         weights_hash=hash_state(state),
         device=device,
-        dtype=settings.dtype,
+        dtype=settings.precision,
         compiled=settings.compile,
     )
 

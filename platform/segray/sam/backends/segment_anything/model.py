@@ -16,7 +16,7 @@ from segment_anything.modeling import Sam as Model
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray.config.sam import Dtype
+from segray.config.types import Precision
 from segray.nets.device import autocast
 from segray.sam.backends.segment_anything import nano
 from segray.sam.backends.segment_anything.attention import SharedSide
@@ -53,7 +53,7 @@ class OriginalSam:
         name: str,
         weights_hash: str,
         device: torch.device,
-        dtype: Dtype = "float32",
+        dtype: Precision = "float32",
         compiled: bool = False,
     ) -> None:
         self.name = name

@@ -13,7 +13,7 @@ def build(settings: HfSamConfig) -> HfSam:
     Raises:
         BackendError: see `open_checkpoint` and `load_checkpoint`; or the device is missing.
     """
-    device = choose_device(settings.device, settings.dtype, compiled=settings.compile)
+    device = choose_device(settings.device, settings.precision, compiled=settings.compile)
     checkpoint = open_checkpoint(settings)
     model, processor = load_checkpoint(checkpoint)
     model.to(device)
@@ -26,7 +26,7 @@ def build(settings: HfSamConfig) -> HfSam:
         name=checkpoint.name,
         weights_hash=checkpoint.weights_hash,
         device=device,
-        dtype=settings.dtype,
+        dtype=settings.precision,
     )
 
 

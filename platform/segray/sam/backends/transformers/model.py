@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segray.config.sam import Dtype
+from segray.config.types import Precision
 from segray.nets.device import autocast
 from segray.sam.backends.transformers.families import Family, Features, Heads
 from segray.sam.protocol import BOX_UPPER_LEFT, PADDING, Decoded, Embedding, Image, Prompts
@@ -36,7 +36,7 @@ class HfSam:
     mask_threshold = 0.0
 
     def __init__(
-        self, family: Family, processor: Any, *, name: str, weights_hash: str, device: torch.device, dtype: Dtype
+        self, family: Family, processor: Any, *, name: str, weights_hash: str, device: torch.device, dtype: Precision
     ) -> None:
         self.name = name
         self.weights_hash = weights_hash
