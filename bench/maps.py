@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from bench.table import OUT, SEEDS, Cell, prepared
 from segray.config.evidence import MatchRule, Overlaps
-from segray.config.stages import ClassifyConfig, TunedThreshold
+from segray.config.label import ClassifyConfig, TunedThreshold
 from segray.demo import labeling
 from segray.demo.world import FAMILY_CLASSES
 from segray.evaluation.average_precision import AveragePrecision

@@ -29,7 +29,7 @@ class StageNames:
 
 LABEL_JOBS: Final[Mapping[str, StageNames]] = {
     "label": StageNames("segray.config.label:LabelConfig", "segray.labels.stages.segment:stage_of"),
-    "classify": StageNames("segray.config.stages:ClassifyConfig", "segray.labels.stages.classify:stage_of"),
+    "classify": StageNames("segray.config.label:ClassifyConfig", "segray.labels.stages.classify:stage_of"),
     "cam": StageNames("segray.methods.sepl.config:CamConfig", "segray.methods.sepl.cam_stage:stage_of"),
     "vote": StageNames("segray.methods.sepl.config:VoteConfig", "segray.methods.sepl.vote_stage:stage_of"),
 }

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segray.config.base import build
-from segray.config.label import LabelConfig
-from segray.config.stages import ClassifyConfig
+from segray.config.label import ClassifyConfig, LabelConfig
 from segray.demo.world import FAMILY_CLASSES
 from segray.methods.sepl.config import CamConfig, VoteConfig
 

@@ -9,7 +9,7 @@ import torch
 
 from segray.config.base import plain
 from segray.config.evidence import MatchRule, Overlaps
-from segray.config.stages import ClassifyConfig, TunedThreshold
+from segray.config.label import ClassifyConfig, TunedThreshold
 from segray.errors import BackendError, ImageError
 from segray.evidence import zero_shot
 from segray.evidence.build import build

@@ -6,8 +6,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.evidence import TaggerConfig
-from segray.config.label import StageJob
-from segray.config.stages import TunedThreshold
+from segray.config.label import StageJob, TunedThreshold
 from segray.config.tags import Tags
 from segray.config.types import Positive, Share
 from segray.config.uris import InputUri, StoreUri, Uri

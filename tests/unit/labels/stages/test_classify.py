@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from segray.config.base import build
-from segray.config.stages import ClassifyConfig
+from segray.config.label import ClassifyConfig
 from segray.errors import LabelError
 from segray.evidence.nano_clip import NanoClip, save
 from segray.images import decoding as image_files
