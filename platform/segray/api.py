@@ -179,8 +179,8 @@ def train(
         config: the TOML file of a train job.
         fresh: remove what this config's runs have left, and start over.
         until: the run after which to stop, such as teacher; None trains all.
-        ray: False trains in this process (`workers.count = 0`); a text is a cluster's address; None and True: as the
-            config's `workers` say.
+        ray: False trains in this process (`workers.num_workers = 0`); a text is a cluster's address; None and True leave
+            it to the config's `workers`.
         progress: show bars on the terminal.
         **changes: keys of the config, such as `seed=1` or `method__student__schedule__steps=1000`.
 
@@ -196,7 +196,7 @@ def train(
         >>> run = segray.train("configs/s4m/family-b.toml", seed=1)
         >>> run.figures["best.ap"], segray.load_student(run.best)
     """
-    given = changes | ({"workers__count": 0} if ray is False else {})
+    given = changes | ({"workers__num_workers": 0} if ray is False else {})
     loaded = job_configs.load_as(TrainConfig, Path(config), given)
     with torch_threads_kept(), _on(ray), _shown(progress, train_progress()) as show:
         results = train_job.train(loaded, fresh=fresh, until=until, show=show)
