@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from segray.serving.metrics import DRIFT
+
 _ASKED = re.compile(r"\bray_[a-z0-9_]+")
 _OURS = re.compile(r"\b(Counter|Gauge|Histogram)\(\s*\"(segray_[a-z0-9_]+)\"")
 
@@ -19,8 +21,9 @@ def asked(dashboard: Path) -> set[str]:
 
 
 def exported(package: Path) -> set[str]:
-    """Metrics that there are: those of the panels that Ray ships with itself, and those that a package's code makes."""
-    return _of_ray() | _of_package(package)
+    """Return the metrics that exist: those of Ray's own panels, those a package's code makes, and the drift histograms."""
+    drift = {f"ray_{one.name}{suffix}" for one in DRIFT for suffix in _suffixes("Histogram", one.name)}
+    return _of_ray() | _of_package(package) | drift
 
 
 def _expressions(content: Any) -> Iterator[str]:

@@ -31,7 +31,7 @@ def test_kinds_are_unique(classes):
     [
         (OriginalSamConfig(), {"kind": "original", "model": "nano", "dtype": "float32"}, "nano"),
         (
-            OriginalSamConfig(model="vit_h", weights="h.pth", dtype="float16"),
+            OriginalSamConfig(model="vit_h", weights="h.pth", precision="float16"),
             {"kind": "original", "model": "vit_h", "dtype": "float16"},
             "vit_h",
         ),
