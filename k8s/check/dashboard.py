@@ -21,7 +21,7 @@ def asked(dashboard: Path) -> set[str]:
 
 
 def exported(package: Path) -> set[str]:
-    """Return the metrics that exist: those of Ray's own panels, those a package's code makes, and the drift histograms."""
+    """Return the metrics that exist: those of Ray's own panels, of a package's code, and the drift histograms."""
     drift = {f"ray_{one.name}{suffix}" for one in DRIFT for suffix in _suffixes("Histogram", one.name)}
     return _of_ray() | _of_package(package) | drift
 

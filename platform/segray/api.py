@@ -179,8 +179,8 @@ def train(
         config: the TOML file of a train job.
         fresh: remove what this config's runs have left, and start over.
         until: the run after which to stop, such as teacher; None trains all.
-        ray: False trains in this process (`workers.num_workers = 0`); a text is a cluster's address; None and True leave
-            it to the config's `workers`.
+        ray: False trains in this process (`workers.num_workers = 0`); a text is a cluster's address; None and True
+            leave it to the config's `workers`.
         progress: show bars on the terminal.
         **changes: keys of the config, such as `seed=1` or `method__student__schedule__steps=1000`.
 
