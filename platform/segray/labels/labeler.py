@@ -1,9 +1,7 @@
 """Images to labeled rows: threads decode ahead while the model works. Knows no model, no torch, no Ray."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from segray.errors import ImageError
 from segray.images import decoding
 from segray.masks.instances import Instances
+from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow, LabeledRow
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ class Labeler:
         self.generator = generator
         self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels))
         self.images_per_batch = images_per_batch
-        self.ahead = images_per_batch + decode_threads
-        self.threads = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+        self.decode_threads = decode_threads
 
     def __call__(self, rows: Sequence[ImageRow]) -> Iterator[LabeledRow]:
         """One row per image; its `seconds` is its share of the time since the batch before it."""
@@ -82,13 +80,8 @@ class Labeler:
                 yield LabeledRow(seconds=seconds, **fields)
 
     def _decode_ahead(self, rows: Sequence[ImageRow]) -> Iterator[_Decoded]:
-        waiting: deque[Future[_Decoded]] = deque()
-        for row in rows:
-            waiting.append(self.threads.submit(self._decode, row))
-            if len(waiting) > self.ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        ahead = self.images_per_batch + self.decode_threads + 1
+        return map_in_order(self._decode, rows, threads=self.decode_threads, ahead=ahead)
 
     def _decode(self, row: ImageRow) -> _Decoded:
         try:

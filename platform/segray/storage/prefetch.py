@@ -8,16 +8,28 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS = 8
+THREADS = 8
 
 
-def map_in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results for a stream of items, in its order; at most eight items are taken ahead of what was asked for."""
-    with ThreadPoolExecutor(_THREADS) as threads:
-        ahead: deque[Future[R]] = deque()
+def map_in_order(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int = THREADS, ahead: int = THREADS
+) -> Iterator[R]:
+    """Yield the results for a stream of items, in its order. An item's exception is raised in its place.
+
+    Args:
+        function: called in threads.
+        items: may be endless.
+        threads: number of threads.
+        ahead: number of items, that of the next result included, that are taken before a result is yielded.
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
+    try:
         for item in items:
-            ahead.append(threads.submit(function, item))
-            if len(ahead) == _THREADS:
-                yield ahead.popleft().result()
-        for one in ahead:
-            yield one.result()
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -7,11 +7,8 @@ the part that holds it is. Knows one part at a time, nothing of which row counts
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import NoReturn
 
 import numpy as np
@@ -22,6 +19,7 @@ import pyarrow.parquet as pq
 
 from segray.errors import SourceError, StoreError
 from segray.storage import commits, files
+from segray.storage.prefetch import map_in_order
 from segray.store.rows import LABELED, ImageRow, LabeledRow, labeled_table
 from segray.store.spill import KEY, Records
 
@@ -40,7 +38,8 @@ PART = pa.schema(
 GROUP_BYTES = 16 * 2**20
 """Uncompressed bytes of a row group, unless one row has more: what a reader holds at once."""
 
-_THREADS = 8
+_AHEAD = 16
+"""Parts read before they are asked for."""
 _MASKS = "masks.list.element."
 _STATISTICS = ["image_id", "version", "error", "seconds", "height", "width", "key", "image_key", "written", "num_masks"]
 _DICTIONARY = ["error", "written", "height", "width", f"{_MASKS}provenance", f"{_MASKS}class_id"]
@@ -215,13 +214,7 @@ def read_ahead(parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.Tab
     def read(part: Part) -> pa.Table:
         return pa.concat_tables([_empty(columns), *read_groups(part, columns)])
 
-    with ThreadPoolExecutor(_THREADS) as threads:
-        left = iter(parts)
-        ahead: deque[Future[pa.Table]] = deque(threads.submit(read, part) for part in islice(left, 2 * _THREADS))
-        while ahead:
-            table = ahead.popleft().result()
-            ahead.extend(threads.submit(read, part) for part in islice(left, 1))
-            yield table
+    return map_in_order(read, parts, ahead=_AHEAD)
 
 
 def keys_of(table: pa.Table, name: str = "key") -> Records:

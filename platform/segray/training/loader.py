@@ -4,9 +4,8 @@ Step, worker and piece decide which slots of the global batch are drawn, slots d
 workers and pieces sees the same global batch, and a run resumes at any step without state. Knows no methods, no Ray.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -24,6 +23,7 @@ from segray.config.views import WeakView
 from segray.datasets.training_rows import TrainingRow, TrainingRows
 from segray.errors import ConfigError, ImageError, TrainError
 from segray.images import decoding
+from segray.storage.prefetch import map_in_order
 from segray.training.views.batch import Batch, collate
 from segray.training.views.geometry import sample
 
@@ -130,17 +130,10 @@ class StepLoader:
 
 
 def _by_threads(worker: "_Worker", steps: range) -> Iterator[list[Piece]]:
-    threads = ThreadPoolExecutor(_THREADS)
-    ahead: deque[list[Future[Batch]]] = deque()
-    try:
-        for step in steps:
-            ahead.append([threads.submit(worker.load, slot) for slot in worker.slots(step)])
-            if len(ahead) > _AHEAD:
-                yield worker.pieces([one.result() for one in ahead.popleft()])
-        while ahead:
-            yield worker.pieces([one.result() for one in ahead.popleft()])
-    finally:
-        threads.shutdown(cancel_futures=True)
+    slots = (slot for step in steps for slot in worker.slots(step))
+    ahead = _AHEAD * len(worker.slots(steps.start)) + 1
+    samples = map_in_order(worker.load, slots, threads=_THREADS, ahead=ahead)
+    return (worker.pieces(samples) for _ in steps)
 
 
 def _by_processes(worker: "_Worker", steps: range, number: int) -> Iterator[list[Piece]]:
@@ -215,10 +208,9 @@ class _Worker:
         key = keyed_random.key(self.seed, slot.step, stream.name, slot.slot)
         return sample(row, self._decoded.pixels(row.uri), self.view, key)
 
-    def pieces(self, samples: Sequence[Batch]) -> list[Piece]:
-        """A step of what `slots` named, loaded."""
-        rest = iter(samples)
-        cut = [[collate(list(islice(rest, one.batch // self.parts))) for one in self.streams] for _ in self.own]
+    def pieces(self, samples: Iterator[Batch]) -> list[Piece]:
+        """Take one step's samples, loaded as `slots` names them, and collate them to its pieces."""
+        cut = [[collate(list(islice(samples, one.batch // self.parts))) for one in self.streams] for _ in self.own]
         return [(piece[0], piece[1] if len(piece) == 2 else None) for piece in cut]
 
 
@@ -230,7 +222,7 @@ class _Steps(Dataset[list[Piece] | TrainError]):
 
     def __getitem__(self, step: int) -> list[Piece] | TrainError:
         try:
-            return self._worker.pieces([self._worker.load(slot) for slot in self._worker.slots(step)])
+            return self._worker.pieces(map(self._worker.load, self._worker.slots(step)))
         except TrainError as error:
             return error
 

@@ -27,6 +27,13 @@ def test_an_endless_stream_is_taken_from_only_a_little_ahead() -> None:
     assert next(taken) < 20
 
 
+@pytest.mark.parametrize(("threads", "ahead"), [(2, 1), (1, 3), (4, 16)])
+def test_ahead_is_the_number_taken_before_a_result(threads: int, ahead: int) -> None:
+    taken = itertools.count()
+    assert next(map_in_order(str, taken, threads=threads, ahead=ahead)) == "0"
+    assert next(taken) == ahead
+
+
 def test_nothing_in_nothing_out() -> None:
     assert list(map_in_order(str, [])) == []
 
