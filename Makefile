@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 EXPORTS := PYTHONPATH=platform:.
 
-.PHONY: demo test check bench table manifests image-check format clean
+.PHONY: demo test check bench table docs-config manifests image-check format clean
 
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo $(if $(METHOD),--method $(METHOD)) $(if $(QUICK),--quick)
@@ -32,6 +32,9 @@ table: $(SET_UP)
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-semantic --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-tags --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table coco-free
+
+docs-config: $(SET_UP)
+	$(EXPORTS) $(BIN)/python -m tools.docs.configuration
 
 # What `segray submit --k8s` fills in is what the overlays render; needs kubectl.
 manifests: $(SET_UP)

@@ -1,7 +1,7 @@
 """The shape of config classes: keys, types, defaults, descriptions. Knows no particular config and no TOML."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 MISSING = dataclasses.MISSING
@@ -46,6 +46,17 @@ def kind(cls: type) -> str | None:
 def kinds(hint: Any) -> list[str]:
     """Return the values of `kind` that a type allows."""
     return [name for cls in classes(hint) if (name := kind(cls)) is not None]
+
+
+def tables(cls: type, path: str = "") -> Iterator[tuple[str, type]]:
+    """Yield the dotted path and class of a config and of every table that it may hold, parents first.
+
+    A table whose `kind` chooses among classes comes once for each of them.
+    """
+    yield path, cls
+    for one in settings(cls):
+        for below in classes(one.hint):
+            yield from tables(below, f"{path}.{one.name}".lstrip("."))
 
 
 def hint_at(root: Any, keys: Sequence[str], tables: Mapping[str, Any]) -> Any:
