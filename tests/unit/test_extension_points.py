@@ -82,7 +82,7 @@ settings = READERS["mask-lines"].settings(uri="photos", lines="masks.jsonl")
 assert (open_source(settings).instances("a.png").to_masks() == masks).all()
 
 Path("evaluate.toml").write_text(
-    f'job = "evaluate"\\nstore = "{store.uri}"\\nout = "out"\\n'
+    f'job = "evaluate"\\nstore = {{ uri = "{store.uri}" }}\\nout = "out"\\n'
     'data = { kind = "mask-lines", uri = "photos", lines = "masks.jsonl" }\\n'
 )
 segray("check", "evaluate.toml")

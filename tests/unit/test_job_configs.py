@@ -180,11 +180,11 @@ def test_fingerprints_name_content_not_order():
     assert base.fingerprint({"a": 1}) != base.fingerprint({"a": 2})
 
 
-def test_configs_load_without_torch_or_ray(tmp_path):
+def test_configs_load_without_torch_ray_or_numpy(tmp_path):
     code = (
         "import sys; from pathlib import Path; from segray import job_configs;"
         f"job_configs.load(Path({str(write(tmp_path, GOOD))!r}));"
-        "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
+        "sys.exit(bool({'torch', 'ray', 'numpy', 'pyarrow'} & set(sys.modules)))"
     )
     environment = {"PYTHONPATH": str(ROOT / "platform"), "PATH": ""}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

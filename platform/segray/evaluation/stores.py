@@ -14,7 +14,7 @@ from segray.evaluation.average_precision import ApResult, AveragePrecision
 from segray.evaluation.recall import RecallResult, average_recall
 from segray.formats.label_maps import LabelMaps
 from segray.formats.source import Source
-from segray.formats.store import stored_classes
+from segray.formats.store.reader import stored_classes
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.mean_iou import IouResult, MeanIou
 from segray.masks.semantic import paint

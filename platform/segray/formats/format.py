@@ -1,17 +1,33 @@
 """What a format is: how a config names it, how its files are read, and how they are written.
 
-A module of this package that has a `FORMAT` is one format; `registry` lists them. Knows no particular one.
+A folder of this package is one format, and its `__init__` has its `FORMAT`; `registry` lists them. Readers and writers
+are named as text and imported when first used, so that a config loads without them. Knows no particular format.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Protocol
 
-from segray.formats.source import Source, SourceSettings
-from segray.formats.tally import ExportSummary
-from segray.store.rows import LabeledRow
+if TYPE_CHECKING:
+    from segray.formats.source import Source
+    from segray.formats.tally import ExportSummary
+    from segray.store.rows import LabeledRow
+
+
+class SourceSettings:
+    """The table of a config that names a source. A kind derives from it and is a `config` dataclass."""
+
+    kind: str
+    """The name of the kind of source."""
+    uri: str
+    """The folder, file or store that holds the images or names them."""
+    name: str | None
+    """The name of this data set in a store; defaults to the URI."""
 
 
 class Export(Protocol):
@@ -33,8 +49,8 @@ class Reader:
 
     settings: type[SourceSettings]
     """The class of its table in a config; its `kind` is the source's name."""
-    open: Callable[[Any], Source]
-    """Opens the source that such a table describes. Reads and checks annotation files, opens no image."""
+    source: str
+    """The class of its sources as `module:name`, constructed with such settings; imported when first opened."""
     reads_annotations: bool = False
     """Whether opening reads a whole annotation file, which is too much for a look before a job starts."""
 
@@ -42,6 +58,15 @@ class Reader:
     def kind(self) -> str:
         """The source's name in a config."""
         return str(self.settings.kind)
+
+    def open(self, settings: SourceSettings) -> Source:
+        """Open the source that the settings describe. Annotation files are read and checked, no image is opened.
+
+        Raises:
+            SourceError: what the settings point to cannot be read, or is not what its kind says.
+        """
+        source: Source = resolve_name(self.source)(settings)
+        return source
 
 
 @dataclass(frozen=True)
@@ -52,7 +77,8 @@ class Writer:
     """The value of `segray export --format`."""
     about: str
     """One line for help pages."""
-    export: Callable[..., ExportSummary]
+    export: str
+    """The function that writes it (an `Export`) as `module:name`; imported when first used."""
     suffix: str = ""
     """How a file's name ends; empty: the export is a folder."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +94,7 @@ class Writer:
     def of_store(self, fingerprint: str) -> Export:
         """Return the export of a store with this fingerprint."""
         named = {self.model_version_key: fingerprint} if self.model_version_key else {}
-        return partial(self.export, **self.options, **named)
+        return partial(resolve_name(self.export), **self.options, **named)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all, and names for images that stay inside them.
 
 Knows file systems. Knows nothing of formats. Image ids come from anywhere ("../x", absolute, endless, any script):
-`claim_file` and `claim_folder` turn each into a fresh path below a folder.
+`create_unique_file` and `create_unique_folder` turn each into a fresh path below a folder.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ _MAX_PARTS = 8
 
 
 @contextlib.contextmanager
-def whole_file(out: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
+def atomic_file(out: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """A binary file to write, which becomes `out` when the block ends well and nothing otherwise.
 
     Raises:
         ExportError: `out` exists and may not be replaced, or the file system refuses.
     """
-    with _refusals_told(out):
+    with _as_export_errors(out):
         if out.is_dir() or (out.exists() and not overwrite):
             raise ExportError(_exists(out, "a folder" if out.is_dir() else "a file"))
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def whole_file(out: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """A fresh folder to write into, which becomes `out` when the block ends well and nothing otherwise.
 
     Only a folder that an export wrote (it holds `MARKER`), or an empty one, is ever replaced.
@@ -61,7 +61,7 @@ def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         ExportError: `out` exists and may not be replaced, or the file system refuses.
     """
-    with _refusals_told(out):
+    with _as_export_errors(out):
         _check_folder(out, overwrite)
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name[:80]}.", suffix=".partial", dir=out.parent))
@@ -78,12 +78,12 @@ def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def write_marker(folder: Path, form: str, summary: ExportSummary) -> None:
     """Say in the folder what it is and what it holds."""
-    told = {"format": form, "images": summary.images, "masks": summary.masks}
-    told |= {"skipped": dict(summary.skipped), "skipped_masks": dict(summary.skipped_masks)}
-    (folder / MARKER).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    record = {"format": form, "images": summary.images, "masks": summary.masks}
+    record |= {"skipped": dict(summary.skipped), "skipped_masks": dict(summary.skipped_masks)}
+    (folder / MARKER).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def claim_file(root: Path, image_id: str, suffix: str) -> Path:
+def create_unique_file(root: Path, image_id: str, suffix: str) -> Path:
     """Create an empty file for the image below `root`: the id's folders and stem, with this suffix.
 
     A name that is taken (also by one that differs only in what the file system folds) gets a digest of the id.
@@ -97,8 +97,8 @@ def claim_file(root: Path, image_id: str, suffix: str) -> Path:
     raise ExportError(f"no file name is free for image {image_id!r} in {root}: is it among the rows more than once?")
 
 
-def claim_folder(root: Path, image_id: str) -> Path:
-    """Create an empty folder for the image below `root`, named like the id; see `claim_file`."""
+def create_unique_folder(root: Path, image_id: str) -> Path:
+    """Create an empty folder for the image below `root`, named like the id; see `create_unique_file`."""
     plain = safe_path(image_id)
     for path in (plain, PurePosixPath(_digested(plain.name, image_id))):
         with contextlib.suppress(FileExistsError, NotADirectoryError):
@@ -143,7 +143,7 @@ def _exists(out: Path, kind: str) -> str:
 
 
 @contextlib.contextmanager
-def _refusals_told(out: Path) -> Iterator[None]:
+def _as_export_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

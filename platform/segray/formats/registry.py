@@ -1,6 +1,6 @@
 """The table of formats, and what derives from it: kinds of sources, forms of export, the `source` tables of configs.
 
-CONTRIBUTING.md says how to add one.
+Readers and writers are imported when first used. CONTRIBUTING.md says how to add a format.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, Union
 
 import pydantic
 
-from segray.formats.format import Format, Reader, Writer
-from segray.formats.source import Source, SourceSettings
+from segray.formats.format import Format, Reader, SourceSettings, Writer
 
-MODULES: Final = (
+FOLDERS: Final = (
     "folder",
     "coco",
     "voc",
@@ -22,15 +21,17 @@ MODULES: Final = (
     "yolo",
     "png",
 )
-"""Modules of this package, each with a `FORMAT`."""
+"""Folders of this package, each with a `FORMAT`."""
 
-FORMATS: Final[tuple[Format, ...]] = tuple(import_module(f"segray.formats.{name}").FORMAT for name in MODULES)
+FORMATS: Final[tuple[Format, ...]] = tuple(import_module(f"segray.formats.{name}").FORMAT for name in FOLDERS)
 READERS: Final[Mapping[str, Reader]] = {one.reader.kind: one.reader for one in FORMATS if one.reader}
 """Kinds of sources by the `kind` in a config."""
 WRITERS: Final[Mapping[str, Writer]] = {writer.name: writer for one in FORMATS for writer in one.writers}
 """Forms of export by name."""
 
 if TYPE_CHECKING:
+    from segray.formats.source import Source
+
     SourceConfig: TypeAlias = SourceSettings
 else:
     SourceConfig = Annotated[
@@ -39,7 +40,7 @@ else:
     """The `source` table of a config, by `kind`."""
 
 
-def open_source(config: SourceSettings) -> Source:
+def open_source(config: SourceSettings) -> "Source":
     """Open the source that a config names. Annotation files are read and checked here; images are not looked at.
 
     Raises:

@@ -14,17 +14,6 @@ _SHOWN = 10
 _ONE_BY_ONE = ("", "file", "http", "https")
 
 
-class SourceSettings:
-    """The table of a config that names a source. A kind derives from it and is a `config` dataclass."""
-
-    kind: str
-    """The name of the kind of source."""
-    uri: str
-    """The folder, file or store that holds the images or names them."""
-    name: str | None
-    """The name of this data set in a store; defaults to the URI."""
-
-
 class Source(Protocol):
     """Images, and annotations where there are any."""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from segray.config.uris import NamedUri, UriRole, named_fields, named_uris
 from segray.errors import SourceError, StoreError
+from segray.formats.format import SourceSettings
 from segray.formats.registry import READERS, open_source
-from segray.formats.source import SourceSettings
 from segray.job_configs import Job
 from segray.storage import files
 from segray.store import Store

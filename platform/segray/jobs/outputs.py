@@ -11,7 +11,7 @@ from segray.errors import ExportError
 from segray.formats.coco import CocoSource
 from segray.formats.label_studio import LabelStudioSource
 from segray.formats.registry import WRITERS
-from segray.formats.store import stored_classes
+from segray.formats.store.reader import stored_classes
 from segray.formats.tally import ExportSummary
 from segray.images import decoding
 from segray.labels.report.report import write_report

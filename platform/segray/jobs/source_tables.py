@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from segray.config import base
 from segray.errors import ConfigError
-from segray.formats.source import SourceSettings
+from segray.formats.format import SourceSettings
 from segray.storage import files
 from segray.store import Store
 

@@ -233,11 +233,11 @@ def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
     system, path = filesystem(uri)
     with _readable(uri):
         if isinstance(system, fs.LocalFileSystem):
-            uri, found = path, listing.walk_local(path)
+            uri, found = path, listing.list_local_files(path)
         elif isinstance(system, fs.PyFileSystem):
-            found = listing.walk_fsspec(system.handler.fs, path)
+            found = listing.list_fsspec_files(system.handler.fs, path)
         else:
-            found = listing.walk_arrow(system, path)
+            found = listing.list_arrow_files(system, path)
         for below, size, stamp in found:
             if not suffixes or below.lower().endswith(suffixes):
                 yield FileEntry(uri=join(uri, below), path=below, size=size, version=stamp or MISSING)

@@ -25,7 +25,9 @@ class ListedFile(NamedTuple):
     """None for a link to nothing."""
 
 
-def walk_local(folder: str, below: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[ListedFile]:
+def list_local_files(
+    folder: str, below: str = "", above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[ListedFile]:
     """Depth first, by name. `above` are the folders this one lies in: a link to one of them is a loop."""
     own = Path(folder).stat()
     identity = (own.st_dev, own.st_ino)
@@ -39,12 +41,12 @@ def walk_local(folder: str, below: str = "", above: frozenset[tuple[int, int]] =
         if info is None:
             yield ListedFile(_text(path), 0, None)
         elif stat.S_ISDIR(info.st_mode):
-            yield from walk_local(child.path, f"{path}/", above | {identity})
+            yield from list_local_files(child.path, f"{path}/", above | {identity})
         elif stat.S_ISREG(info.st_mode):
             yield ListedFile(_text(path), info.st_size, f"{info.st_size}-{info.st_mtime_ns}")
 
 
-def walk_arrow(system: fs.FileSystem, root: str) -> Iterator[ListedFile]:
+def list_arrow_files(system: fs.FileSystem, root: str) -> Iterator[ListedFile]:
     """Direct subfolders each as one flat listing (a thousand keys a request), a few of them ahead, in order."""
 
     def files(infos: list[fs.FileInfo]) -> Iterator[ListedFile]:
@@ -63,7 +65,7 @@ def walk_arrow(system: fs.FileSystem, root: str) -> Iterator[ListedFile]:
         yield from files(infos)
 
 
-def walk_fsspec(system: Any, root: str) -> Iterator[ListedFile]:
+def list_fsspec_files(system: Any, root: str) -> Iterator[ListedFile]:
     """All at once, as fsspec has it."""
     if not system.isdir(root):
         raise FileNotFoundError(root)

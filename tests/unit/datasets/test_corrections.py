@@ -9,7 +9,8 @@ import pytest
 
 from segray.datasets.corrections import Corrections
 from segray.errors import SourceError
-from segray.formats.coco import CocoSource, export_coco
+from segray.formats.coco import CocoSource
+from segray.formats.coco.writer import export_coco
 from segray.formats.label_studio import LabelStudioSource
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import ImageRow, LabeledRow

@@ -7,7 +7,8 @@ import pytest
 
 from segray.datasets.splits import Grouping, Splitter, write_holdout, write_shares
 from segray.errors import ConfigError
-from segray.formats.coco import CocoImages, CocoSource
+from segray.formats.coco import CocoSource
+from segray.formats.coco.reader import CocoImages
 from segray.testing import write_coco
 
 

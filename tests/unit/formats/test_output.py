@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from segray.errors import ExportError
-from segray.formats.coco import export_coco
-from segray.formats.label_studio import export_label_studio
-from segray.formats.output import MARKER, claim_file, claim_folder, safe_path
-from segray.formats.png import export_png
+from segray.formats.coco.writer import export_coco
+from segray.formats.label_studio.writer import export_label_studio
+from segray.formats.output import MARKER, create_unique_file, create_unique_folder, safe_path
+from segray.formats.png.writer import export_png
 from segray.formats.tally import ExportSummary
-from segray.formats.voc import export_voc
-from segray.formats.yolo import export_yolo
+from segray.formats.voc.writer import export_voc
+from segray.formats.yolo.writer import export_yolo
 from segray.store.rows import LabeledRow
 
 Export = Callable[..., ExportSummary]
@@ -74,9 +74,9 @@ def test_hostile_ids_stay_inside_and_lose_nothing(name, tmp_path, make_row, clas
     assert {path.relative_to(home).parts[0] for path in everything(tmp_path)} == {"out"}
     index = home / "out" / "index.jsonl"
     if index.exists():
-        told = [json.loads(line) for line in index.read_text().splitlines()]
-        assert [one["image_id"] for one in told] == HOSTILE
-        places = [(home / "out" / one.get("file", one.get("folder"))).resolve() for one in told]
+        records = [json.loads(line) for line in index.read_text().splitlines()]
+        assert [one["image_id"] for one in records] == HOSTILE
+        places = [(home / "out" / one.get("file", one.get("folder"))).resolve() for one in records]
         assert len(set(places)) == len(HOSTILE)
         assert all(place.exists() and place.is_relative_to((home / "out").resolve()) for place in places)
 
@@ -126,8 +126,8 @@ def test_a_folder_that_no_export_wrote_is_never_replaced(name, tmp_path, make_ro
 def test_an_empty_folder_is_taken(name, tmp_path, make_row, classes) -> None:
     (tmp_path / "out").mkdir()
     summary = FOLDERS[name]([make_row(classes=ALL_CLASSES)], tmp_path / "out", classes)
-    told = json.loads((tmp_path / "out" / MARKER).read_text())
-    assert told == {"format": name, "images": 1, "masks": 6, "skipped": {}, "skipped_masks": {}}
+    marker = json.loads((tmp_path / "out" / MARKER).read_text())
+    assert marker == {"format": name, "images": 1, "masks": 6, "skipped": {}, "skipped_masks": {}}
     assert summary.images == 1
 
 
@@ -187,10 +187,10 @@ def test_safe_paths(image_id, path) -> None:
 
 
 def test_names_that_are_taken_get_a_digest(tmp_path) -> None:
-    paths = [claim_file(tmp_path, image_id, ".txt") for image_id in ("a.jpg", "a.png", "b/c.jpg")]
+    paths = [create_unique_file(tmp_path, image_id, ".txt") for image_id in ("a.jpg", "a.png", "b/c.jpg")]
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a.txt", f"{paths[1].stem}.txt", "b/c.txt"]
     assert paths[1].stem.startswith("a-")
-    folders = [claim_folder(tmp_path / "x", image_id) for image_id in ("a/b", "a")]
+    folders = [create_unique_folder(tmp_path / "x", image_id) for image_id in ("a/b", "a")]
     assert folders[1].name.startswith("a-")
     with pytest.raises(ExportError, match="more than once"):
-        claim_file(tmp_path, "a.png", ".txt")
+        create_unique_file(tmp_path, "a.png", ".txt")

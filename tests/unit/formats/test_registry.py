@@ -1,7 +1,7 @@
 """What derives from the table of formats."""
 
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import iter_modules, resolve_name
 
 import pytest
 
@@ -9,7 +9,7 @@ from segray import formats
 from segray.config.base import build
 from segray.config.label import LabelConfig
 from segray.errors import ConfigError
-from segray.formats.registry import FORMATS, MODULES, READERS, WRITERS
+from segray.formats.registry import FOLDERS, FORMATS, READERS, WRITERS
 from segray.store.rows import LabeledRow
 
 README = Path(__file__).parents[3] / "README.md"
@@ -17,8 +17,10 @@ SHARED = {"format", "label_maps", "output", "polygons", "registry", "source", "t
 """Modules that formats share."""
 
 
-def test_every_module_is_a_format_or_shared() -> None:
-    assert {one.name for one in iter_modules(formats.__path__)} == {*MODULES, *SHARED}
+def test_every_folder_is_a_format_and_every_module_is_shared() -> None:
+    found = list(iter_modules(formats.__path__))
+    assert {one.name for one in found if one.ispkg} == set(FOLDERS)
+    assert {one.name for one in found if not one.ispkg} == SHARED
 
 
 def test_names_are_unique_and_formats_read_or_write() -> None:
@@ -36,6 +38,12 @@ def test_a_config_names_sources_by_kind() -> None:
     with pytest.raises(ConfigError) as caught:
         build(LabelConfig, {"job": "label", "source": {"kind": "tfrecord"}, "stores": "out"}, "test")
     assert all(f"'{kind}'" in str(caught.value) for kind in READERS)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_reader_names_a_source(kind: str) -> None:
+    source = resolve_name(READERS[kind].source)
+    assert all(callable(getattr(source, name)) for name in ("rows", "instances"))
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -1,16 +1,32 @@
 """COCO instance JSON, also in the form that CVAT imports."""
 
-from segray.formats.coco.reader import CocoImages, CocoSource, read_document
-from segray.formats.coco.writer import export_coco
-from segray.formats.format import Format, Reader, Writer
+from typing import Literal
+
+from segray.config.base import config
+from segray.config.uris import InputUri
+from segray.formats.format import Format, Reader, SourceSettings, Writer
+
+
+@config
+class CocoSource(SourceSettings):
+    """A COCO JSON file with its image folder; ids are file names."""
+
+    kind: Literal["coco"] = "coco"
+    uri: InputUri
+    """The folder that the file names are relative to."""
+    annotations: InputUri
+    """The JSON file."""
+    name: str | None = None
+    """The name of this data set in a store; defaults to the URI."""
+
+
+_EXPORT = "segray.formats.coco.writer:export_coco"
 
 FORMAT = Format(
-    reader=Reader(CocoSource, CocoImages, reads_annotations=True),
+    reader=Reader(CocoSource, "segray.formats.coco.reader:CocoImages", reads_annotations=True),
     writers=[
-        Writer("coco", "COCO JSON with run lengths, lossless", export_coco, suffix=".json"),
-        Writer("coco-polygons", "COCO JSON with polygons", export_coco, suffix=".json", options={"form": "polygons"}),
-        Writer("cvat", "COCO JSON as CVAT imports it", export_coco, suffix=".json", options={"form": "cvat"}),
+        Writer("coco", "COCO JSON with run lengths, lossless", _EXPORT, suffix=".json"),
+        Writer("coco-polygons", "COCO JSON with polygons", _EXPORT, suffix=".json", options={"form": "polygons"}),
+        Writer("cvat", "COCO JSON as CVAT imports it", _EXPORT, suffix=".json", options={"form": "cvat"}),
     ],
 )
-
-__all__ = ["FORMAT", "CocoImages", "CocoSource", "export_coco", "read_document"]

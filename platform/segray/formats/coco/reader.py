@@ -7,14 +7,13 @@ and is left out unless asked for; it then has provenance "gt:crowd". Knows no im
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from segray.config.base import config
-from segray.config.uris import InputUri
 from segray.errors import SourceError
-from segray.formats.source import SourceSettings, name_problem, read_json, refuse, rows_by_name
+from segray.formats.coco import CocoSource
+from segray.formats.source import name_problem, read_json, refuse, rows_by_name
 from segray.masks import rle
 from segray.masks.instances import CROWD, Instances
 from segray.masks.provenance import Provenance
@@ -23,19 +22,6 @@ from segray.store.rows import ImageRow
 _log = logging.getLogger(__name__)
 _MOST_PIXELS = 1 << 32
 """What COCO's run lengths can count."""
-
-
-@config
-class CocoSource(SourceSettings):
-    """A COCO JSON file with its image folder; ids are file names."""
-
-    kind: Literal["coco"] = "coco"
-    uri: InputUri
-    """The folder that the file names are relative to."""
-    annotations: InputUri
-    """The JSON file."""
-    name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
 
 
 class CocoImages:

@@ -24,7 +24,7 @@ from typing import IO, Any, Literal
 
 import segray
 from segray.formats import polygons
-from segray.formats.output import whole_file
+from segray.formats.output import atomic_file
 from segray.formats.tally import Classes, ExportSummary, ExportTally, image_number
 from segray.masks import rle
 from segray.masks.instances import Instances
@@ -50,7 +50,7 @@ def export_coco(
     """
     tally, names = ExportTally(), Classes(classes)
     segment = partial(_segmentation, form=form, tolerance_px=tolerance_px)
-    with whole_file(out, overwrite=overwrite) as file, tempfile.TemporaryFile(dir=out.parent) as annotations:
+    with atomic_file(out, overwrite=overwrite) as file, tempfile.TemporaryFile(dir=out.parent) as annotations:
         file.write(f'{{"info": {json.dumps(_info())},\n"licenses": [],\n"images": ['.encode())
         for row, instances in tally.usable(rows):
             _write_item(file, _image(row, instances), first=tally.images == 1)

@@ -1,19 +1,33 @@
 """Label Studio: its JSON export as a source, and pre-annotations for it."""
 
-from segray.formats.format import Format, Reader, Writer
-from segray.formats.label_studio.reader import LabelStudioSource, LabelStudioTasks
-from segray.formats.label_studio.writer import export_label_studio
+from typing import Literal
+
+from segray.config.base import config
+from segray.config.uris import InputUri
+from segray.formats.format import Format, Reader, SourceSettings, Writer
+
+
+@config
+class LabelStudioSource(SourceSettings):
+    """A Label Studio JSON export with brush or polygon results; ids are the tasks' image names."""
+
+    kind: Literal["label-studio"] = "label-studio"
+    uri: InputUri
+    """The folder that the image names are relative to."""
+    annotations: InputUri
+    """The exported JSON file."""
+    name: str | None = None
+    """The name of this data set in a store; defaults to the URI."""
+
 
 FORMAT = Format(
-    reader=Reader(LabelStudioSource, LabelStudioTasks, reads_annotations=True),
+    reader=Reader(LabelStudioSource, "segray.formats.label_studio.reader:LabelStudioTasks", reads_annotations=True),
     writers=[
         Writer(
             "label-studio",
             "tasks with brush masks as predictions, to be corrected in Label Studio",
-            export_label_studio,
+            "segray.formats.label_studio.writer:export_label_studio",
             model_version_key="model_version",
         )
     ],
 )
-
-__all__ = ["FORMAT", "LabelStudioSource", "LabelStudioTasks", "export_label_studio"]

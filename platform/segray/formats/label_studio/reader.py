@@ -12,14 +12,12 @@ eight digits put before it; the whole URI where it lies elsewhere.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from segray.config.base import config
-from segray.config.uris import InputUri
 from segray.errors import ImageError, SourceError
-from segray.formats.label_studio import regions
-from segray.formats.source import SourceSettings, name_problem, read_json, refuse, rows_by_name
+from segray.formats.label_studio import LabelStudioSource, regions
+from segray.formats.source import name_problem, read_json, refuse, rows_by_name
 from segray.images import decoding
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
@@ -28,19 +26,6 @@ from segray.store.rows import ImageRow
 
 _UPLOADED = re.compile(r"^/data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?([^/]+)$")
 _LOCAL = "/data/local-files/"
-
-
-@config
-class LabelStudioSource(SourceSettings):
-    """A Label Studio JSON export with brush or polygon results; ids are the tasks' image names."""
-
-    kind: Literal["label-studio"] = "label-studio"
-    uri: InputUri
-    """The folder that the image names are relative to."""
-    annotations: InputUri
-    """The exported JSON file."""
-    name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
 
 
 class LabelStudioTasks:

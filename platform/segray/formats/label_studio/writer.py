@@ -19,7 +19,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from segray.formats.label_studio import brush
-from segray.formats.output import whole_folder, write_marker
+from segray.formats.output import atomic_folder, write_marker
 from segray.formats.tally import Classes, ExportSummary, ExportTally, image_number
 from segray.masks.instances import Instances
 from segray.store.rows import ImageRow, LabeledRow
@@ -52,7 +52,7 @@ def export_label_studio(
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
     tally, names = ExportTally(), Classes(classes)
-    with whole_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite) as folder:
         with (folder / "tasks.json").open("w", encoding="utf-8") as file:
             opening = "[\n"
             for row, instances in tally.usable(rows):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segray.errors import SegrayError
-from segray.formats.output import whole_file
+from segray.formats.output import atomic_file
 from segray.labels.cost import cost_table
 from segray.labels.report.findings import EXAMPLES_PER_REASON, ClassFindings, Findings
 from segray.pages import overlay
@@ -104,7 +104,7 @@ def write_report(
         settings=list(flattened(settings)),
         examples_per_reason=EXAMPLES_PER_REASON,
     )
-    with whole_file(out, overwrite=True) as file:
+    with atomic_file(out, overwrite=True) as file:
         file.write(page.encode(errors="replace"))
     return found
 

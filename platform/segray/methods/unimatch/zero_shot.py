@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segray.errors import TrainError
-from segray.formats.store import stored_classes
+from segray.formats.store.reader import stored_classes
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import UNKNOWN, Map, on_canvas
 from segray.methods.stored_masks import StoredMasks

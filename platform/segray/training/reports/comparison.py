@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segray import figures
-from segray.formats.output import whole_file
+from segray.formats.output import atomic_file
 from segray.pages import overlay
 from segray.pages.curves import curves
 from segray.pages.page import plain, render
@@ -85,7 +85,7 @@ def compare_report(
         differences=_differences(list(runs.values())),
         runs=runs,
     )
-    with whole_file(out, overwrite=True) as file:
+    with atomic_file(out, overwrite=True) as file:
         file.write(page.encode(errors="replace"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segray import figures
-from segray.formats.output import whole_file
+from segray.formats.output import atomic_file
 from segray.pages import overlay
 from segray.pages.curves import Curves, Points, curves
 from segray.pages.page import flattened, plain, render
@@ -83,7 +83,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         ancestors=ancestors(run.folder.runs, run),
         settings=list(flattened(run.record.get("config", {}))),
     )
-    with whole_file(out, overwrite=True) as file:
+    with atomic_file(out, overwrite=True) as file:
         file.write(page.encode(errors="replace"))
 
 

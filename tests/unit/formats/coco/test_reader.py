@@ -11,7 +11,8 @@ from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
 from segray.errors import SourceError
-from segray.formats.coco import CocoImages, CocoSource
+from segray.formats.coco import CocoSource
+from segray.formats.coco.reader import CocoImages
 from segray.masks import rle
 from segray.storage import files
 

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from segray.errors import ExportError
-from segray.formats.coco import CocoSource, export_coco
+from segray.formats.coco import CocoSource
+from segray.formats.coco.writer import export_coco
 from segray.formats.registry import open_source
 
 
@@ -30,26 +31,26 @@ def test_run_lengths_come_back_to_the_pixel(tmp_path, make_row, make_refused, cl
 def test_what_is_known_of_a_mask_is_kept(tmp_path, make_row, classes) -> None:
     row = make_row("é/a.jpg", classes=[0, 1, 2, -1, 1, 2])
     export_coco([row], tmp_path / "out.json", classes)
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert [category["name"] for category in told["categories"]] == [*classes, "object"]
-    assert [annotation["category_id"] for annotation in told["annotations"]] == [1, 2, 3, 4, 2, 3]
-    assert told["images"][0]["file_name"] == "é/a.jpg"
-    assert (told["images"][0]["height"], told["images"][0]["width"]) == row.instances.size_hw
-    first, last = told["annotations"][0], told["annotations"][-1]
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [category["name"] for category in document["categories"]] == [*classes, "object"]
+    assert [annotation["category_id"] for annotation in document["annotations"]] == [1, 2, 3, 4, 2, 3]
+    assert document["images"][0]["file_name"] == "é/a.jpg"
+    assert (document["images"][0]["height"], document["images"][0]["width"]) == row.instances.size_hw
+    first, last = document["annotations"][0], document["annotations"][-1]
     assert (first["score"], first["stability"], first["point"]) == (0.9, 0.9625, [9.625, 19.25])
     assert (last["score"], last["stability"], last["point"]) == (1.0, None, None)
-    assert {annotation["provenance"] for annotation in told["annotations"]} == {"sam:nano"}
+    assert {annotation["provenance"] for annotation in document["annotations"]} == {"sam:nano"}
     assert last["bbox"] == [119, 89, 1, 1]
-    assert [a["area"] for a in told["annotations"]] == row.instances.areas.tolist()
-    assert {annotation["iscrowd"] for annotation in told["annotations"]} == {0}
+    assert [a["area"] for a in document["annotations"]] == row.instances.areas.tolist()
+    assert {annotation["iscrowd"] for annotation in document["annotations"]} == {0}
 
 
 @pytest.mark.parametrize(("form", "tolerance", "least"), [("polygons", 0.0, 1.0), ("polygons", 0.75, 0.95)])
 def test_polygons_come_back_close(tmp_path, make_row, form, tolerance, least) -> None:
     row = make_row()
     export_coco([row], tmp_path / "out.json", (), form=form, tolerance_px=tolerance)
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert all(isinstance(annotation["segmentation"], list) for annotation in told["annotations"])
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert all(isinstance(annotation["segmentation"], list) for annotation in document["annotations"])
     for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.to_masks(), strict=True):
         assert (mask & want).sum() / (mask | want).sum() >= least
 
@@ -57,10 +58,10 @@ def test_polygons_come_back_close(tmp_path, make_row, form, tolerance, least) ->
 def test_cvat_gets_polygons_without_holes_and_plain_run_lengths_with(tmp_path, make_row) -> None:
     row = make_row()
     export_coco([row], tmp_path / "out.json", (), form="cvat", tolerance_px=0)
-    told = json.loads((tmp_path / "out.json").read_text())
-    kinds = [(type(a["segmentation"]).__name__, a["iscrowd"]) for a in told["annotations"]]
+    document = json.loads((tmp_path / "out.json").read_text())
+    kinds = [(type(a["segmentation"]).__name__, a["iscrowd"]) for a in document["annotations"]]
     assert kinds == [("dict", 1) if index == 1 else ("list", 0) for index in range(6)]
-    assert isinstance(told["annotations"][1]["segmentation"]["counts"], list)
+    assert isinstance(document["annotations"][1]["segmentation"]["counts"], list)
     for mask, want in zip(decoded(tmp_path / "out.json"), row.instances.to_masks(), strict=True):
         np.testing.assert_array_equal(mask, want)
 

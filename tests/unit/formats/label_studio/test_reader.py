@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from segray.errors import SourceError
-from segray.formats.label_studio import LabelStudioSource, LabelStudioTasks, export_label_studio
+from segray.formats.label_studio import LabelStudioSource
+from segray.formats.label_studio.reader import LabelStudioTasks
+from segray.formats.label_studio.writer import export_label_studio
 from segray.masks.instances import UNLABELED, Instances
 from segray.storage import files
 from segray.store.rows import ImageRow, LabeledRow

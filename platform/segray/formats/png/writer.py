@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 
 from segray.errors import ExportError
-from segray.formats.format import Format, Writer
-from segray.formats.output import claim_folder, whole_folder, write_marker
+from segray.formats.output import atomic_folder, create_unique_folder, write_marker
 from segray.formats.tally import Classes, ExportSummary, ExportTally
 from segray.masks import rle
 from segray.masks.instances import Instances
@@ -32,16 +31,16 @@ def export_png(
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
     tally, names = ExportTally(), Classes(classes)
-    with whole_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
+    with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "masks").mkdir()
         for row, instances in tally.usable(rows):
-            own = claim_folder(folder / "masks", row.image.image_id)
+            own = create_unique_folder(folder / "masks", row.image.image_id)
             masks = [_write_mask(own / f"{i:03}.png", instances, i) for i in range(len(instances))]
             for mask, class_id in zip(masks, instances.classes, strict=True):
                 mask["class"] = names.names[names.index(int(class_id), row.image.image_id)]
-            told: dict[str, Any] = {"image_id": row.image.image_id, "uri": row.image.uri}
-            told |= {"folder": own.relative_to(folder).as_posix(), "masks": masks}
-            index.write(json.dumps(told, allow_nan=False) + "\n")
+            entry: dict[str, Any] = {"image_id": row.image.image_id, "uri": row.image.uri}
+            entry |= {"folder": own.relative_to(folder).as_posix(), "masks": masks}
+            index.write(json.dumps(entry, allow_nan=False) + "\n")
             tally.wrote(len(instances))
         write_marker(folder, "png", tally.summary())
     return tally.summary()
@@ -65,6 +64,3 @@ def _write_mask(path: Path, instances: Instances, index: int) -> dict[str, Any]:
         "box_xyxy": [round(float(side), 3) for side in instances.boxes_xyxy[index]],
         "provenance": str(instances.provenance[index]),
     }
-
-
-FORMAT = Format(writers=[Writer("png", "one PNG per mask, lossless", export_png)])

@@ -1,27 +1,11 @@
-"""A folder of images. Knows names, opens nothing."""
+"""The images below a folder. Knows names, opens nothing."""
 
 from collections.abc import Iterator
-from typing import Literal
 
-from segray.config.base import config
-from segray.config.uris import InputUri
-from segray.formats.format import Format, Reader
-from segray.formats.source import SourceSettings
+from segray.formats.folder import FolderSource
 from segray.images import decoding
 from segray.storage import files
 from segray.store.rows import ImageRow
-
-
-@config
-class FolderSource(SourceSettings):
-    """A folder of images, searched recursively; ids are paths below it."""
-
-    kind: Literal["folder"] = "folder"
-    uri: InputUri
-    """The folder."""
-    name: str | None = None
-    """The name of this data set in a store; defaults to the URI. With a name the data can move without being
-    labeled again."""
 
 
 class FolderImages:
@@ -40,6 +24,3 @@ class FolderImages:
     def instances(self, image_id: str, *, crowds: bool = False) -> None:  # noqa: ARG002 - a folder has no annotations
         """Return None: a folder has no annotations."""
         return
-
-
-FORMAT = Format(reader=Reader(FolderSource, FolderImages))

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segray.formats import polygons
-from segray.formats.format import Format, Writer
-from segray.formats.output import claim_file, whole_folder, write_marker
+from segray.formats.output import atomic_folder, create_unique_file, write_marker
 from segray.formats.tally import Classes, ExportSummary, ExportTally
 from segray.masks import rle
 from segray.masks.instances import Instances
@@ -36,13 +35,13 @@ def export_yolo(
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
     tally, names = ExportTally(), Classes(classes)
-    with whole_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
+    with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "labels").mkdir()
         for row, instances in tally.usable(rows):
-            path = claim_file(folder / "labels", row.image.image_id, ".txt")
+            path = create_unique_file(folder / "labels", row.image.image_id, ".txt")
             path.write_text("".join(_lines(row, instances, names, tally, tolerance_px)))
-            told = {"file": path.relative_to(folder).as_posix(), "image_id": row.image.image_id, "uri": row.image.uri}
-            index.write(json.dumps(told) + "\n")
+            entry = {"file": path.relative_to(folder).as_posix(), "image_id": row.image.image_id, "uri": row.image.uri}
+            index.write(json.dumps(entry) + "\n")
         (folder / "data.yaml").write_text(_data_yaml(names), encoding="utf-8")
         write_marker(folder, "yolo", tally.summary())
     return tally.summary()
@@ -67,6 +66,3 @@ def _data_yaml(names: Classes) -> str:
     # A JSON string is a YAML string, whatever a class is called.
     listed = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(names.names))
     return f"path: .\ntrain: images\nval: images\nnames:\n{listed}" if listed else "path: .\ntrain: images\nnames: {}\n"
-
-
-FORMAT = Format(writers=[Writer("yolo", "YOLO-seg text files, one polygon per mask", export_yolo)])

@@ -5,32 +5,18 @@ absent), `version` (asked for, one request an image, where absent). Read as a st
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segray.config.base import config
-from segray.config.uris import InputUri
 from segray.errors import SourceError
-from segray.formats.format import Format, Reader
-from segray.formats.source import SourceSettings, name_problem, version_or_missing
+from segray.formats.manifest import ManifestSource
+from segray.formats.source import name_problem, version_or_missing
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import SOURCE, ImageRow
 
 _BATCH_ROWS = 16_384
-
-
-@config
-class ManifestSource(SourceSettings):
-    """A Parquet file or folder of them with a `uri` column, and `image_id` and `version` where known."""
-
-    kind: Literal["manifest"] = "manifest"
-    uri: InputUri
-    """The Parquet file or folder."""
-    name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
 
 
 class ManifestImages:
@@ -91,6 +77,3 @@ def _rows(batch: pa.RecordBatch, uri: str, base: str) -> list[ImageRow]:
 
 def _complete(row: ImageRow) -> ImageRow:
     return row if row.version else ImageRow(image_id=row.image_id, uri=row.uri, version=version_or_missing(row.uri))
-
-
-FORMAT = Format(reader=Reader(ManifestSource, ManifestImages))

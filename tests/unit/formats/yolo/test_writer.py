@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segray.formats.yolo import export_yolo
+from segray.formats.yolo.writer import export_yolo
 from segray.masks import rle
 
 

@@ -5,27 +5,12 @@ without classes has none. Images that the job refused are left out.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
-from segray.config.base import config
-from segray.config.uris import StoreUri
 from segray.errors import SourceError, StoreError
-from segray.formats.format import Format, Reader
-from segray.formats.source import SourceSettings
+from segray.formats.store import StoreSource
 from segray.masks.instances import Instances
 from segray.store import Store
 from segray.store.rows import ImageRow, labeled_rows
-
-
-@config
-class StoreSource(SourceSettings):
-    """What a label job with classes left: its images and its masks as their labels; refused images are left out."""
-
-    kind: Literal["store"] = "store"
-    uri: StoreUri
-    """The store."""
-    name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
 
 
 class StoredLabels:
@@ -57,6 +42,3 @@ class StoredLabels:
 def stored_classes(store: Store) -> tuple[str, ...]:
     """Names by the class id of a store's masks; none where its stage gives no classes."""
     return tuple(store.manifest.content.get("classes", ()))
-
-
-FORMAT = Format(reader=Reader(StoreSource, StoredLabels))

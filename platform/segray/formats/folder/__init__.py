@@ -1,0 +1,22 @@
+"""A folder of images, without annotations."""
+
+from typing import Literal
+
+from segray.config.base import config
+from segray.config.uris import InputUri
+from segray.formats.format import Format, Reader, SourceSettings
+
+
+@config
+class FolderSource(SourceSettings):
+    """A folder of images, searched recursively; ids are paths below it."""
+
+    kind: Literal["folder"] = "folder"
+    uri: InputUri
+    """The folder."""
+    name: str | None = None
+    """The name of this data set in a store; defaults to the URI. With a name the data can move without being
+    labeled again."""
+
+
+FORMAT = Format(reader=Reader(FolderSource, "segray.formats.folder.reader:FolderImages"))

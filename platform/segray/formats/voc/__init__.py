@@ -1,0 +1,28 @@
+"""Class maps as Pascal VOC has them: a PNG of indices per image."""
+
+from typing import Literal
+
+from segray.config.base import config
+from segray.config.uris import InputUri
+from segray.formats.format import Format, Reader, SourceSettings, Writer
+
+
+@config
+class VocSource(SourceSettings):
+    """An image folder beside a folder of index PNGs of the same stems, as in Pascal VOC; ids are paths below it."""
+
+    kind: Literal["voc"] = "voc"
+    uri: InputUri
+    """The image folder (VOC: JPEGImages)."""
+    masks: InputUri
+    """The folder of class maps (VOC: SegmentationClass): 0 background, 255 unknown."""
+    classes: tuple[str, ...] = ()
+    """Class names by index, background first; numbers where not given."""
+    name: str | None = None
+    """The name of this data set in a store; defaults to the URI."""
+
+
+FORMAT = Format(
+    reader=Reader(VocSource, "segray.formats.voc.reader:VocImages"),
+    writers=[Writer("voc", "class maps as index PNGs, as in Pascal VOC", "segray.formats.voc.writer:export_voc")],
+)

@@ -1,0 +1,50 @@
+"""Class maps as Pascal VOC has them, as a source: images beside index PNGs of the same stems.
+
+0 is background, 255 unknown. One mask per class that an image shows, the background among them, so that nothing is
+lost; objects of a class are one mask, and a folder of objects (SegmentationObject) is not read.
+"""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from segray.errors import ImageError, SourceError
+from segray.formats.voc import VocSource
+from segray.images import decoding
+from segray.masks import rle
+from segray.masks.instances import Instances
+from segray.masks.provenance import Provenance
+from segray.masks.semantic import UNKNOWN
+from segray.storage import files
+from segray.store.rows import ImageRow
+
+
+class VocImages:
+    """The images below one folder, with the class maps that another one holds for some of them."""
+
+    def __init__(self, config: VocSource) -> None:
+        self._uri, self._masks = config.uri, config.masks
+        self._named = bool(config.classes)
+        self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
+
+    def rows(self) -> Iterator[ImageRow]:
+        """See `Source`."""
+        for entry in files.list_files(self._uri, decoding.SUFFIXES):
+            yield ImageRow(image_id=entry.path, uri=entry.uri, version=entry.version)
+
+    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - class maps have no crowds
+        """See `Source`."""
+        uri = files.join(self._masks, PurePosixPath(image_id).with_suffix(".png").as_posix())
+        if files.version(uri) is None:
+            return None
+        try:
+            indices = decoding.decode_indices(files.read_bytes(uri))
+        except ImageError as error:
+            raise SourceError(f"{uri}: not a class map ({error})") from error
+        present = np.unique(indices)
+        present = present[present != UNKNOWN]
+        if len(present) and present[-1] >= len(self.classes):
+            raise SourceError(f"{uri}: holds class {present[-1]}, but {len(self.classes)} classes are named")
+        counts = [rle.encode((indices == index)[None])[0] for index in present]
+        return Instances.from_rle(counts, indices.shape, provenance=Provenance.GT, classes=present)
