@@ -12,25 +12,25 @@ from segray.formats.registry import SourceConfig
 
 @config
 class MeasuredStudent:
-    """A student to measure, and how it predicts."""
+    """A student to measure, and its settings for prediction."""
 
     uri: Uri
     """Folder of a student as a run leaves it (`best`, `last`), or the `promoted/NAME.json` that `segray promote` writes
     beside the runs."""
     predict: dict[str, Any] | None = None
-    """`predict` table that replaces the one the student was trained with; none: the student's own. It is checked once
-    the student is loaded."""
+    """Table that replaces the `predict` table with which the student was trained, checked once the student is loaded;
+    "none" keeps the student's own."""
     max_images: Count | None = None
-    """Number of evenly spread images to measure on; none: all."""
+    """Number of images to measure on, evenly spread over `data`; "none" measures on all."""
     images_per_batch: Count = 4
-    """Images per forward pass of the student."""
+    """Number of images in a forward pass of the student."""
     device: Device = "auto"
     """Device on which the student computes; auto takes CUDA where present."""
 
 
 @config
 class MeasuredStore:
-    """A store of a label job to measure: label maps by mIoU, objects by AP, masks without classes by recall.
+    """A store to measure: label maps by mIoU, objects by AP, masks without classes by recall.
 
     All images count that are both in the store and in `data`.
     """
@@ -41,7 +41,7 @@ class MeasuredStore:
 
 @config
 class EvaluateConfig:
-    """Measure a student, or the labels in a store: `segray evaluate CONFIG`."""
+    """A job that measures a student, or the labels in a store: `segray evaluate CONFIG`."""
 
     job: Literal["evaluate"]
     """Kind of job that this file describes."""

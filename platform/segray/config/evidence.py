@@ -1,4 +1,4 @@
-"""Settings of what says which class a region has: CLIP and its words, classifiers of tags."""
+"""Settings of models that say which class a region has: CLIP with its vocabulary, and classifiers of tags."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -12,16 +12,16 @@ from segray.config.types import Count, Name, NonNegative, Positive, Share
 
 @config
 class Vocabulary:
-    """Names and prompts of classes (docs/methods/zero-shot.md#vocabulary)."""
+    """Names and prompts of the classes (docs/methods/zero-shot.md#vocabulary)."""
 
     classes: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
-    """Class names in the order of their ids; the background is none of them."""
+    """Class names in the order of their ids, without the background."""
     synonyms: Mapping[str, tuple[Name, ...]] = field(default_factory=dict)
-    """What stands for a class in place of its name, by class; the nearest of several counts."""
+    """Names to compare with in place of a class's own, by class. The most similar of several counts."""
     background: tuple[Name, ...] = ()
-    """What stands for the background: sky, grass, road, wall, ..."""
+    """Names that describe the background, such as sky, grass, road or wall."""
     templates: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)] = ("a photo of a {}.",)
-    """Sentences with {} for a name; the mean of several counts (CLIP's own ensemble has 80)."""
+    """Prompts with {} in place of the name. The mean of their embeddings counts; CLIP's own ensemble has 80."""
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "Vocabulary":
@@ -38,14 +38,17 @@ class Vocabulary:
 
 @config
 class MatchRule:
-    """The rule that gives a mask its class; the paper's own is unknown (docs/methods/zero-shot.md#matching)."""
+    """Rule that gives a mask its class. The paper's own is unpublished (docs/methods/zero-shot.md#matching)."""
 
     measure: Literal["cosine", "softmax"] = "softmax"
-    """What is compared with threshold and margin: the cosine itself, or the softmax of a hundred times all classes'."""
+    """Similarity that is compared with the threshold and the margin: the cosine, or the softmax over all classes of 100
+    times the cosine."""
     margin: Share = 0.0
-    """Closer than this to the second class, a mask is unknown."""
+    """Smallest lead over the second-best class, in the units of `measure`; a mask with a smaller lead is unknown. 0
+    accepts every lead."""
     min_tokens: NonNegative = 1.0
-    """A mask that covers fewer tokens of the map is unknown: its cosine is unreliable."""
+    """Smallest area of a mask in tokens of the feature map; a smaller mask is unknown, because its cosine is
+    unreliable."""
 
 
 Overlaps = Literal["smallest", "best"]
@@ -53,65 +56,68 @@ Overlaps = Literal["smallest", "best"]
 
 @config
 class HfClipConfig:
-    """A CLIP of transformers; GEM's default is openai/clip-vit-base-patch16 (docs/methods/zero-shot.md#gem)."""
+    """A CLIP model of transformers (docs/methods/zero-shot.md#gem)."""
 
     kind: Literal["hf"] = "hf"
     model: Name
-    """Hub id or local folder."""
+    """Hub id or local folder of the model. GEM's default is openai/clip-vit-base-patch16."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a Hub model; "none" takes the latest."""
     side: Annotated[int, pydantic.Field(ge=16)] = 448
-    """Images are resized to a square of this side in pixels, a multiple of the model's patch."""
+    """Side in pixels of the square to which images are resized, a multiple of the model's patch size."""
 
 
 @config
 class NanoClipConfig:
-    """clip-nano, which ships with segray: it knows the words of the procedural worlds' captions and no others."""
+    """The clip-nano model that ships with segray. It knows the words of the procedural worlds' captions and no
+    others.
+    """
 
     kind: Literal["nano"] = "nano"
     weights: str | None = None
-    """Path or URI of a checkpoint (.safetensors); none: the shipped one."""
+    """Path or URI of a checkpoint (.safetensors); "none" takes the shipped one."""
 
 
 ClipModel = Annotated[HfClipConfig | NanoClipConfig, pydantic.Field(discriminator="kind")]
-"""What compares regions with words."""
+"""A CLIP model, by `kind`."""
 
 
 @config
 class NanoEncoderConfig:
-    """The convolutional trunk of the nano models, which starts from what it learned on family A of the worlds."""
+    """The convolutional trunk of the nano models, pretrained on family A of the procedural worlds."""
 
     kind: Literal["nano"] = "nano"
 
 
 @config
 class TimmEncoderConfig:
-    """An encoder of timm by name."""
+    """An encoder of timm, by name."""
 
     kind: Literal["timm"] = "timm"
     name: Name = "resnet50"
-    """As timm lists it; one that gives feature maps."""
+    """Name of a timm model that returns feature maps."""
     weights: str | None = None
-    """Path or URI of its weights (.safetensors or .pth); "hub": timm's own, fetched; none: random."""
+    """Path or URI of the weights (.safetensors or .pth). "hub" downloads timm's own, "none" starts from random
+    weights."""
 
 
 @config
 class TaggerConfig:
-    """A multi-label classifier and its training on image-level tags."""
+    """A multi-label classifier and its training on image-level tags (docs/methods/sepl.md#class-activation-maps)."""
 
     encoder: Annotated[NanoEncoderConfig | TimmEncoderConfig, pydantic.Field(discriminator="kind")] = (
         NanoEncoderConfig()
     )
-    """What makes features of the image."""
+    """Encoder that turns an image into features."""
     side: Annotated[int, pydantic.Field(ge=32, multiple_of=32)] = 128
-    """Images are resized to a square of this side in pixels; TransCAM crops 512."""
+    """Side in pixels of the square to which images are resized; TransCAM crops 512."""
     steps: Count = 300
-    """Updates."""
+    """Number of training steps."""
     batch: Count = 16
-    """Images of an update."""
+    """Number of images in a training step."""
     learning_rate: Positive = 5e-4
-    """Peak of AdamW's; TransCAM 5e-5."""
+    """Peak learning rate of AdamW; TransCAM uses 5e-5."""
     min_crop: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.6
-    """Smallest share of an image's side that an update sees."""
+    """Smallest side of a training crop, as a share of the image's side."""
     seed: int = 0
-    """Of weights and of every draw."""
+    """Random seed of the initial weights and of all training randomness."""

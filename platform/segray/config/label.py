@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
-from segray.config.base import config
+from segray.config.base import config, refuse_without_effect
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.registry import SamConfig
 from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
@@ -17,44 +17,51 @@ from segray.formats.voc import VocSource
 
 @config
 class ImageLimits:
-    """Which images are refused, and when that is too many."""
+    """Limits on the images of a job: which are refused, and from which share on the job reports failure."""
 
     max_pixels: Count = 100_000_000
-    """Images with more pixels are refused before they are decoded (Pillow warns of bombs from 89 M)."""
+    """Largest image in pixels (width times height); larger ones are refused before they are decoded. Pillow warns of
+    decompression bombs from 89 million pixels."""
     max_refused: Share = 0.05
-    """Share of refused images above which the job's exit status says so."""
+    """Share of refused images above which the job's exit status reports failure."""
 
 
 @config
 class LabelWorkers:
-    """How the work is spread. None of it changes a mask."""
+    """Workers that label, and the resources each reserves. No setting of this table changes a mask."""
 
     num_workers: CountOrZero | None = None
-    """Number of workers in a fixed pool; 0: in this process, without Ray; none: min_workers to max_workers, growing
-    with the cluster."""
+    """Number of workers in a pool of fixed size; 0 labels in this process, without Ray. With "none" the pool grows with
+    the cluster from `min_workers` to `max_workers`."""
     min_workers: Count = 1
-    """Smallest pool."""
+    """Smallest number of workers in a growing pool."""
     max_workers: Count = 1
-    """Largest pool."""
+    """Largest number of workers in a growing pool."""
     gpus: NonNegative = 0
-    """GPU share of one actor, 0 for CPU; 0.5 puts two on a GPU."""
+    """GPUs reserved for each worker; 0 computes on the CPU, 0.5 puts two workers on one GPU."""
     cpus: Positive = 1
-    """CPUs reserved for one actor."""
+    """CPUs reserved for each worker."""
     memory_gib: Positive | None = None
-    """Memory reserved for one actor in GiB; None reserves none."""
+    """Memory reserved for each worker, in GiB; "none" reserves no memory."""
     threads: Count | None = None
-    """Threads torch computes with; None: as many as CPUs reserved, at least 1 (Ray itself would leave 1)."""
+    """Number of threads that torch computes with in each worker. With "none" it is the number of reserved CPUs, at
+    least 1 (Ray's own default is 1)."""
     decode_threads: Count = 2
-    """Threads that decode images ahead of the model, in the same actor."""
+    """Number of threads in each worker that decode images ahead of the model."""
     images_per_batch: Count = 4
-    """Images through the encoder at once."""
+    """Number of images in one pass of the image encoder."""
     images_per_part: Count = 32
-    """Images to a committed part of the store; what a kill can cost at most per actor."""
+    """Number of images in one committed part of the store, and so the most work that a killed worker loses."""
     wait_for_cluster_s: NonNegative = 0
-    """Seconds the job may wait without progress for cluster capacity; 0: forever (Ray's own default is 30 minutes)."""
+    """Seconds that the job waits for cluster capacity without progress before it fails; 0 waits without limit (Ray's
+    own default is 30 minutes)."""
 
     @pydantic.model_validator(mode="after")
     def _pool_possible(self) -> "LabelWorkers":
+        if self.num_workers is not None:
+            refuse_without_effect(
+                self, ["min_workers", "max_workers"], f"num_workers = {self.num_workers} fixes the pool"
+            )
         if self.min_workers > self.max_workers:
             raise ValueError(f"min_workers {self.min_workers} is above max_workers {self.max_workers}")
         return self
@@ -72,21 +79,22 @@ class LabelWorkers:
 
 @config
 class SamWorkers(LabelWorkers):
-    """The workers of a label job, each of which holds a SAM."""
+    """Workers of a label job, each of which holds a SAM."""
 
     points_per_batch: Count | None = None
-    """Prompts per call of the mask decoder; none: as many as fit the cache on CPUs, 256 on CUDA. Halved when memory
-    runs out."""
+    """Number of prompts in one call of the mask decoder. With "none" it is as many as fit the cache on CPUs, and 256 on
+    CUDA. Halved when memory runs out."""
 
 
 @config
 class Cost:
-    """What labeling may cost."""
+    """Price of labeling, and the budget at which the job stops."""
 
     per_gpu_hour: NonNegative | None = None
-    """Price of one GPU-hour (of one actor-hour where gpus = 0), in any currency."""
+    """Price of one GPU-hour, or of one worker-hour where `workers.gpus` is 0, in any currency."""
     budget: NonNegative | None = None
-    """The job stops cleanly when it has spent this much; what is committed stays."""
+    """Largest amount to spend, in the currency of `per_gpu_hour`. The job stops cleanly when it has spent this much,
+    and keeps everything committed so far."""
 
     @pydantic.model_validator(mode="after")
     def _priced(self) -> "Cost":
@@ -102,21 +110,29 @@ class StageJob:
     job: str
     """Kind of job that this file describes."""
     stores: Uri
-    """The folder that holds stores; this job's is a folder in it, named by what decides its content."""
+    """Folder that holds stores. The job's own store is a folder in it, named by the settings that decide its
+    content."""
     limits: ImageLimits = ImageLimits()
-    """Which images are refused."""
+    """Limits beyond which images are refused."""
     workers: LabelWorkers = LabelWorkers()
-    """How the work is spread; only the label job uses `points_per_batch`."""
+    """Workers that label, and the resources each reserves."""
     cost: Cost = Cost()
-    """What it may cost."""
+    """Price of labeling, and the budget at which the job stops."""
     sample: CountOrZero = 0
-    """Label only this many images, drawn at random, and forecast the rest; 0 labels all."""
+    """Number of images to draw at random and label, with a forecast for the rest; 0 labels all images."""
     seed: int = 0
     """Random seed used to draw the sample."""
     retry_refused: bool = False
-    """Try images again that the store holds as refused, after an outage or with mended files of the same version."""
+    """Label images again that the store records as refused, for example after an outage or once files of the same
+    version were repaired."""
     trains_first: ClassVar[bool] = False
     """Whether a model is trained before the first image: by a Ray task with a worker's GPUs, else by the command."""
+
+    @pydantic.model_validator(mode="after")
+    def _seed_is_drawn_from(self) -> "StageJob":
+        if not self.sample:
+            refuse_without_effect(self, ["seed"], "sample = 0 draws no images")
+        return self
 
     @property
     def images(self) -> SourceConfig | StoreUri:
@@ -126,20 +142,20 @@ class StageJob:
 
 @config
 class LabelConfig(StageJob):
-    """Label images with a SAM: masks without classes."""
+    """A job that labels images with a SAM: masks without classes."""
 
     job: Literal["label"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     source: SourceConfig
-    """Where the images are."""
+    """Images to label."""
     sam: SamConfig = OriginalSamConfig()
-    """The model."""
+    """Segment Anything model that makes the masks."""
     workers: SamWorkers = SamWorkers()
-    """Workers that label, and what each reserves."""
+    """Workers that label, and the resources each reserves."""
     masks: MaskGeneration = MaskGeneration()
-    """How it generates masks."""
+    """Settings of automatic mask generation."""
     tiles: Tiles | None = None
-    """Tiled mode for large images; none: every image whole."""
+    """Tiled labeling of large images; "none" labels every image whole."""
 
     @property
     def images(self) -> SourceConfig:
@@ -162,12 +178,12 @@ _TWENTIETHS = tuple(round(step / 20, 2) for step in range(1, 20))
 
 @config
 class TunedThreshold:
-    """A threshold chosen where it gives the best mIoU on labeled images, and on no others."""
+    """A threshold chosen for the best mIoU on labeled images, and on no others."""
 
     labeled: Annotated[CocoSource | VocSource, pydantic.Field(discriminator="kind")]
-    """Images with masks or class maps; their classes are matched by name."""
+    """Images with masks or class maps. Their classes are matched by name."""
     candidates: Grid = _TWENTIETHS
-    """What to choose from."""
+    """Thresholds to choose from, each from 0 to 1. The default is every twentieth."""
 
 
 Threshold = Share | TunedThreshold
@@ -176,26 +192,33 @@ Threshold = Share | TunedThreshold
 
 @config
 class ClassifyConfig(StageJob):
-    """Give the masks of a store classes by CLIP: zero-shot labels, with nothing but class names."""
+    """A job that gives the masks of a store classes by CLIP: zero-shot labels, from class names alone."""
 
     job: Literal["classify"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     masks: StoreUri
-    """A label job's store; its images are gone through."""
+    """Store of a label job, whose images and masks get classes."""
     clip: ClipModel = NanoClipConfig()
-    """What compares regions with words."""
+    """CLIP model that compares masks with class names."""
     vocabulary: Vocabulary
-    """What classes are called."""
+    """Names and prompts of the classes."""
     match: MatchRule = MatchRule()
-    """When a mask is of a class."""
+    """Rule that gives a mask its class."""
     threshold: Threshold = 0.5
-    """A mask that is less near than this to every class is background."""
+    """Masks whose similarity to every class is below this become background: a number from 0 to 1, or a table that
+    chooses it on labeled images."""
     output: Literal["map", "objects"] = "map"
-    """map: masks that do not overlap, background the first class; what none covers is unknown. objects: the masks that
-    are of a class, overlapping as they may."""
+    """Form of the labels. map: a label map without overlaps, whose first class is the background and whose uncovered
+    pixels are unknown. objects: the masks that have a class, which may overlap."""
     overlaps: Overlaps = "smallest"
-    """The mask that a map shows where several overlap: the smallest, or the one of best predicted IoU
-    (docs/methods/zero-shot.md#overlaps)."""
+    """Mask that a label map shows where several overlap: the smallest, or the one of best predicted IoU
+    (docs/methods/zero-shot.md#overlaps). It can only be given with output = "map"."""
+
+    @pydantic.model_validator(mode="after")
+    def _overlaps_are_shown(self) -> "ClassifyConfig":
+        if self.output == "objects":
+            refuse_without_effect(self, ["overlaps"], 'output = "objects" keeps all masks that overlap')
+        return self
 
     @property
     def images(self) -> StoreUri:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     StudentConfig: TypeAlias = InstanceStudentConfig | SemanticStudentConfig
 else:
     SamConfig = Annotated[Union[*SAM_CLASSES], pydantic.Field(discriminator="kind")]
-    """By `kind`."""
+    """A SAM, by `kind`."""
     _TAGGED = [Annotated[one, pydantic.Tag(one.kind)] for one in STUDENT_CLASSES]
     StudentConfig = Annotated[Union[*_TAGGED], pydantic.Discriminator(_kind)]
-    """By `kind`; without one a Mask2Former."""
+    """A student, by `kind`; without one a Mask2Former."""

@@ -11,20 +11,20 @@ from segray.config.types import Count, CountOrZero, Device, Positive, Precision,
 
 @config
 class SamSettings:
-    """Settings that every SAM backend has; a backend adds its own, and a line to `config.registry`."""
+    """Settings that every SAM backend shares. A backend adds its own, and a line to `config.registry`."""
 
     backend: ClassVar[str]
     """Module with `build(settings) -> Sam` and `describe(settings) -> SamCard` (see `segray.sam.build`)."""
     locations: ClassVar[frozenset[str]] = frozenset()
     """Fields that only say where the weights are; the weights' hash says what they are."""
     kind: str
-    """The backend."""
+    """Name of the backend."""
     device: Device = "auto"
-    """Where it runs; auto takes CUDA where present."""
+    """Device on which the model runs; auto takes CUDA where present."""
     precision: Precision = "float32"
-    """Autocast type; the half types need CUDA."""
+    """Type in which the model computes; bfloat16 and float16 need CUDA."""
     compile: bool = False
-    """`torch.compile` the encoder and decoder; needs CUDA."""
+    """Compile the encoder and decoder by `torch.compile`; needs CUDA."""
 
     @property
     def display_name(self) -> str:
@@ -41,15 +41,16 @@ class SamSettings:
 
 @config
 class OriginalSamConfig(SamSettings):
-    """A model of the segment-anything package, or the nano one that segray ships."""
+    """A model of the segment-anything package, or the nano one that ships with segray."""
 
     backend: ClassVar[str] = "segray.sam.backends.segment_anything.build"
     locations: ClassVar[frozenset[str]] = frozenset({"weights"})
     kind: Literal["original"] = "original"
     model: Literal["nano", "vit_b", "vit_l", "vit_h"] = "nano"
-    """The architecture."""
+    """Architecture of the model."""
     weights: str | None = None
-    """Path or URI of a checkpoint (.safetensors, or .pth read as plain tensors); the nano model ships its own."""
+    """Path or URI of a checkpoint (.safetensors, or .pth read as plain tensors). Needed for every model but nano, which
+    ships with its own."""
 
     @property
     def display_name(self) -> str:
@@ -65,15 +66,15 @@ class OriginalSamConfig(SamSettings):
 
 @config
 class HfSamConfig(SamSettings):
-    """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1, SAM 3's tracker."""
+    """A model of transformers: SAM, SAM-HQ, SAM 2, SAM 2.1, or the tracker of SAM 3."""
 
     backend: ClassVar[str] = "segray.sam.backends.transformers.build"
     locations: ClassVar[frozenset[str]] = frozenset({"model", "revision"})
     kind: Literal["hf"] = "hf"
     model: Annotated[str, pydantic.StringConstraints(min_length=1)]
-    """Hub id or local folder."""
+    """Hub id or local folder of the model."""
     revision: str | None = None
-    """Commit or tag of a Hub model."""
+    """Commit or tag of a Hub model; "none" takes the latest."""
 
     @property
     def display_name(self) -> str:
@@ -83,30 +84,33 @@ class HfSamConfig(SamSettings):
 
 @config
 class MaskGeneration:
-    """Automatic mask generation; names and defaults of segment-anything's SamAutomaticMaskGenerator."""
+    """Settings of automatic mask generation; names and defaults are those of segment-anything's
+    `SamAutomaticMaskGenerator`.
+    """
 
     mode: Literal["exact", "fast"] = "exact"
-    """exact: the reference's masks. fast: fewer prompts for nearly the same masks."""
+    """Algorithm of mask generation. exact: the masks of the reference implementation. fast: nearly the same masks from
+    fewer prompts."""
     points_per_side: Annotated[int, pydantic.Field(ge=1, le=256)] = 32
-    """Grid points along each side of the image."""
+    """Number of grid points along each side of the image."""
     pred_iou_thresh: Share = 0.88
-    """Keep masks whose predicted IoU is above; 0 switches the filter off."""
+    """Predicted IoU that a mask must exceed to be kept; 0 switches the filter off."""
     stability_score_thresh: Share = 0.95
-    """Keep masks whose stability is at least this; 0 switches the filter off."""
+    """Smallest stability score of a mask that is kept; 0 switches the filter off."""
     stability_score_offset: Positive = 1.0
-    """Logit shift by which stability is measured."""
+    """Shift of the mask threshold, in logits, over which the stability score is measured."""
     box_nms_thresh: Share = 0.7
-    """Box IoU above which the worse of two masks of one crop goes."""
+    """Box IoU above which the worse of two masks of the same crop is dropped."""
     crop_n_layers: Annotated[int, pydantic.Field(ge=0, le=4)] = 0
-    """Further layers of crops; layer i has 4**i."""
+    """Number of additional layers of crops; layer i has 4**i crops."""
     crop_nms_thresh: Share = 0.7
-    """Box IoU above which the worse of two masks of different crops goes."""
+    """Box IoU above which the worse of two masks of different crops is dropped."""
     crop_overlap_ratio: ShareBelowOne = 512 / 1500
-    """Overlap of neighbouring crops as a share of the image's short side, in the first layer."""
+    """Overlap of neighbouring crops in the first layer, as a share of the image's short side."""
     crop_n_points_downscale_factor: Count = 1
-    """In layer i the grid has points_per_side / factor**i points a side."""
+    """Factor by which the grid thins out: layer i has points_per_side / factor**i points along each side."""
     min_mask_region_area: CountOrZero = 0
-    """Holes and islands smaller than this many pixels are mended; 0 leaves masks as they are."""
+    """Area in pixels below which holes are filled and islands removed; 0 leaves masks unchanged."""
 
     @pydantic.model_validator(mode="after")
     def _points_left(self) -> "MaskGeneration":
@@ -121,17 +125,19 @@ class MaskGeneration:
 
 @config
 class Tiles:
-    """Label large images tile by tile, in bounded memory."""
+    """Settings for processing large images tile by tile, in bounded memory."""
 
     size: Annotated[int, pydantic.Field(ge=64)] = 1024
-    """Side of a tile in pixels; images no larger than one tile are labeled whole."""
+    """Side of a tile in pixels; images no larger than one tile are processed whole."""
     overlap: CountOrZero = 128
-    """Pixels shared by neighbouring tiles; objects up to this size are found whole in one of them."""
+    """Number of pixels that neighbouring tiles share, less than half of `size`. Objects up to this size lie whole in at
+    least one tile."""
     merge: Literal["nms", "union"] = "union"
-    """What becomes of masks cut by a tile's border. nms: dropped, the whole copy in the next tile stays; union: parts
-    that agree within the overlap are joined."""
+    """Treatment of masks cut by the border of a tile. nms: they are dropped, and the whole copy in the next tile stays.
+    union: parts that agree within the overlap are joined."""
     merge_iou: Share = 0.5
-    """Agreement within the overlap from which two parts are one object (union)."""
+    """Smallest IoU within the overlap at which two parts are joined into one object. It can only be given with merge =
+    "union"."""
 
     @pydantic.model_validator(mode="after")
     def _overlap_fits(self) -> "Tiles":

@@ -12,49 +12,52 @@ from segray.config.types import Count, NonNegative, Positive, Share, ShareBelowO
 
 @config
 class Ema:
-    """The way a teacher follows its student (docs/methods/guided-distillation.md#burn-in)."""
+    """Settings by which a teacher follows its student (docs/methods/guided-distillation.md#burn-in)."""
 
     burn_in: Share = 15_000 / 90_000
-    """Share of the run in which the teacher stays as it came; then it becomes the student (Cityscapes; COCO 0.068)."""
+    """Share of the run in which the teacher stays as it was loaded; at its end the teacher becomes a copy of the
+    student. The default is the paper's on Cityscapes; on COCO it is 0.068."""
     half_life: Positive = 1732.5
-    """Steps after which half of the teacher's weights are new; 1732.5 is the papers' decay of 0.9996."""
+    """Number of steps after which half of the teacher's weights come from newer students. The default is the papers'
+    decay of 0.9996 per step."""
 
 
 @config
 class Schedule:
-    """Steps, batches and the optimizer, here AdamW. Defaults are those of docs/methods/mask2former.md#optimizer."""
+    """Steps, batches and the AdamW optimizer of a training run (docs/methods/mask2former.md#optimizer)."""
 
     steps: Count = 90_000
-    """Updates (Cityscapes; COCO up to 368,750)."""
+    """Number of training steps. The default is the paper's on Cityscapes; on COCO it is up to 368,750."""
     labeled_batch: Count = 16
-    """Labeled images per step, over all workers."""
+    """Number of labeled images in a step, summed over all workers."""
     unlabeled_batch: Count = 16
     """Unlabeled images per step, over all workers; unused by runs without them."""
     accumulate: Count = 1
-    """Pieces into which a worker cuts its part of a step to save memory; the loss stays the same."""
+    """Number of pieces into which a worker divides its part of a step, to save memory. The loss stays the same."""
     learning_rate: Positive = 1e-4
-    """Peak rate."""
+    """Peak learning rate."""
     backbone_factor: NonNegative = 0.1
-    """The backbone's rate as a share of it."""
+    """Factor by which the backbone's learning rate differs from `learning_rate`."""
     weight_decay: NonNegative = 0.05
-    """The optimizer's; none on norms, biases and embeddings."""
+    """Weight decay of the optimizer; norms, biases and embeddings have none."""
     clip_norm: Positive = 0.01
-    """L2 norm to which the gradient of the whole student is clipped."""
+    """Largest L2 norm of the gradient of the whole student; a larger gradient is scaled down to it."""
     warmup: Share = 0.0
-    """Share of the run in which the rate rises linearly."""
+    """Share of the run in which the learning rate rises linearly from 0."""
     decay: Literal["poly", "step", "constant"] = "poly"
-    """poly: (1 - t) ** 0.9 (Cityscapes). step: tenths at 0.8889 and 0.9630 of the run (COCO). constant: none."""
+    """Decay of the learning rate over the share t of the run. poly: by (1 - t) ** 0.9 (Cityscapes). step: to a tenth at
+    0.8889 and again at 0.9630 of the run (COCO). constant: no decay."""
     precision: TrainingPrecision = "auto"
-    """Type in which the student's forward passes and losses are computed. auto: bfloat16 on CUDA, float32 on CPUs.
-    bfloat16 is faster on CPUs that have instructions for it (AMX), and slower on others."""
+    """Type in which the student's forward passes and losses are computed. auto: bfloat16 on CUDA, float32 on CPUs. On
+    CPUs bfloat16 is faster only with instructions for it (AMX), and slower elsewhere."""
 
 
 @config
 class SgdSchedule(Schedule):
-    """The same with SGD: what a schedule is that gives a momentum."""
+    """Steps, batches and the SGD optimizer of a training run; a schedule with a momentum is of this kind."""
 
     momentum: ShareBelowOne
-    """Momentum of the gradient; UniMatch V1 uses 0.9 (docs/methods/unimatch.md#v1-schedule)."""
+    """Momentum of SGD; UniMatch V1 uses 0.9 (docs/methods/unimatch.md#v1-schedule)."""
 
 
 def _optimizer(given: Any) -> str:

@@ -1,4 +1,4 @@
-"""Where image-level tags come from: which classes an image shows, and not where."""
+"""Settings of image-level tags: the classes that an image shows, without their places."""
 
 from typing import Annotated, Literal
 
@@ -11,25 +11,25 @@ from segray.formats.coco import CocoSource
 
 @config
 class CocoTags:
-    """The classes of a COCO file's annotations, whose masks are not looked at."""
+    """Image-level tags from the classes of a COCO file's annotations, whose masks are ignored."""
 
     kind: Literal["coco"] = "coco"
     coco: CocoSource
-    """The file."""
+    """COCO file whose annotations name the classes of each image."""
 
 
 @config
 class CsvTags:
-    """A CSV file with a header and the columns `image_id` and `tags`, the tags of an image parted by semicolons."""
+    """Image-level tags from a CSV file with a header and the columns `image_id` and `tags`, separated by semicolons."""
 
     kind: Literal["csv"] = "csv"
     uri: InputUri
-    """The file."""
+    """Path or URI of the CSV file."""
 
 
 @config
 class FolderTags:
-    """The first folder of an image's id is its only tag, as `fish/0001.jpg`."""
+    """Image-level tags from folders: the first folder of an image's id is its only tag, as in `fish/0001.jpg`."""
 
     kind: Literal["folders"] = "folders"
 

@@ -15,40 +15,45 @@ from segray.formats.registry import SourceConfig
 
 @config
 class TrainingData:
-    """What is learned from and what is measured on."""
+    """Images to learn from and to measure on."""
 
     labeled: SourceConfig
-    """Images with masks and classes; its class list is the student's."""
+    """Images with masks and classes. Their class list becomes the student's."""
     unlabeled: SourceConfig | None = None
-    """Images whose masks, if there are any, are not looked at in training. Papers: all training images."""
+    """Images to learn from without labels; masks that their source may hold are ignored in training. The papers use all
+    training images."""
     validation: SourceConfig | None = None
-    """Images with masks, for the evaluation during and after training."""
+    """Images with masks, for evaluations during and after training; "none" trains without evaluation."""
     hidden: SourceConfig | None = None
-    """The unlabeled images' true masks, only to measure pseudo-labels with; labeled images among them are left out."""
+    """True masks of the unlabeled images, used only to measure pseudo-labels. Labeled images among them are left
+    out."""
 
 
 @config
 class TrainWorkers:
-    """How training is spread. None of it changes a loss beyond rounding."""
+    """Data-parallel workers of a training, and the resources each reserves. No setting of this table changes a loss
+    beyond rounding.
+    """
 
     num_workers: CountOrZero = 1
-    """Data-parallel workers; 0: in this process, without Ray."""
+    """Number of data-parallel workers; 0 trains in this process, without Ray."""
     min_workers: Count | None = None
-    """Fewest workers to go on with when nodes go (elastic); none: always `num_workers`."""
+    """Smallest number of workers with which an elastic training continues when nodes are lost; "none" always needs
+    `num_workers`."""
     gpus: NonNegative = 0
-    """GPUs per worker; 0 trains on CPUs with gloo, more with nccl."""
+    """GPUs reserved for each worker; 0 trains on CPUs with gloo, more than 0 with NCCL."""
     cpus: Positive = 1
-    """CPUs reserved per worker."""
+    """CPUs reserved for each worker."""
     threads: Count | None = None
-    """Threads torch computes with; none: as many as CPUs reserved."""
+    """Number of threads that torch computes with in each worker; "none" takes the number of reserved CPUs."""
     num_loaders: CountOrZero = 0
-    """Processes per worker that decode and crop ahead; 0: threads of its own."""
+    """Number of processes in each worker that decode and crop images ahead; 0 uses threads of the worker."""
     max_failures: Annotated[int, pydantic.Field(ge=-1)] = 0
-    """Restarts from the last checkpoint after a worker fails; -1 without end."""
+    """Number of restarts from the last checkpoint after a worker fails; -1 sets no limit."""
     max_preemption_failures: Annotated[int, pydantic.Field(ge=-1)] = -1
-    """The same for nodes that are taken away."""
+    """Number of restarts from the last checkpoint after a node is preempted; -1 sets no limit."""
     preemption_grace_s: NonNegative = 0
-    """Seconds that the other workers may go on after a node is gone, to finish a checkpoint."""
+    """Seconds that the other workers continue after a node is lost, to finish a checkpoint."""
 
     @pydantic.model_validator(mode="after")
     def _elastic_range(self) -> "TrainWorkers":
@@ -59,17 +64,17 @@ class TrainWorkers:
 
 @config
 class Intervals:
-    """How often what is done beside training; changes no loss."""
+    """Logging, evaluation and checkpoint intervals. They do not affect the loss."""
 
     log_every: Count = 20
-    """Steps per line of metrics."""
+    """Number of steps per line of metrics."""
     evaluate_every: CountOrZero = 0
-    """Steps between evaluations on the validation images; 0: only at the end."""
+    """Number of steps between evaluations on the validation images; 0 evaluates only at the end."""
     evaluate_images: Count | None = None
-    """Images of an evaluation before the last one, and hidden ones on which a last one measures pseudo-labels, which
-    costs a teacher's and a SAM's work on each; none: all."""
+    """Number of validation images in evaluations before the last one, and of hidden images on which the last one
+    measures pseudo-labels, each at the cost of a pass of the teacher and of the SAM. "none" takes all."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints, a multiple of log_every; what a kill can cost at most."""
+    """Number of steps between checkpoints, a multiple of `log_every`, and so the most steps that a killed run loses."""
 
     @pydantic.model_validator(mode="after")
     def _lines_whole(self) -> "Intervals":
@@ -83,36 +88,36 @@ class Intervals:
 
 @config
 class Tracking:
-    """Where metrics go beside the run's own metrics.jsonl."""
+    """Tracking of metrics beside the run's own `metrics.jsonl`."""
 
     wandb: Literal["off", "offline", "online"] = "offline"
-    """offline writes files for `wandb sync` and needs no account."""
+    """Mode of Weights & Biases; offline writes files for `wandb sync` and needs no account."""
     project: str = "segray"
-    """The project's name there."""
+    """Name of the project in Weights & Biases."""
 
 
 @config
 class TrainSettings:
-    """Everything of a train job but its method (`segray.methods.config.TrainConfig` adds that)."""
+    """Settings of a train job that no method changes; `segray.methods.config.TrainConfig` adds the method."""
 
     data: TrainingData
-    """What is learned from."""
+    """Images to learn from and to measure on."""
     runs: Uri
-    """The folder that holds runs; each of this job's is a folder in it, named by what decides its content."""
+    """Folder that holds runs. The job's own run is a folder in it, named by the settings that decide its content."""
     student: StudentConfig = Mask2Former()
-    """The network."""
+    """Student to train."""
     view: WeakView = WeakView()
-    """What training sees of an image."""
+    """Geometry of the views of an image that training sees."""
     seed: int = 0
-    """Random seed of everything drawn."""
+    """Random seed of the initial weights and of all training randomness."""
     device: Device = "auto"
-    """Where a worker computes; auto takes CUDA where it has reserved a GPU."""
+    """Device on which a worker computes; auto takes CUDA where the worker has reserved a GPU."""
     workers: TrainWorkers = TrainWorkers()
-    """How training is spread."""
+    """Data-parallel workers, and the resources each reserves."""
     intervals: Intervals = Intervals()
-    """How often it is measured and saved."""
+    """Logging, evaluation and checkpoint intervals."""
     tracking: Tracking = Tracking()
-    """Where metrics go."""
+    """Tracking of metrics beside the run's own `metrics.jsonl`."""
 
     @pydantic.model_validator(mode="after")
     def _device_is_reserved(self) -> "TrainSettings":

@@ -13,18 +13,18 @@ class WeakView:
     """Geometry of all views of an image: resize, crop or pad, flip (docs/methods/mask2former.md#weak-view)."""
 
     canvas_hw: tuple[int, int] = (128, 128)
-    """Rows and columns of every image of a batch, pixels, multiples of what the student needs (32; 14 for DINOv2).
-    Papers: 512 x 1024, 1024 x 1024 (COCO)."""
+    """Height and width in pixels of every image in a batch, multiples of 32 (of 14 for DINOv2). The papers use 512 x
+    1024 on Cityscapes and 1024 x 1024 on COCO."""
     unit: Literal["canvas", "image"] = "canvas"
-    """What a scale of 1 is. canvas: the image just fits into it; image: the image's own pixels."""
+    """Size of an image at scale 1. canvas: the image just fits into the canvas. image: the image's own pixels."""
     min_scale: Positive = 0.5
-    """Smallest resize. Papers: Cityscapes 0.5 of full size, COCO 0.1 of the canvas."""
+    """Smallest factor of the resize. The papers use 0.5 of full size on Cityscapes and 0.1 of the canvas on COCO."""
     max_scale: Positive = 2.0
-    """Largest resize; drawn uniformly between the two. Papers: 2.0 in both."""
+    """Largest factor of the resize, drawn uniformly between the two; 2.0 in the papers."""
     flip: Share = 0.5
-    """How often it is mirrored left to right."""
+    """Probability that the image is mirrored left to right."""
     min_visible: Share = 0.0
-    """Objects of which less than this share is on the canvas are no targets."""
+    """Smallest share of an object that must lie on the canvas for it to be a target."""
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> "WeakView":
@@ -39,22 +39,22 @@ class WeakView:
 class StrongView:
     """Colour changes on top of the weak view (docs/methods/guided-distillation.md#strong-view).
 
-    UniMatch's numbers are in docs/methods/unimatch.md#strong-views.
+    UniMatch's values are in docs/methods/unimatch.md#strong-views.
     """
 
     jitter: Share = 0.8
-    """How often colours are jittered."""
+    """Probability that the colours are jittered."""
     brightness: NonNegative = 0.4
-    """Factor drawn from 1 - b to 1 + b."""
+    """Largest change b of brightness: its factor is drawn from 1 - b to 1 + b."""
     contrast: NonNegative = 0.4
-    """As brightness."""
+    """Largest change c of contrast: its factor is drawn from 1 - c to 1 + c."""
     saturation: NonNegative = 0.4
-    """As brightness."""
+    """Largest change s of saturation: its factor is drawn from 1 - s to 1 + s."""
     hue: Annotated[float, pydantic.Field(ge=0, le=0.5)] = 0.1
-    """Shift drawn from -h to h turns of the colour wheel."""
+    """Largest shift h of hue, in turns of the colour wheel, drawn from -h to h."""
     grey: Share = 0.2
-    """How often it goes grey."""
+    """Probability that the image loses its colours."""
     blur: Share = 0.5
-    """How often it is blurred."""
+    """Probability that the image is blurred."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """Range of the Gaussian's standard deviation, pixels."""
+    """Smallest and largest standard deviation of the Gaussian blur, in pixels."""

@@ -23,11 +23,11 @@ class SourceSettings:
     """The table of a config that names a source. A kind derives from it and is a `config` dataclass."""
 
     kind: str
-    """The name of the kind of source."""
+    """Name of the kind of source."""
     uri: str
-    """The folder, file or store that holds the images or names them."""
+    """Folder, file or store that holds the images or names them."""
     name: str | None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 class Export(Protocol):

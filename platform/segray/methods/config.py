@@ -18,12 +18,12 @@ else:
 
 @config
 class TrainConfig(TrainSettings):
-    """Train a student: `segray train CONFIG`."""
+    """A job that trains a student: `segray train CONFIG`."""
 
     job: Literal["train"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     method: MethodConfig
-    """The method."""
+    """Method by which the student is trained."""
 
     @pydantic.model_validator(mode="after")
     def _student_fits(self) -> "TrainConfig":

@@ -49,7 +49,7 @@ def pods(job):
 @pytest.mark.parametrize("cluster", ["gpu", "cpu"])
 @pytest.mark.parametrize("kind", ["label", "evaluate"])
 def test_the_command_finds_its_config_on_every_pod(submission, kind, cluster):
-    job = submission(kind, "seed=1") if kind == "label" else submission(kind)
+    job = submission(kind, "sample=3") if kind == "label" else submission(kind)
     settings, rendered = objects(render(job, cluster=cluster))
     assert settings["metadata"]["namespace"] == rendered["metadata"]["namespace"]
     assert rendered["metadata"]["name"] == job.name

@@ -38,12 +38,12 @@ def config(tmp_path):
 def test_the_same_config_has_the_same_name_and_others_another(config):
     first = Submission.load("label", config)
     assert first.name == Submission.load("label", config).name
-    assert first.name != Submission.load("label", config, ["seed=1"]).name
+    assert first.name != Submission.load("label", config, ["sample=3"]).name
     assert first.name.startswith("label-")
 
 
 def test_the_command_survives_a_shell(config):
-    overrides = ["source.name='it has blanks; $HOME and \"quotes\"'", "seed=1"]
+    overrides = ["source.name='it has blanks; $HOME and \"quotes\"'", "sample=3"]
     command = Submission.load("label", config, overrides).command("a b.toml")
     assert shlex.split(command) == ["python", "-m", "jobs.label", "a b.toml", *overrides]
 

@@ -79,5 +79,5 @@ names["label"](names["Stage"](seconds=0), Path({str(tmp_path / "images")!r}), {s
 
 def test_no_actors_is_this_process():
     assert LabelWorkers(num_workers=0).in_process
-    assert LabelWorkers(num_workers=0, max_workers=8).most_workers == 1
+    assert LabelWorkers(num_workers=0).most_workers == 1
     assert not LabelWorkers().in_process

@@ -9,15 +9,15 @@ from segray.formats.format import Format, Reader, SourceSettings, Writer
 
 @config
 class CocoSource(SourceSettings):
-    """A COCO JSON file with its image folder; ids are file names."""
+    """A COCO JSON file with its image folder. Image ids are file names."""
 
     kind: Literal["coco"] = "coco"
     uri: InputUri
-    """The folder that the file names are relative to."""
+    """Folder to which the file names are relative."""
     annotations: InputUri
-    """The JSON file."""
+    """Path or URI of the JSON file."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 _EXPORT = "segray.formats.coco.writer:export_coco"

@@ -9,14 +9,14 @@ from segray.formats.format import Format, Reader, SourceSettings
 
 @config
 class FolderSource(SourceSettings):
-    """A folder of images, searched recursively; ids are paths below it."""
+    """A folder of images, searched recursively. Image ids are paths below it."""
 
     kind: Literal["folder"] = "folder"
     uri: InputUri
-    """The folder."""
+    """Folder that holds the images."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI. With a name the data can move without being
-    labeled again."""
+    """Name of this data set in a store; defaults to the URI. With a name, the data can move without being labeled
+    again."""
 
 
 FORMAT = Format(reader=Reader(FolderSource, "segray.formats.folder.reader:FolderImages"))

@@ -9,15 +9,15 @@ from segray.formats.format import Format, Reader, SourceSettings, Writer
 
 @config
 class LabelStudioSource(SourceSettings):
-    """A Label Studio JSON export with brush or polygon results; ids are the tasks' image names."""
+    """A Label Studio JSON export with brush or polygon results. Image ids are the tasks' image names."""
 
     kind: Literal["label-studio"] = "label-studio"
     uri: InputUri
-    """The folder that the image names are relative to."""
+    """Folder to which the image names are relative."""
     annotations: InputUri
-    """The exported JSON file."""
+    """Path or URI of the exported JSON file."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(

@@ -9,13 +9,13 @@ from segray.formats.format import Format, Reader, SourceSettings
 
 @config
 class ManifestSource(SourceSettings):
-    """A Parquet file or folder of them with a `uri` column, and `image_id` and `version` where known."""
+    """A Parquet file, or a folder of them, with a `uri` column and optional columns `image_id` and `version`."""
 
     kind: Literal["manifest"] = "manifest"
     uri: InputUri
-    """The Parquet file or folder."""
+    """Parquet file, or folder of Parquet files."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(reader=Reader(ManifestSource, "segray.formats.manifest.reader:ManifestImages"))

@@ -9,13 +9,13 @@ from segray.formats.format import Format, Reader, SourceSettings
 
 @config
 class StoreSource(SourceSettings):
-    """What a label job with classes left: its images and its masks as their labels; refused images are left out."""
+    """A store with classes: its images, labeled with its masks. Refused images are left out."""
 
     kind: Literal["store"] = "store"
     uri: StoreUri
-    """The store."""
+    """Folder of the store."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(reader=Reader(StoreSource, "segray.formats.store.reader:StoredLabels"))

@@ -9,17 +9,19 @@ from segray.formats.format import Format, Reader, SourceSettings, Writer
 
 @config
 class VocSource(SourceSettings):
-    """An image folder beside a folder of index PNGs of the same stems, as in Pascal VOC; ids are paths below it."""
+    """An image folder beside a folder of index PNGs of the same stems, as in Pascal VOC. Image ids are paths below
+    it.
+    """
 
     kind: Literal["voc"] = "voc"
     uri: InputUri
-    """The image folder (VOC: JPEGImages)."""
+    """Folder of images (VOC: JPEGImages)."""
     masks: InputUri
-    """The folder of class maps (VOC: SegmentationClass): 0 background, 255 unknown."""
+    """Folder of class maps (VOC: SegmentationClass), in which 0 is the background and 255 unknown."""
     classes: tuple[str, ...] = ()
-    """Class names by index, background first; numbers where not given."""
+    """Class names by index, background first; without them, classes are named by their numbers."""
     name: str | None = None
-    """The name of this data set in a store; defaults to the URI."""
+    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
-from segray.config.base import config
+from segray.config.base import config, refuse_without_effect
 from segray.config.registry import SamConfig
 from segray.config.sam import OriginalSamConfig
 from segray.config.schedule import BatchSizes, Ema, Schedule
@@ -22,56 +22,65 @@ from segray.methods import Method
 
 @config
 class StructuralDistillation:
-    """Stage 1: SAM's structure for the teacher (docs/methods/s4m.md#structural-distillation)."""
+    """Distillation of SAM's structure into the teacher, in stage 1 (docs/methods/s4m.md#structural-distillation)."""
 
     weight: Positive = 1.0
-    """Weight of the distillation loss; the code's value."""
+    """Weight of the distillation loss. The default is the published code's."""
     num_points: Annotated[int, pydantic.Field(ge=2)] = 128
-    """Query points per image: half from the labeled masks, half from the whole image
+    """Number of query points per image, half from the labeled masks and half from the whole image
     (docs/methods/s4m.md#query-points)."""
 
 
 @config
 class PseudoLabels:
-    """The filter that turns the teacher's queries into labels (docs/methods/guided-distillation.md#pseudo-labels)."""
+    """Filter that turns the teacher's queries into labels (docs/methods/guided-distillation.md#pseudo-labels)."""
 
     score_threshold: Share = 0.7
-    """Smallest class probability of a label."""
+    """Smallest class probability of a pseudo-label."""
     min_soft_area: Share = 5 / (128 * 256)
-    """Smallest sum of mask probabilities as a share of the canvas; the default is 5 cells of Cityscapes' 128 x 256."""
+    """Smallest sum of mask probabilities of a pseudo-label, as a share of the canvas. The default is 5 cells of
+    Cityscapes' 128 x 256."""
     mask_threshold: Share = 0.5
-    """Mask probability above which a pixel is inside."""
+    """Mask probability above which a pixel belongs to the mask."""
     max_overlap: Share = 1.0
-    """A label goes whose mask has a greater IoU with a surer one's, of any class; 1 keeps all, as the papers do."""
+    """Largest mask IoU with a pseudo-label of higher score, of any class; a label that overlaps more is dropped. 1
+    keeps all, as the papers do."""
 
 
 @config
 class PointRefinement:
-    """Masks by SAM from points inside the teacher's masks (docs/methods/s4m.md#refinement); gates are off."""
+    """Masks by SAM from points inside the teacher's masks (docs/methods/s4m.md#refinement). Its gates are off by
+    default.
+    """
 
     kind: Literal["points"] = "points"
     num_points: Count = 3
-    """Number of different points that prompt SAM together, the code's K (docs/methods/s4m.md#prompt-points)."""
+    """Number of different points that prompt SAM together, the published code's K
+    (docs/methods/s4m.md#prompt-points)."""
     distribution: Literal["probability", "softmax"] = "probability"
-    """Distribution of the points. probability: the paper's, mask probability inside the mask. softmax: the code's, over
-    all logits."""
+    """Distribution from which the points are drawn. probability: the paper's, by mask probability inside the mask.
+    softmax: the published code's, over all logits."""
     box: bool = False
-    """Prompt with the mask's box as well (docs/methods/s4m.md#gates)."""
+    """Prompt SAM with the mask's box as well (docs/methods/s4m.md#gates)."""
     min_teacher_iou: Share = 0.0
-    """IoU with the teacher's mask below which SAM's is rejected; 0, as published, always takes SAM's."""
+    """IoU with the teacher's mask below which SAM's mask is rejected (docs/methods/s4m.md#gates); 0 accepts every mask,
+    as published."""
     min_predicted_iou: Share = 0.0
-    """IoU predicted by SAM below which its mask is rejected; 0, as published, always takes SAM's."""
+    """IoU predicted by SAM below which its mask is rejected (docs/methods/s4m.md#gates); 0 accepts every mask, as
+    published."""
 
 
 @config
 class CachedRefinement:
-    """Masks from a label job's store: the automatic mask that overlaps the teacher's most. No SAM in training."""
+    """Masks from the store of a label job: the automatic mask that overlaps the teacher's most replaces it, with no SAM
+    in training (docs/methods/s4m.md#cached-refinement).
+    """
 
     kind: Literal["cached"] = "cached"
     store: StoreUri
-    """The store, of the same unlabeled images."""
+    """Store of a label job on the same unlabeled images."""
     min_iou: Share = 0.5
-    """Keep the teacher's mask where no automatic mask overlaps it this much."""
+    """Smallest IoU of an automatic mask with the teacher's mask to replace it."""
 
 
 Refinement = Annotated[PointRefinement | CachedRefinement, pydantic.Field(discriminator="kind")]
@@ -82,49 +91,57 @@ class Arp:
     """Augmentation with refined pseudo-labels: instances move between pairs of images (docs/methods/s4m.md#arp)."""
 
     mode: Literal["static", "dynamic"] = "dynamic"
-    """static keeps place and size (the paper's choice on Cityscapes); dynamic draws both anew (COCO)."""
+    """Placement of pasted instances. static: place and size stay (the paper's choice on Cityscapes). dynamic: both are
+    drawn at random (its choice on COCO)."""
     min_area: Share = 3000 / 1024**2
-    """Smallest area of a pasted instance as a share of the canvas; the default is 3,000 px of COCO's 1024 x 1024."""
+    """Smallest area of a pasted instance, as a share of the canvas. The default is 3,000 pixels of COCO's 1024 x
+    1024."""
     min_scale: Positive = 0.8
-    """Smallest resize factor of an instance in dynamic mode."""
+    """Smallest resize factor of an instance. It can only be given with mode = "dynamic"."""
     max_scale: Positive = 1.2
-    """Largest resize factor of an instance in dynamic mode."""
+    """Largest resize factor of an instance. It can only be given with mode = "dynamic"."""
     group: Annotated[int, pydantic.Field(ge=3)] = 4
-    """Images among which pairs are drawn: max(1, group // 4) of them. The papers' groups are one GPU's batch (4 and 3);
-    a setting keeps the method independent of the number of workers."""
+    """Number of images among which max(1, group // 4) pairs are drawn. The papers' groups are one GPU's batch (4 and
+    3); a fixed number keeps the method independent of the number of workers."""
+
+    @pydantic.model_validator(mode="after")
+    def _scales_are_drawn(self) -> "Arp":
+        if self.mode == "static":
+            refuse_without_effect(self, ["min_scale", "max_scale"], 'mode = "static" keeps the size of instances')
+        return self
 
 
 @config
 class TeacherRun:
-    """Stage 1, which learns from labels only (docs/methods/s4m.md#stages)."""
+    """Stage 1, in which the teacher learns from labels only (docs/methods/s4m.md#stages)."""
 
     schedule: Schedule = Schedule()
-    """Its run."""
+    """Steps, batches and optimizer of stage 1."""
     distillation: StructuralDistillation | None = StructuralDistillation()
-    """Distillation of SAM's structure; without it, GuidedDistillation's plain teacher."""
+    """Distillation of SAM's structure; "none" trains GuidedDistillation's plain teacher."""
 
 
 @config
 class StudentRun:
-    """Stage 2, which learns from labels and pseudo-labels (docs/methods/s4m.md#stages)."""
+    """Stage 2, in which the student learns from labels and pseudo-labels (docs/methods/s4m.md#stages)."""
 
     schedule: Schedule = Schedule()
-    """Its run."""
+    """Steps, batches and optimizer of stage 2."""
     pseudo_labels: PseudoLabels = PseudoLabels()
-    """Which labels the teacher gives."""
+    """Filter that turns the teacher's queries into pseudo-labels."""
     refinement: Refinement | None = PointRefinement()
-    """How their masks are made better; none: GuidedDistillation."""
+    """Refinement of the pseudo-labels' masks by SAM; "none" keeps the teacher's masks, as in GuidedDistillation."""
     arp: Arp | None = Arp()
-    """How images are mixed; none: not at all."""
+    """Augmentation that mixes unlabeled images; "none" does not mix them."""
     target_stride: Count = 4
-    """Pixels per cell of the target masks (docs/methods/s4m.md#target-grid). With the papers' 4, an object on a canvas
-    of 128 px is only a few cells."""
+    """Side in pixels of a cell of the target masks (docs/methods/s4m.md#target-grid). With the papers' 4, an object on
+    a canvas of 128 pixels is only a few cells wide."""
     strong: StrongView = StrongView()
     """Colour changes of unlabeled images (docs/methods/guided-distillation.md#strong-view)."""
     unlabeled_weight: Positive = 2.0
     """Weight of the loss on pseudo-labels (docs/methods/guided-distillation.md#losses)."""
     ema: Ema = Ema()
-    """How the teacher follows."""
+    """Settings by which the teacher follows the student."""
 
 
 @config
@@ -135,11 +152,11 @@ class S4M(Method):
     """Kinds of students."""
     kind: Literal["s4m"] = "s4m"
     sam: SamConfig = OriginalSamConfig()
-    """The model that refines and distills; frozen, in no checkpoint. The paper's is SAM 2 Hiera-Large."""
+    """Frozen SAM that refines and distills, stored in no checkpoint. The paper's is SAM 2 Hiera-Large."""
     teacher: TeacherRun = TeacherRun()
-    """Stage 1."""
+    """Stage 1: the teacher's training on labels."""
     student: StudentRun = StudentRun()
-    """Stage 2."""
+    """Stage 2: the student's training on labels and pseudo-labels."""
 
     def batches(self) -> Sequence[BatchSizes]:
         """Both runs."""

@@ -15,13 +15,14 @@ from segray.formats.registry import SourceConfig
 
 @config
 class VoteRule:
-    """The rule by which masks correct a class map (docs/methods/sepl.md#vote)."""
+    """Rule by which masks correct a class map (docs/methods/sepl.md#vote)."""
 
     compat: bool = False
-    """The published code's sequential rule, in which the lowest class id wins a mask; else each mask stands for the
-    class it overlaps most, as the paper says."""
+    """Use the published code's sequential rule, in which the lowest class id wins a mask, in place of the paper's, in
+    which each mask takes the class that it overlaps most (docs/methods/sepl.md#published-rule)."""
     max_image_share: Share = 1.0
-    """Largest share of the image that a mask may have to be taken because it covers a class's region; 1: any."""
+    """Largest mask, as a share of the image, that can be accepted for covering the region of a class; 1 sets no
+    limit."""
 
     @pydantic.model_validator(mode="after")
     def _capless(self) -> "VoteRule":
@@ -32,20 +33,22 @@ class VoteRule:
 
 @config
 class Voting:
-    """A vote that comes after: which masks, by what rule."""
+    """A vote that follows: its masks and its rule."""
 
     masks: StoreUri
-    """A label job's store; it holds the labeled images too."""
+    """Store of a label job that also holds the labeled images."""
     rule: VoteRule = VoteRule()
-    """How they vote."""
+    """Rule by which the masks correct the class maps."""
 
 
 @config
 class VoteTunedThreshold(TunedThreshold):
-    """A threshold for maps that a vote may follow: masks take away what is too much, so that lower ones are better."""
+    """A background threshold tuned for the vote that follows. The vote removes false positives, so a lower threshold
+    works better.
+    """
 
     voting: Voting | None = None
-    """Choose what is best after this vote; none: what is best as it is."""
+    """Vote after which the threshold gives the best mIoU; "none" chooses it for the class maps themselves."""
 
 
 @config
@@ -57,30 +60,33 @@ class CamMaps:
         1.5,
         2.0,
     )
-    """Sizes at which the classifier looks, as multiples of the tagger's side; each also mirrored."""
+    """Sizes at which the classifier sees an image, as multiples of `tagger.side`. Each is also mirrored."""
     threshold: Share | VoteTunedThreshold = 0.4
-    """The background's score, to compare with activations of which each class's greatest is 1."""
+    """Score of the background, compared with activations whose maximum is 1 for each class: a number from 0 to 1, or a
+    table that chooses it on labeled images."""
 
 
 @config
 class CamConfig(StageJob):
-    """Class maps from image-level tags: a classifier is trained on them, its activations are the maps.
+    """A job that makes class maps from image-level tags: it trains a classifier, whose activations are the maps.
 
-    The classifier is trained first, where `workers.gpus` is above 0 by a task with as many GPUs; then actors make maps.
+    The classifier is trained first, by a Ray task with `workers.gpus` GPUs where that is above 0. Workers then make the
+    maps.
     """
 
     job: Literal["cam"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     source: SourceConfig
-    """The images."""
+    """Images to make class maps of."""
     tags: Tags
-    """What is known to be in them."""
+    """Image-level tags of the images."""
     tagger: TaggerConfig = TaggerConfig()
-    """The classifier and its training."""
+    """Classifier of the tags, and its training."""
     taggers: Uri
-    """Local folder of trained classifiers, each named by what decides it; actors elsewhere must reach it too."""
+    """Folder of trained classifiers, each named by the settings that decide it. Workers on other machines must be able
+    to read it."""
     maps: CamMaps = CamMaps()
-    """How its activations become maps."""
+    """Settings that turn the classifier's activations into class maps."""
     trains_first: ClassVar[bool] = True
 
     @property
@@ -91,44 +97,45 @@ class CamConfig(StageJob):
 
 @config
 class StoreMaps:
-    """Class maps from a store, such as a cam job's."""
+    """Class maps from a store, such as that of a cam job."""
 
     kind: Literal["store"] = "store"
     uri: StoreUri
-    """The store."""
+    """Folder of the store."""
 
 
 @config
 class FolderMaps:
-    """Class maps that were made elsewhere: a file per image, of the image's name with another ending.
+    """Class maps from a folder of files made elsewhere, one for each image, with the image's name and another ending.
 
-    `.png`: indices or grey values, 0 background, 255 unknown. `.npy`: the same as an array, or what TransCAM and
-    AffinityNet save: a dict from class (from 0, without background) to its scores in [0, 1].
+    `.png`: class indices or grey values; 0 is the background and 255 unknown. `.npy`: the same as an array, or the
+    files that TransCAM and AffinityNet save: a dict from class (counted from 0, without the background) to its scores
+    in [0, 1].
     """
 
     kind: Literal["folder"] = "folder"
     uri: InputUri
-    """The folder."""
+    """Folder that holds the files."""
     classes: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
     """Class names by index, background first."""
     ending: Literal[".png", ".npy"] = ".png"
-    """Of the files' names."""
+    """Ending of the files' names."""
     background: Share = 0.4
     """Score of the background where a file holds scores."""
 
 
 @config
 class VoteConfig(StageJob):
-    """SEPL: class maps made of image-level labels, put right by SAM's masks."""
+    """A job of SEPL: class maps made from image-level tags, corrected by SAM's masks."""
 
     job: Literal["vote"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     masks: StoreUri
-    """A label job's store; its images are gone through."""
+    """Store of a label job, whose images get corrected labels."""
     maps: Annotated[StoreMaps | FolderMaps, pydantic.Field(discriminator="kind")]
-    """The class maps."""
+    """Class maps to correct."""
     rule: VoteRule = VoteRule()
-    """How they become voted labels."""
+    """Rule by which the masks correct the class maps."""
 
     @property
     def images(self) -> StoreUri:

@@ -11,13 +11,13 @@ from segray.methods import Method
 
 @config
 class Supervised(Method):
-    """The student on labels alone: the baseline of every table."""
+    """Supervised training on labels alone: the baseline of every table."""
 
     trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig, SemanticStudentConfig)
     """Kinds of students."""
     kind: Literal["supervised"] = "supervised"
     schedule: AnySchedule = Schedule()
-    """Its only run."""
+    """Steps, batches and optimizer of the run."""
 
     def batches(self) -> Sequence[BatchSizes]:
         """Its run."""
