@@ -94,6 +94,8 @@ METHOD = """
 import json
 from pathlib import Path
 from segray.cli import main
+from segray.cli.starters import starter_config
+from segray.job_configs import load
 from segray.testing import write_training
 
 try:
@@ -104,10 +106,13 @@ except SystemExit as ended:
 figures = json.loads((run / "finished.json").read_text())["last"]
 assert {"miou", "labels/miou"} <= figures.keys(), figures
 assert "echo" in (run / "report.html").read_text()
+Path("starter.toml").write_text(starter_config("train", "echo"))
+assert load(Path("starter.toml")).method.kind == "echo"
 """
 STAGE = """
 from pathlib import Path
 from segray.cli import main
+from segray.cli.starters import starter_config
 from segray.job_configs import load_label_job
 from segray.jobs.stages import images_of, stage_of
 from segray.testing import write_images
@@ -123,6 +128,9 @@ config = load_label_job(path, ["threshold=100"])
 rows = list(stage_of(config).build()(list(images_of(config)[1])))
 assert len(rows) == 3
 assert all(len(row.instances) == 1 for row in rows)
+path.write_text(starter_config("bright"))
+assert "threshold = " in path.read_text()
+assert load_label_job(path).job == "bright"
 """
 
 
