@@ -68,12 +68,12 @@ class LabelWorkers:
 
     @property
     def most_workers(self) -> int:
-        """The most actors the pool can have."""
+        """Return the largest number of workers that the pool can have."""
         return 1 if self.in_process else self.num_workers or self.max_workers
 
     @property
     def in_process(self) -> bool:
-        """Whether the job labels in this process, without Ray."""
+        """Return whether the job labels in this process, without Ray."""
         return self.num_workers == 0
 
 
@@ -136,7 +136,7 @@ class StageJob:
 
     @property
     def images(self) -> SourceConfig | StoreUri:
-        """The source whose images the job labels, or the URI of the earlier store that holds them."""
+        """Return the source whose images the job labels, or the URI of the earlier store that holds them."""
         raise NotImplementedError
 
 
@@ -159,7 +159,7 @@ class LabelConfig(StageJob):
 
     @property
     def images(self) -> SourceConfig:
-        """The source."""
+        """Return the source."""
         return self.source
 
     @pydantic.model_validator(mode="after")
@@ -222,5 +222,5 @@ class ClassifyConfig(StageJob):
 
     @property
     def images(self) -> StoreUri:
-        """The store of masks."""
+        """Return the store of masks."""
         return self.masks

@@ -1,4 +1,4 @@
-"""One run of training: how long, how fast, on how much at once, and how a teacher follows."""
+"""Settings of one run of training: steps, batches, optimizer, and the teacher's moving average."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Schedule:
     labeled_batch: Count = 16
     """Number of labeled images in a step, summed over all workers."""
     unlabeled_batch: Count = 16
-    """Unlabeled images per step, over all workers; unused by runs without them."""
+    """Number of unlabeled images in a step, summed over all workers, for runs that learn from them."""
     accumulate: Count = 1
     """Number of pieces into which a worker divides its part of a step, to save memory. The loss stays the same."""
     learning_rate: Positive = 1e-4
@@ -69,16 +69,16 @@ AnySchedule = Annotated[
     Annotated[Schedule, pydantic.Tag("adamw")] | Annotated[SgdSchedule, pydantic.Tag("sgd")],
     pydantic.Discriminator(_optimizer),
 ]
-"""With a momentum SGD, else AdamW."""
+"""A schedule with SGD where a momentum is given, else with AdamW."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSizes:
-    """What of one of a method's runs must come out even on any number of workers."""
+    """Batches of one of a method's runs, which must divide evenly among any number of workers."""
 
     path: str
-    """Where its schedule stands in the config."""
+    """Dotted path in the config of the table that holds the schedule."""
     schedule: Schedule
-    """Its batches."""
+    """Schedule of the run, with its batch sizes."""
     group: int | None = None
-    """Unlabeled images that stay together; none: it learns from labels only."""
+    """Number of unlabeled images that stay together; None for a run that learns from labels only."""

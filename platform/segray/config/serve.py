@@ -12,32 +12,34 @@ from segray.config.uris import Uri
 
 @config
 class Batching:
-    """How requests of different callers share a pass of the student; a batch ends at whichever limit comes first."""
+    """Limits of a batch, in which requests of different callers share a pass of the student. The first limit reached
+    ends a batch.
+    """
 
     max_images: Count = 8
-    """Images in a batch."""
+    """Largest number of images in a batch."""
     max_megapixels: Positive = 16.0
-    """Sum of the images' sizes in a batch, in millions of pixels; an image larger than this goes alone."""
+    """Largest sum of the images' sizes in a batch, in millions of pixels; a larger image is processed alone."""
     wait_ms: NonNegative = 5.0
-    """How long the first image of a batch waits for others, in milliseconds."""
+    """Longest time that the first image of a batch waits for others, in milliseconds."""
 
 
 @config
 class Replicas:
-    """How many copies of a deployment, and what each one is given."""
+    """Number of replicas of a deployment, and the resources each reserves."""
 
     min: CountOrZero = 1
-    """Copies that stay; 0 lets it go to none, at the price of a cold start."""
+    """Smallest number of replicas; with 0, a request to an idle deployment waits for a cold start."""
     max: Count = 1
-    """Copies under load."""
+    """Largest number of replicas under load."""
     cpus: NonNegative = 1.0
-    """Ray CPUs of each copy."""
+    """Ray CPUs reserved for each replica."""
     gpus: NonNegative = 0.0
-    """Ray GPUs of each copy; a fraction shares one."""
+    """Ray GPUs reserved for each replica; replicas with a fraction share one."""
     upscale_delay_s: NonNegative = 10.0
-    """How long load must last before a copy is added, in seconds."""
+    """Seconds that high load must last before a replica is added."""
     downscale_delay_s: NonNegative = 300.0
-    """How long it must be gone before one is taken away, in seconds."""
+    """Seconds that low load must last before a replica is removed."""
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "Replicas":
@@ -48,24 +50,26 @@ class Replicas:
 
 @config
 class StudentServing:
-    """The deployment that holds the student."""
+    """Deployment that holds the student."""
 
     uri: Uri
-    """A student's folder, or the `promoted/NAME.json` of a folder of runs."""
+    """Folder of a student, or the `promoted/NAME.json` of a folder of runs."""
     device: Device = "auto"
-    """Where it runs; auto takes CUDA where present."""
+    """Device on which the student computes; auto takes CUDA where present."""
     precision: Precision = "float32"
-    """Autocast type; the half types need CUDA."""
+    """Type in which the student computes; bfloat16 and float16 need CUDA."""
     compile: bool = False
-    """`torch.compile` it; needs CUDA, and lengthens the warm-up by minutes."""
+    """Compile the student by `torch.compile`; needs CUDA, and lengthens the warm-up by minutes."""
     threads: Count = 1
-    """CPU threads of a pass."""
+    """Number of CPU threads of a pass."""
     batching: Batching = Batching()
+    """Limits of a batch, in which requests of different callers share a pass of the student."""
     replicas: Replicas = Replicas()
+    """Number of replicas of the student, and the resources each reserves."""
     max_ongoing: Count = 16
-    """Images a copy holds, in a batch or waiting for one; each image of a request counts."""
+    """Largest number of images in a replica, in a batch or waiting for one. Each image of a request counts."""
     target_ongoing: Positive = 8.0
-    """Images per copy that autoscaling aims at."""
+    """Number of images per replica that autoscaling aims at, at most `max_ongoing`."""
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "StudentServing":
@@ -86,36 +90,37 @@ class StudentServing:
 
 @config
 class ClickServing:
-    """The deployment that turns clicks and boxes into masks, for people who correct labels."""
+    """Deployment that turns clicks and boxes into masks, for people who correct labels."""
 
     sam: SamConfig
-    """Which model."""
+    """Segment Anything model that makes the masks."""
     cached_images: Count = 64
-    """Embeddings kept per copy, the longest unused dropped first."""
+    """Number of image embeddings that each replica caches; the least recently used is dropped first."""
     replicas: Replicas = Replicas()
+    """Number of replicas, and the resources each reserves."""
     max_ongoing: Count = 8
-    """Requests a copy holds."""
+    """Largest number of requests in a replica."""
 
 
 @config
 class RequestLimits:
-    """What a request may be; what is beyond is refused before it costs anything."""
+    """Limits of a request; one that exceeds them is rejected before it costs anything."""
 
     max_body_mb: Positive = 32.0
-    """Size of a request's body in MB."""
+    """Largest body of a request, in MB."""
     max_megapixels: Positive = 50.0
-    """Size of one image in millions of pixels, read from its header before it is decoded."""
+    """Largest image in millions of pixels, read from its header before it is decoded."""
     max_held_megapixels: Positive = 200.0
-    """Size of all images that a copy of the ingress holds at a time, in millions of pixels of 3 bytes: those of one
-    request are refused beyond it with 413, those of many with 429."""
+    """Largest sum of the images that a replica of the ingress holds at a time, in millions of pixels of 3 bytes. A
+    single request that exceeds it is answered with 413, several together with 429."""
     max_images: Count = 16
-    """Images in a request."""
+    """Largest number of images in a request."""
     max_instances: Count = 400
-    """Most instances that a caller may ask for, per image."""
+    """Largest number of instances per image that a caller may request."""
     timeout_s: Positive = 30.0
-    """After this a request is given up, in seconds."""
+    """Seconds after which a request times out."""
     max_queued: Count = 64
-    """Images that wait for a copy to be free; beyond it the answer is 429 with Retry-After."""
+    """Largest number of images that wait for a replica; beyond it the answer is 429 with Retry-After."""
 
     @pydantic.model_validator(mode="after")
     def _holds_one(self) -> "RequestLimits":
@@ -134,20 +139,22 @@ class RequestLimits:
 
 @config
 class NoKeys:
-    """Everyone may call. Must be said explicitly, and only on a loopback address unless `exposed` is said too."""
+    """Access without keys, for everyone. It must be requested explicitly, and works only on a loopback address unless
+    `exposed` is true.
+    """
 
     kind: Literal["off"]
     exposed: bool = False
-    """Serve to the network without keys all the same."""
+    """Serve without keys on a network address too."""
 
 
 @config
 class KeyFile:
-    """Callers are known by a key, of which only the hash is kept (`segray key` makes one)."""
+    """Access by keys, of which only hashes are stored (`segray key` makes one)."""
 
     kind: Literal["file"]
     path: str
-    """A file with one line per key, `NAME SHA256-HEX`; read again when it changes, so that secrets can be
+    """Path of a file with one line per key, `NAME SHA256-HEX`. It is read again when it changes, so that keys can be
     rotated."""
 
 
@@ -158,32 +165,33 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @config
 class ServeConfig:
-    """Serve a student: `segray serve CONFIG`."""
+    """A job that serves a student: `segray serve CONFIG`."""
 
     job: Literal["serve"]
-    """What kind of job this file describes."""
+    """Kind of job that this file describes."""
     keys: Keys
-    """Who may call."""
+    """Access to the service: by keys, or without."""
     student: StudentServing
-    """What answers `POST /v1/segment`."""
+    """Deployment of the student, which answers `POST /v1/segment`."""
     clicks: ClickServing | None = None
-    """What answers `POST /v1/masks`; none: nothing does."""
+    """Deployment of the SAM that answers `POST /v1/masks`; "none" serves no such endpoint."""
     ingress: Replicas | None = Replicas()
-    """Copies that decode, check and encode, on processors of their own; none: each copy of the student does it itself,
-    which is quicker where one machine does all."""
+    """Replicas that decode, check and encode images on CPUs of their own. With "none", each replica of the student does
+    so itself, which is faster on a single machine."""
     ingress_max_ongoing: Count = 64
-    """Requests that a copy holds which speaks HTTP."""
+    """Largest number of requests in a replica that speaks HTTP."""
     limits: RequestLimits = RequestLimits()
+    """Limits of a request; one that exceeds them is rejected before it costs anything."""
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is the network. Inside a RayService the cluster's own setting counts."""
+    """Address to listen on; 0.0.0.0 listens on the network. Inside a RayService the cluster's own setting applies."""
     port: Annotated[int, pydantic.Field(ge=0, le=65535)] = 8000
-    """As for host."""
+    """Port to listen on; 0 chooses a free one. Inside a RayService the cluster's own setting applies."""
     page: bool = True
-    """Whether the page at / is served."""
+    """Serve the page at /."""
 
     @property
     def copies(self) -> dict[str, Replicas]:
-        """What runs, by the name of its table."""
+        """Return the replicas of every deployment, by the name of its table."""
         clicks = None if self.clicks is None else self.clicks.replicas
         asked = {"student": self.student.replicas, "ingress": self.ingress, "clicks": clicks}
         return {name: one for name, one in asked.items() if one is not None}

@@ -11,12 +11,12 @@ from segray.config.types import Count, Positive, Share, ShareBelowOne
 
 @config
 class NanoBackbone:
-    """The convolutional encoder of sam-nano (strides 4 to 32): trains on two CPU cores."""
+    """The convolutional encoder of sam-nano, with strides 4 to 32, which trains on two CPU cores."""
 
     kind: Literal["nano"] = "nano"
     pretrained: bool = True
-    """Start from what sam-nano learned on family A of the procedural worlds, as real backbones start from ImageNet,
-    with frozen batch norm; else from random weights, with group norm."""
+    """Start from the weights that sam-nano learned on family A of the procedural worlds, with frozen batch norm, as
+    other backbones start from ImageNet. Otherwise start from random weights, with group norm."""
 
 
 @config
@@ -25,12 +25,13 @@ class HfBackbone:
 
     kind: Literal["hf"] = "hf"
     architecture: Literal["resnet-18", "resnet-50", "swin-tiny", "swin-base", "swin-large"] = "resnet-50"
-    """The architecture; no norm of it looks at the batch (losses would depend on the number of workers)."""
+    """Architecture of the backbone. None has a norm over the batch, with which losses would depend on the number of
+    workers."""
     weights: str | None = None
-    """Local folder or hub id of a pretrained model of that architecture, whose batch norm is then frozen (detectron2's
-    default); none: random, with group norm."""
+    """Local folder or Hub id of a pretrained model of that architecture, whose batch norm is then frozen (detectron2's
+    default); "none" starts from random weights, with group norm."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a Hub model; "none" takes the latest."""
 
 
 Backbone = Annotated[NanoBackbone | HfBackbone, pydantic.Field(discriminator="kind")]
@@ -41,81 +42,84 @@ class InstancePredict:
     """Settings that turn a student's output into instances (docs/methods/mask2former.md#inference)."""
 
     top_k: Count = 100
-    """Most instances per image: the best (query, class) pairs. Also the maxDets of its evaluation."""
+    """Largest number of instances per image: the best pairs of query and class. Evaluation uses it as COCO's
+    maxDets."""
     score_threshold: Share = 0.0
-    """Instances below this score (class probability x mean mask probability) are left out; AP wants 0."""
+    """Score (class probability times mean mask probability) below which instances are dropped; 0 is best for AP."""
     side: Annotated[int, pydantic.Field(ge=32)] = 128
-    """The image's longer side is resized to this many pixels; Cityscapes 2048, COCO 1333."""
+    """Length in pixels to which the image's longer side is resized; the papers use 2048 on Cityscapes and 1333 on
+    COCO."""
     tiles: Tiles | None = None
-    """Larger images tile by tile, each tile resized to `side`; none: every image whole."""
+    """Tiled prediction of large images, each tile resized to `side`; "none" predicts every image whole."""
 
 
 @config
 class StudentSettings:
-    """Settings that every student has; a student adds its own, and a line to `config.registry`."""
+    """Settings that every student shares. A student adds its own, and a line to `config.registry`."""
 
     network: ClassVar[str]
     """Its class, as `module:Class` (see `segray.models.student.Student`)."""
     multiple: ClassVar[int] = 32
-    """Sides of its canvases are multiples of this."""
+    """Number of which the sides of the student's canvases are multiples, in pixels."""
     kind: str
-    """The student."""
+    """Kind of student."""
     start: str | None = None
-    """Folder of a student of this architecture to start from; only what depends on the classes is new then. None: the
-    backbone's weights."""
+    """Folder of a student of this architecture to start from; only the layers that depend on the classes start from
+    random weights. "none" starts from the backbone's weights."""
 
 
 @config
 class InstanceStudentConfig(StudentSettings):
-    """The settings that all students of instances share: queries that answer with a class and a mask, and the loss that
-    pairs them with objects (docs/methods/mask2former.md#losses).
+    """Settings that all instance students share: queries, each answering with a class and a mask, and the loss that
+    matches them with objects (docs/methods/mask2former.md#losses).
     """
 
     start: str | None = None
-    """Folder of a student of this architecture to start from; only what depends on classes and queries is new then.
-    "nano": the one that segray ships, trained on family A of the procedural worlds. None: the backbone's weights."""
+    """Folder of a student of this architecture to start from; only the layers that depend on the classes and queries
+    start from random weights. "nano" is the student that ships with segray, trained on family A of the procedural
+    worlds. "none" starts from the backbone's weights."""
     num_queries: Count = 100
-    """Most objects in an image that it can tell apart."""
+    """Number of queries, and so the largest number of objects that the student can tell apart in an image."""
     class_weight: Positive = 2.0
-    """Of the cross-entropy over classes."""
+    """Weight of the cross-entropy over classes."""
     mask_weight: Positive = 5.0
-    """Of the point-sampled binary cross-entropy."""
+    """Weight of the point-sampled binary cross-entropy of masks."""
     dice_weight: Positive = 5.0
-    """Of the point-sampled dice loss."""
+    """Weight of the point-sampled dice loss of masks."""
     no_object_weight: Positive = 0.1
-    """Of "no object" within the cross-entropy."""
+    """Weight of the class "no object" within the cross-entropy."""
     num_points: Count = 12544
-    """Points per mask at which masks are compared."""
+    """Number of points per mask at which masks are compared."""
     oversample_ratio: Annotated[float, pydantic.Field(ge=1)] = 3.0
-    """Points drawn per point kept."""
+    """Number of points drawn for each point kept."""
     importance_sample_ratio: Share = 0.75
-    """Share of points kept for being the most uncertain."""
+    """Share of the points that are kept for being the most uncertain; the rest are drawn uniformly."""
     predict: InstancePredict = InstancePredict()
-    """How its output becomes instances."""
+    """Settings that turn the student's output into instances."""
 
 
 @config
 class Mask2Former(InstanceStudentConfig):
-    """Mask2Former through transformers; defaults are the paper's (docs/methods/mask2former.md#network)."""
+    """Mask2Former by transformers, with the paper's defaults (docs/methods/mask2former.md#network)."""
 
     network: ClassVar[str] = "segray.models.mask2former:Mask2FormerStudent"
     kind: Literal["mask2former"] = "mask2former"
     backbone: Backbone = NanoBackbone()
-    """What makes features of the image."""
+    """Backbone that turns an image into features."""
     hidden_dim: Count = 256
-    """Width of the decoders."""
+    """Width of the decoders, a multiple of 32 and of `num_heads`."""
     mask_feature_size: Count = 256
-    """Channels of the stride-4 map."""
+    """Number of channels of the feature map at stride 4."""
     num_heads: Count = 8
-    """Attention heads."""
+    """Number of attention heads."""
     pixel_decoder_layers: Count = 6
-    """Layers of multi-scale deformable attention."""
+    """Number of layers of multi-scale deformable attention."""
     pixel_decoder_feedforward: Count = 1024
-    """Width of their feed-forward nets."""
+    """Width of the feed-forward networks in the pixel decoder."""
     decoder_layers: Count = 9
-    """Layers of masked attention; with the queries' own output, one more outputs are supervised."""
+    """Number of layers of masked attention. One more output is supervised, that of the queries themselves."""
     decoder_feedforward: Count = 2048
-    """Width of their feed-forward nets."""
+    """Width of the feed-forward networks in the decoder."""
 
     @pydantic.model_validator(mode="after")
     def _widths_divide(self) -> "Mask2Former":
@@ -129,12 +133,14 @@ class Mask2Former(InstanceStudentConfig):
 
 @config
 class SlidingWindow:
-    """Windows over large images; class probabilities are added up (docs/methods/metrics.md#resizing-and-windows)."""
+    """Windows over large images, whose class probabilities are added up
+    (docs/methods/metrics.md#resizing-and-windows).
+    """
 
     size: Annotated[int, pydantic.Field(ge=32)] = 798
-    """Side of the square window, pixels of the image; the papers' is that of the training crop."""
+    """Side of the square window in pixels of the image; the papers use that of the training crop."""
     stride: Annotated[float, pydantic.Field(gt=0, le=1)] = 2 / 3
-    """From one window to the next, as a share of its side; the last one is moved inside the image."""
+    """Distance between windows as a share of their side. The last window is moved inside the image."""
 
 
 @config
@@ -142,98 +148,104 @@ class SemanticPredict:
     """Settings that turn logits into a label map (docs/methods/metrics.md#resizing-and-windows)."""
 
     side: Annotated[int, pydantic.Field(ge=32)] | None = None
-    """The image's longer side is resized to this many pixels; none: it stays as it is. Either way each side goes to the
-    nearest multiple of what the network needs, and the logits go back to the image's size."""
+    """Length in pixels to which the image's longer side is resized; "none" keeps its size. Either way each side is
+    rounded to a multiple that the network needs, and the logits are resized to the image."""
     window: SlidingWindow | None = None
-    """For images larger than a window; none: every image whole."""
+    """Sliding window over images that are larger than it; "none" predicts every image whole."""
 
 
 @config
 class Ohem:
-    """Online hard example mining: only hard pixels count (docs/methods/unimatch.md#ohem)."""
+    """Online hard example mining, a loss on hard pixels only (docs/methods/unimatch.md#ohem)."""
 
     threshold: Share = 0.7
     """Probability of the true class up to which a pixel is hard."""
     min_kept: Share = 200_000 / (2 * 801**2)
-    """Share of an image's known pixels, the hardest, that are kept however easy; 200,000 of two crops of 801 x 801."""
+    """Share of an image's known pixels, the hardest, that always count. The default is the papers' 200,000 pixels of
+    two crops of 801 x 801."""
 
 
 @config
 class CrossEntropy:
-    """The loss on labels."""
+    """Cross-entropy on labels."""
 
     label_smoothing: ShareBelowOne = 0.0
     """Share of the target that is spread over all classes."""
     ohem: Ohem | None = None
-    """Hard pixels only; none: all."""
+    """Online hard example mining; "none" counts all pixels."""
 
 
 @config
 class SemanticStudentConfig(StudentSettings):
-    """What all semantic students share."""
+    """Settings that all semantic students share."""
 
     background: bool = True
-    """What no mask of the truth covers is a class of its own, "background", the first; false: unknown, as in data whose
-    classes leave no pixel out (Cityscapes). Label maps that name a background class say themselves what is unknown."""
+    """Treatment of pixels that no mask of the labels covers. true: they are the first class, "background". false: they
+    are unknown, as in data whose classes leave no pixel out (Cityscapes). Label maps that name a background class say
+    themselves which pixels are unknown."""
     loss: CrossEntropy = CrossEntropy()
-    """On labels."""
+    """Loss on labels."""
     predict: SemanticPredict = SemanticPredict()
-    """How its output becomes a label map."""
+    """Settings that turn the student's output into a label map."""
 
 
 @config
 class Fpn(SemanticStudentConfig):
-    """A feature pyramid over any backbone of the instance students; with the nano one it trains on two CPU cores."""
+    """A feature pyramid over any backbone of the instance students. With the nano backbone it trains on two CPU
+    cores.
+    """
 
     network: ClassVar[str] = "segray.models.fpn:FpnStudent"
     kind: Literal["fpn"] = "fpn"
     backbone: Backbone = NanoBackbone()
-    """What makes features of the image."""
+    """Backbone that turns an image into features."""
     width: Count = 64
-    """Channels of the decoder."""
+    """Number of channels of the decoder."""
 
 
 @config
 class DeepLab(SemanticStudentConfig):
-    """UniMatch V1's student: DeepLabV3+ over an encoder of timm (docs/methods/unimatch.md#v1-network)."""
+    """DeepLabV3+ over an encoder of timm, UniMatch V1's student (docs/methods/unimatch.md#v1-network)."""
 
     network: ClassVar[str] = "segray.models.deeplab:DeepLabStudent"
     kind: Literal["deeplab"] = "deeplab"
     encoder: str = "resnet101d"
-    """timm's name of an encoder that can be dilated to stride 16; the papers' have the deep stem of the "d" ones."""
+    """Name of a timm encoder that can be dilated to stride 16. The papers use one with the deep stem of the "d"
+    models."""
     weights: str | None = None
-    """Local file or hub id of its weights, whose batch norm is then frozen; none: random, with group norm."""
+    """Local file or Hub id of the encoder's weights, whose batch norm is then frozen; "none" starts from random
+    weights, with group norm."""
     width: Count = 256
-    """Channels of the decoder."""
+    """Number of channels of the decoder."""
     atrous_rates: tuple[int, int, int] = (6, 12, 18)
-    """Dilations of the pyramid pooling; defaults are UniMatch's."""
+    """Dilations of the pyramid pooling. The defaults are UniMatch's."""
 
 
 @config
 class Dpt(SemanticStudentConfig):
-    """UniMatch V2's student: DPT over DINOv2 through transformers (docs/methods/unimatch.md#v2-network)."""
+    """DPT over DINOv2 by transformers, UniMatch V2's student (docs/methods/unimatch.md#v2-network)."""
 
     multiple: ClassVar[int] = 14
-    """DINOv2's patches."""
+    """Side of DINOv2's patches in pixels."""
     network: ClassVar[str] = "segray.models.dpt:DptStudent"
     kind: Literal["dpt"] = "dpt"
     size: Literal["tiny", "small", "base", "large"] = "small"
-    """Of DINOv2; tiny is no published one: three blocks, for tests and CPUs."""
+    """Size of DINOv2; tiny is not a published one, but three blocks for tests and CPUs."""
     weights: str | None = None
-    """Local folder or hub id of a DINOv2, such as facebook/dinov2-small; none: random."""
+    """Local folder or Hub id of a DINOv2, such as facebook/dinov2-small; "none" starts from random weights."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a Hub model; "none" takes the latest."""
 
 
 @config
 class SegFormer(SemanticStudentConfig):
-    """SegFormer, by transformers. Check the licence of the weights: those of its authors are not for commercial use."""
+    """SegFormer by transformers. Check the licence of the weights: those of its authors exclude commercial use."""
 
     network: ClassVar[str] = "segray.models.segformer:SegFormerStudent"
     kind: Literal["segformer"] = "segformer"
     size: Literal["b0", "b1", "b2", "b3", "b4", "b5"] = "b0"
-    """Of its encoder."""
+    """Size of the encoder."""
     weights: str | None = None
-    """Local folder or hub id of an encoder of this size; none: random."""
+    """Local folder or Hub id of an encoder of this size; "none" starts from random weights."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a Hub model; "none" takes the latest."""

@@ -13,7 +13,7 @@ import pydantic
 
 
 class UriRole(Enum):
-    """What a place must be for a job to start."""
+    """Requirement on a place for a job to start."""
 
     ANY = "any"
     INPUT = "input"

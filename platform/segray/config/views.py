@@ -1,4 +1,4 @@
-"""What training sees of an image."""
+"""Settings of the views of an image that training sees."""
 
 from typing import Annotated, Literal
 

@@ -46,7 +46,7 @@ class TrainConfig(TrainSettings):
 
 
 def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
-    """Why a step's images cannot be shared evenly, with whole groups, by any number of workers there may be."""
+    """Return why a step's images cannot be shared evenly, in whole groups, by any number of workers there may be."""
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
     most, accumulate = max(config.workers.num_workers, 1), run.schedule.accumulate

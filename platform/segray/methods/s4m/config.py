@@ -149,7 +149,7 @@ class S4M(Method):
     """S4M (arXiv 2504.05301); without distillation, refinement and ARP it is GuidedDistillation (arXiv 2308.02668)."""
 
     trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig,)
-    """Kinds of students."""
+    """Kinds of students that the method trains."""
     kind: Literal["s4m"] = "s4m"
     sam: SamConfig = OriginalSamConfig()
     """Frozen SAM that refines and distills, stored in no checkpoint. The paper's is SAM 2 Hiera-Large."""
@@ -159,7 +159,7 @@ class S4M(Method):
     """Stage 2: the student's training on labels and pseudo-labels."""
 
     def batches(self) -> Sequence[BatchSizes]:
-        """Both runs."""
+        """Return the batches of both runs."""
         arp = self.student.arp
         return [
             BatchSizes(path="method.teacher", schedule=self.teacher.schedule),

@@ -91,7 +91,7 @@ class CamConfig(StageJob):
 
     @property
     def images(self) -> SourceConfig:
-        """The source."""
+        """Return the source."""
         return self.source
 
 
@@ -139,5 +139,5 @@ class VoteConfig(StageJob):
 
     @property
     def images(self) -> StoreUri:
-        """The store of masks."""
+        """Return the store of masks."""
         return self.masks

@@ -14,11 +14,11 @@ class Supervised(Method):
     """Supervised training on labels alone: the baseline of every table."""
 
     trains: ClassVar[tuple[type, ...]] = (InstanceStudentConfig, SemanticStudentConfig)
-    """Kinds of students."""
+    """Kinds of students that the method trains."""
     kind: Literal["supervised"] = "supervised"
     schedule: AnySchedule = Schedule()
     """Steps, batches and optimizer of the run."""
 
     def batches(self) -> Sequence[BatchSizes]:
-        """Its run."""
+        """Return the batches of the only run."""
         return [BatchSizes(path="method", schedule=self.schedule)]

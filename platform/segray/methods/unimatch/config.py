@@ -75,7 +75,7 @@ class UniMatch(Method):
     """
 
     trains: ClassVar[tuple[type, ...]] = (SemanticStudentConfig,)
-    """Kinds of students."""
+    """Kinds of students that the method trains."""
     kind: Literal["unimatch"] = "unimatch"
     schedule: AnySchedule = Schedule()
     """Steps, batches and optimizer of the run; with zero_shot.use = "relabel", of each of the two runs."""
@@ -120,12 +120,12 @@ class UniMatch(Method):
         return self
 
     def batches(self) -> Sequence[BatchSizes]:
-        """Its run; with relabeling both."""
+        """Return the batches of the run; with relabeling, both runs share them."""
         return [BatchSizes(path="method", schedule=self.schedule, group=self.group)]
 
     @property
     def half_life(self) -> float | None:
-        """Of the teacher's weights, in steps; none: there is no teacher."""
+        """Half-life of the teacher's weights, in steps; None where there is no teacher."""
         if self.ema_half_life is None and self.streams == "v2" and not self._labels_stay:
             return 172.9
         return self.ema_half_life or None

@@ -59,13 +59,13 @@ class StudentAnswer:
 
 @config
 class StudentUserConfig:
-    """The student deployment's `user_config`: what to serve from now on, without starting anything anew."""
+    """Settings of the student deployment's `user_config`: the student to serve from now on, without a restart."""
 
     student: str
-    """As `student.uri` of the config."""
+    """Folder of a student, or the `promoted/NAME.json` of a folder of runs, as in `student.uri` of the config."""
     reload: str = ""
-    """Anything; another text than before loads the student again, where a promoted name has come to stand for
-    another one."""
+    """Any text. A change of it loads the student again, for example after the promoted name was given to another
+    student."""
 
 
 class StudentCopy:
