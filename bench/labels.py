@@ -28,8 +28,8 @@ from segray.methods.config import TrainConfig
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.objective import StudentObjective
 from segray.methods.s4m.refine import build_refiner
-from segray.methods.stored_masks import StoredMasks
 from segray.models.build import load_student
+from segray.store.lookup import StoreLookup
 from segray.training.plan import EvaluationRows
 
 GATES = ((0.0, 0.0), (0.3, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.5), (0.5, 0.5), (0.5, 0.6))
@@ -52,7 +52,7 @@ def quality(config: TrainConfig, package: str, refinement: Refinement | None, ro
     """Of the labels that training would learn from."""
     assert isinstance(config.method, S4M)
     device = torch.device("cpu")
-    masks = StoredMasks(refinement.store).find if isinstance(refinement, CachedRefinement) else lambda _: None
+    masks = StoreLookup(refinement.store).masks if isinstance(refinement, CachedRefinement) else lambda _: None
     refiner = build_refiner(refinement, config.method.sam, device, masks)
     student, teacher = load_student(package), load_student(package)
     objective = StudentObjective(student, teacher, config.method.student, refiner)

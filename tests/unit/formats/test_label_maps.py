@@ -7,18 +7,14 @@ import pytest
 from PIL import Image
 
 from segray.datasets.training_rows import TrainingRows
-from segray.errors import SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.folder import FolderSource
 from segray.formats.label_maps import LabelMaps
 from segray.formats.registry import open_source
-from segray.formats.store import StoreSource
 from segray.formats.voc import VocSource
 from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import paint
-from segray.store import Store
-from segray.store.rows import ImageRow, LabeledRow
 
 CLASSES = ("disc", "square")
 # The large square of class 1 holds a small disc of class 0; beside them a crowd of discs.
@@ -107,29 +103,3 @@ def test_what_has_no_class_is_unknown():
             return Instances.from_masks(masks, provenance="sam", classes=[1, UNLABELED])
 
     assert paint(LabelMaps(Nameless(), background=True).instances("a"))[:, 0].tolist() == [2, 2, 255, 0]
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store of label maps of three images, one refused, one written twice."""
-    made = Store.create(str(tmp_path), "labels", {"classes": ["background", *CLASSES]})
-    for value, names in ((1, "ab"), (2, "b")):
-        whole = Instances.from_masks(np.ones((1, 4, 4), dtype=bool), provenance="vote", classes=[value])
-        rows = [ImageRow(image_id=name, uri=f"{name}.png", version=str(value)) for name in names]
-        made.write_part([LabeledRow(image=row, instances=whole) for row in rows])
-    made.write_part([LabeledRow(image=ImageRow(image_id="c", uri="c", version="1"), error="damaged")])
-    return made
-
-
-def test_a_store_is_a_source(store):
-    source = open_source(StoreSource(uri=store.uri))
-    assert source.classes == ("background", *CLASSES)
-    found = {row.image_id: source.instances(row.image_id).classes.tolist() for row in source.rows()}
-    assert found == {"a": [1], "b": [2]}
-    assert open_source(StoreSource(uri=store.uri)).instances("b").classes.tolist() == [2]
-    assert source.instances("d") is None
-
-
-def test_no_store_is_a_source_error(tmp_path):
-    with pytest.raises(SourceError, match="no store here"):
-        open_source(StoreSource(uri=str(tmp_path / "nowhere")))

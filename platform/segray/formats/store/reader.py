@@ -5,38 +5,46 @@ without classes has none. Images that the job refused are left out.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
+
+import pyarrow.compute as pc
 
 from segray.errors import SourceError, StoreError
 from segray.formats.store import StoreSource
 from segray.masks.instances import Instances
 from segray.store import Store
-from segray.store.rows import ImageRow, labeled_rows
+from segray.store.lookup import StoreLookup
+from segray.store.rows import SOURCE, ImageRow, image_rows
 
 
 class StoredLabels:
-    """Each image in the version written last."""
+    """The images of a store, each in the version written last, with its masks."""
 
     def __init__(self, config: StoreSource) -> None:
+        """Open the store.
+
+        Raises:
+            SourceError: it is not there, or damaged.
+        """
         try:
             self._store = Store.open(config.uri)
         except StoreError as error:
             raise SourceError(str(error)) from error
         self.classes = stored_classes(self._store)
-        self._near: dict[str, Instances] = {}
+
+    @cached_property
+    def _lookup(self) -> StoreLookup:
+        """The rows by image, copied when the first annotations are asked for."""
+        return StoreLookup(self._store.uri)
 
     def rows(self) -> Iterator[ImageRow]:
-        """See `Source`. Annotations of the rows given last are at hand."""
-        for batch in self._store.rows():
-            found = [row for row in labeled_rows(batch) if row.instances is not None]
-            self._near = {row.image.image_id: row.instances for row in found if row.instances is not None}
-            yield from (row.image for row in found)
+        """See `Source`. Masks are not read."""
+        for batch in self._store.rows([*SOURCE.names, "error"]):
+            yield from image_rows(batch.filter(pc.is_null(batch["error"])))
 
     def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - stores hold no crowds
         """See `Source`."""
-        if image_id in self._near:
-            return self._near[image_id]
-        found = [row for batch in self._store.rows(image_ids=[image_id]) for row in labeled_rows(batch)]
-        return found[0].instances if found else None
+        return self._lookup.masks(image_id)
 
 
 def stored_classes(store: Store) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from segray.errors import ImageError
 from segray.images import decoding
 from segray.labels.labeler import Pixels
 from segray.masks.instances import Instances
-from segray.store import Store
-from segray.store.mapped_rows import MappedRows
+from segray.store.lookup import StoreLookup
 from segray.store.rows import ImageRow, LabeledRow
 
 
@@ -18,8 +17,7 @@ class PreviousRows:
         Raises:
             StoreError: it is not there, or damaged.
         """
-        self._uri = store_uri
-        self._rows = MappedRows(Store.open(store_uri))
+        self._lookup = StoreLookup(store_uri)
 
     def row(self, image: ImageRow) -> LabeledRow:
         """The image's row; it holds masks.
@@ -27,9 +25,11 @@ class PreviousRows:
         Raises:
             ImageError: the store does not hold this version of it, or refused it, for whose reason then.
         """
-        found = self._rows.find(image.image_id)
+        found = self._lookup.row(image.image_id)
         if found is None or found.image.version != image.version:
-            raise ImageError("not-labeled", f"{self._uri} does not hold this version of it: label it there first")
+            raise ImageError(
+                "not-labeled", f"{self._lookup.store_uri} does not hold this version of it: label it there first"
+            )
         if found.error is not None:
             raise ImageError(found.error, found.detail or "")
         return found

@@ -32,6 +32,7 @@ from segray.masks.provenance import Provenance
 from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
+from segray.methods.labeled_images import check_labeled
 from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.methods.s4m.distillation import Structure, StructureCriterion
@@ -39,12 +40,12 @@ from segray.methods.s4m.pseudo_labels import TeacherPredictions, select_predicti
 from segray.methods.s4m.refine import build_refiner
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, on_canvas, unrefined
 from segray.methods.s4m.structure import query_points, sam_structure
-from segray.methods.stored_masks import StoredMasks
 from segray.models.build import build_student, load_student
 from segray.models.student import QueryOutput, Student
 from segray.sam.build import build_beside, describe
 from segray.sam.protocol import Sam
 from segray.store import Store
+from segray.store.lookup import StoreLookup
 from segray.training.ema import distance, follow, freeze
 from segray.training.objective import Objective, PseudoLabelPair, RunPosition
 from segray.training.plan import RunContext, RunPlan
@@ -211,8 +212,8 @@ class StudentObjective(Objective[StudentInputs]):
                 " student; train it anew with --fresh"
             )
         refinement = settings.refinement
-        masks = StoredMasks(refinement.store) if isinstance(refinement, CachedRefinement) else None
-        refiner = build_refiner(refinement, method.sam, context.device, masks.find if masks else _no_masks)
+        masks = StoreLookup(refinement.store).masks if isinstance(refinement, CachedRefinement) else _no_masks
+        refiner = build_refiner(refinement, method.sam, context.device, masks)
         return cls(student.to(context.device), teacher.to(context.device), settings, refiner)
 
     @override
@@ -317,7 +318,7 @@ def _store(refinement: Refinement | None) -> dict[str, str]:
 def _masks_there(rows: Mapping[str, TrainingRows], *, method: S4M) -> None:
     refinement = method.student.refinement
     if isinstance(refinement, CachedRefinement):
-        StoredMasks(refinement.store).check(rows["unlabeled"].image_ids)
+        check_labeled(StoreLookup(refinement.store), rows["unlabeled"].image_ids)
 
 
 def _no_masks(_: str) -> Instances | None:

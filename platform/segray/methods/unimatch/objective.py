@@ -39,6 +39,7 @@ from segray.masks.semantic import UNKNOWN, Map
 from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
+from segray.methods.labeled_images import check_labeled
 from segray.methods.unimatch.config import UniMatch
 from segray.methods.unimatch.cutmix import boxes, partners, paste
 from segray.methods.unimatch.perturbation import ChannelScaling, Factors, complementary, dropped, spared
@@ -296,7 +297,8 @@ class UniMatchObjective(Objective[UniMatchInputs]):
 
 def _labels_there(rows: Mapping[str, TrainingRows], *, method: UniMatch) -> None:
     if method.zero_shot is not None:
-        ZeroShotLabels(method.zero_shot, rows["labeled"].classes).masks.check(rows["unlabeled"].image_ids)
+        labels = ZeroShotLabels(method.zero_shot, rows["labeled"].classes)
+        check_labeled(labels.lookup, rows["unlabeled"].image_ids)
 
 
 def _inside(batch: Batch) -> Tensor:

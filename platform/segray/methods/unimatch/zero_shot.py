@@ -11,9 +11,9 @@ from segray.errors import TrainError
 from segray.formats.store.reader import stored_classes
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import UNKNOWN, Map, on_canvas
-from segray.methods.stored_masks import StoredMasks
 from segray.methods.unimatch.config import ZeroShot
 from segray.store import Store
+from segray.store.lookup import StoreLookup
 from segray.training.views.batch import Batch
 
 
@@ -27,7 +27,7 @@ class ZeroShotLabels:
             TrainError: the store gives no classes, or others.
             StoreError: it is not there, or damaged.
         """
-        self.settings, self.masks = settings, StoredMasks(settings.store)
+        self.settings, self.lookup = settings, StoreLookup(settings.store)
         self._table = _class_table(settings.store, classes)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -36,7 +36,7 @@ class ZeroShotLabels:
         return torch.from_numpy(np.stack(maps)).to(batch.images.device)
 
     def _map(self, image_id: str, batch: Batch, index: int) -> Map:
-        view, found = batch.views[index], self.masks.find(image_id)
+        view, found = batch.views[index], self.lookup.masks(image_id)
         if found is None or found.size_hw != view.image_hw:
             return np.full(view.canvas_hw, UNKNOWN, dtype=np.uint8)
         return on_canvas(self._believed(found), view)[0]
