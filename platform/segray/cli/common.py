@@ -39,9 +39,9 @@ def interruptible() -> Iterator[None]:
 
 def wait_for_end() -> None:
     """Wait for Ctrl-C or SIGTERM."""
-    told = threading.Event()
-    before = {one: signal.signal(one, lambda *_: told.set()) for one in (signal.SIGINT, signal.SIGTERM)}
-    told.wait()
+    stopped = threading.Event()
+    before = {one: signal.signal(one, lambda *_: stopped.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    stopped.wait()
     for one, handler in before.items():
         signal.signal(one, handler)
 

@@ -78,12 +78,12 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(_rows_per_part(config, todo), chosen)
 
-        def told(at: LabelProgress) -> None:
+        def show_progress(at: LabelProgress) -> None:
             lease.check()
             if show is not None:
                 show(at)
 
-        summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=told)
+        summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=show_progress)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary

@@ -93,9 +93,9 @@ class JobsApi:
         Raises:
             ClusterError: the cluster did not answer for `PATIENCE_S`.
         """
-        told, lost_at = 0, None
+        num_printed, lost_at = 0, None
         while True:
-            heard, details = _Heard(told, say), None
+            heard, details = _NewOutput(num_printed, say), None
             try:
                 asyncio.run(self._listen(job, heard))
                 details = self.client.get_job_info(job)
@@ -108,7 +108,7 @@ class JobsApi:
                         f"{self.address}: lost while following {job} ({error}); the job may go on, and the same"
                         " command follows it again"
                     ) from error
-            told = max(told, heard.at)
+            num_printed = max(num_printed, heard.at)
             if details is not None and details.status.is_terminal():
                 return _status(details, say)
             time.sleep(PAUSE_S)
@@ -129,7 +129,7 @@ class JobsApi:
                     raise
             time.sleep(PAUSE_S)
 
-    async def _listen(self, job: str, heard: "_Heard") -> None:
+    async def _listen(self, job: str, heard: "_NewOutput") -> None:
         async for text in self.client.tail_job_logs(job):
             heard(text)
 
@@ -150,14 +150,14 @@ class JobsApi:
             raise ClusterError(f"{self.address}: refused: {str(error).splitlines()[0]}") from error
 
 
-class _Heard:
-    """Passes on what comes after the first `told` characters: a connection that is made again begins at the start."""
+class _NewOutput:
+    """Printer of what comes after the first characters: a connection that is made again begins at the start."""
 
-    def __init__(self, told: int, say: Say) -> None:
-        self.told, self.say, self.at = told, say, 0
+    def __init__(self, num_printed: int, say: Say) -> None:
+        self.num_printed, self.say, self.at = num_printed, say, 0
 
     def __call__(self, text: str) -> None:
-        new = text[max(self.told - self.at, 0) :]
+        new = text[max(self.num_printed - self.at, 0) :]
         self.at += len(text)
         if new:
             self.say(new)

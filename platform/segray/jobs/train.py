@@ -64,7 +64,7 @@ def train(
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
         StoreError: another command is at one of its runs, or `runs` cannot be written.
     """
-    with commits.writing(config.runs):
+    with commits.os_errors_as_store_errors(config.runs):
         return _train(config, fresh=fresh, until=until, show=show)
 
 

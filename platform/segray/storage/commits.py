@@ -27,7 +27,7 @@ LEFTOVER_AGE = timedelta(hours=1)
 
 
 @contextmanager
-def writing(uri: str) -> Iterator[None]:
+def os_errors_as_store_errors(uri: str) -> Iterator[None]:
     """Turn what writing below `uri` may raise into one error that says what to do."""
     try:
         yield
@@ -39,10 +39,10 @@ def writing(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def reaching(uri: str) -> Iterator[None]:
+def as_store_errors(uri: str) -> Iterator[None]:
     """Turn what files and object stores raise into one error of the store."""
     try:
-        with writing(uri):
+        with os_errors_as_store_errors(uri):
             yield
     except SourceError as error:
         raise StoreError(str(error)) from error
@@ -54,7 +54,7 @@ def commit(uri: str, data: Any) -> None:
     Raises:
         StoreError: it could not be written; what was there before still is.
     """
-    with reaching(uri):
+    with as_store_errors(uri):
         files.write_bytes_atomic(uri, data)
 
 
@@ -64,7 +64,7 @@ def delete(uri: str) -> None:
     Raises:
         StoreError: it is there and cannot be deleted.
     """
-    with reaching(uri):
+    with as_store_errors(uri):
         system, path = files.filesystem(uri)
         try:
             system.delete_file(path)
@@ -78,7 +78,7 @@ def delete_folder(uri: str) -> None:
     Raises:
         StoreError: it is there and cannot be deleted.
     """
-    with reaching(uri):
+    with as_store_errors(uri):
         system, path = files.filesystem(uri)
         try:
             system.delete_dir(path)
@@ -102,7 +102,7 @@ def delete_leftovers(uri: str) -> None:
 
 
 def _children(uri: str) -> list[fs.FileInfo]:
-    with reaching(uri):
+    with as_store_errors(uri):
         system, path = files.filesystem(uri)
         return sorted(
             system.get_file_info(fs.FileSelector(path, allow_not_found=True)), key=lambda info: info.base_name

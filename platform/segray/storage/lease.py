@@ -200,7 +200,7 @@ def _alone(store_uri: str) -> Iterator[bool]:
     if not isinstance(system, fs.LocalFileSystem):
         yield False
         return
-    with commits.reaching(store_uri):
+    with commits.as_store_errors(store_uri):
         handle = os.open(Path(path) / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         yield _lock(handle)

@@ -15,7 +15,7 @@ from segray.store import manifest
 from segray.store.manifest import StoreManifest
 from segray.store.part_listing import with_parts
 from segray.store.parts import Part, read_ahead
-from segray.store.selection import Wanted, select
+from segray.store.selection import RowFilter, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def describe(uri: str, known: StoreManifest) -> StoreInfo:
     """
 
     def count(parts: Sequence[Part]) -> StoreInfo:
-        chosen = select(parts, Wanted(newest=True)).chosen
+        chosen = select(parts, RowFilter(newest=True)).chosen
         masks, seconds, refused = 0, 0.0, Counter[str]()
         for table, rows in zip(read_ahead(parts, ("error", "seconds", "num_masks")), chosen, strict=True):
             seconds += pc.sum(table["seconds"].cast(pa.float64())).as_py() or 0.0

@@ -19,7 +19,7 @@ from segray.storage import commits, files
 from segray.store import keys
 from segray.store.part_listing import new_generation, with_parts
 from segray.store.parts import FOLDER, PART, Part, PartMoved, PartWriter, image_key, keys_of, read_ahead, read_rows
-from segray.store.selection import Wanted, select
+from segray.store.selection import RowFilter, select
 
 PART_BYTES = 128 * 2**20
 """Size at which a merged part is full."""
@@ -64,7 +64,7 @@ def remove(store_uri: str, image_id: str) -> int:
 
 
 def _counting(parts: Sequence[Part]) -> list[Kept]:
-    return list(zip(parts, select(parts, Wanted()).chosen, strict=True))
+    return list(zip(parts, select(parts, RowFilter()).chosen, strict=True))
 
 
 def _without(image: bytes, parts: Sequence[Part]) -> list[Kept]:

@@ -22,8 +22,8 @@ from pyarrow import fs
 
 from segray.errors import SourceError
 from segray.storage import commits, files
+from segray.store.out_of_core import KEY, PARTITIONS, PartitionedRecords, Records, first_bytes
 from segray.store.parts import Part, keys_of, read_ahead
-from segray.store.spill import KEY, PARTITIONS, Partitions, Records, first_bytes
 
 FOLDER = "keys"
 INDEX = "index.json"
@@ -74,7 +74,7 @@ def committed(store_uri: str, parts: Sequence[Part], *, errors: bool) -> KeySet:
     """
     scratch = _Scratch()
     covered, layers = _read_shards(store_uri, parts, scratch.folder, errors=errors)
-    rest = Partitions(KEY)
+    rest = PartitionedRecords(KEY)
     for table in read_ahead([part for part in parts if covered.get(part.name) != part.version], _COLUMNS):
         keys = keys_of(table)
         rest.append(keys if errors else keys[pc.is_null(table["error"]).to_numpy()])
@@ -88,7 +88,7 @@ def write_shards(store_uri: str, parts: Sequence[Part]) -> None:
     Raises:
         PartMoved, StoreError: as `parts.read_groups`, or they could not be written.
     """
-    good, bad = Partitions(KEY), Partitions(KEY)
+    good, bad = PartitionedRecords(KEY), PartitionedRecords(KEY)
     for table in read_ahead(parts, _COLUMNS):
         keys, ok = keys_of(table), pc.is_null(table["error"]).to_numpy()
         good.append(keys[ok])
@@ -163,7 +163,7 @@ def _read_shards(
     return index.parts, layers
 
 
-def _write_all(folder: str, kind: str, keys: Partitions) -> list[int]:
+def _write_all(folder: str, kind: str, keys: PartitionedRecords) -> list[int]:
     counts = []
     for number, shard in enumerate(_sorted_shards(keys)):
         commits.commit(files.join(folder, _shard_name(kind, number)), shard.tobytes())
@@ -193,7 +193,7 @@ def _shard_name(kind: str, number: int) -> str:
     return f"{kind}-{number:03d}.keys"
 
 
-def _sorted_shards(keys: Partitions) -> Iterator[Records]:
+def _sorted_shards(keys: PartitionedRecords) -> Iterator[Records]:
     return (np.unique(partition) for partition in keys)
 
 

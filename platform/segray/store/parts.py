@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from segray.errors import SourceError, StoreError
 from segray.storage import commits, files
 from segray.storage.prefetch import map_in_order
+from segray.store.out_of_core import KEY, Records
 from segray.store.rows import LABELED, ImageRow, LabeledRow, labeled_table
-from segray.store.spill import KEY, Records
 
 FOLDER = "parts"
 PART = pa.schema(

@@ -12,37 +12,37 @@ import pyarrow as pa
 
 from segray.errors import StoreError
 from segray.store.keys import KeySet
+from segray.store.out_of_core import KEY, RecordFile
 from segray.store.part_listing import with_parts
 from segray.store.parts import Part, PartMoved, keys_of, read_rows
-from segray.store.selection import Selection, Wanted, select
-from segray.store.spill import KEY, Spool
+from segray.store.selection import RowFilter, Selection, select
 
 
-def stream(store_uri: str, columns: Sequence[str], wanted: Wanted) -> Iterator[pa.RecordBatch]:
+def stream(store_uri: str, columns: Sequence[str], row_filter: RowFilter) -> Iterator[pa.RecordBatch]:
     """The chosen rows' columns, at most a row group at a time, in an order that the parts decide.
 
     Raises:
         StoreError: a part is damaged, or rows were deleted while they were read.
     """
 
-    def pick(wanted: Wanted, parts: Sequence[Part]) -> Selection:
-        return select(parts, wanted)
+    def pick(row_filter: RowFilter, parts: Sequence[Part]) -> Selection:
+        return select(parts, row_filter)
 
-    selection = with_parts(store_uri, partial(pick, wanted))
-    planned, given = selection.keys, Spool(KEY)
+    selection = with_parts(store_uri, partial(pick, row_filter))
+    planned, given = selection.keys, RecordFile(KEY)
     while selection.count:
         try:
             yield from _stream(selection, columns, given)
             break
         except PartMoved:
             left = np.setdiff1d(planned.load(), given.load())
-            selection = with_parts(store_uri, partial(pick, Wanted(keys=KeySet([[left]]))))
+            selection = with_parts(store_uri, partial(pick, RowFilter(keys=KeySet([[left]]))))
             if selection.count < len(left):
                 gone = len(left) - selection.count
                 raise StoreError(f"{store_uri}: {gone} rows were deleted while they were read; read again") from None
 
 
-def _stream(selection: Selection, columns: Sequence[str], given: Spool) -> Iterator[pa.RecordBatch]:
+def _stream(selection: Selection, columns: Sequence[str], given: RecordFile) -> Iterator[pa.RecordBatch]:
     needed = [*columns, *({"key"} - set(columns))]
     for part, chosen in zip(selection.parts, selection.chosen, strict=True):
         for rows in read_rows(part, chosen, needed):

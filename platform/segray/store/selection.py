@@ -1,7 +1,7 @@
 """Which rows count: each image and version once, and of several versions the newest written.
 
 Of several rows with one key one without an error beats one with, then the newest beats the older. Knows keys, never
-masks: 49 bytes a row, on disk beyond `spill.IN_MEMORY`, plus one byte a row for the answer.
+masks: 49 bytes a row, on disk beyond `out_of_core.IN_MEMORY`, plus one byte a row for the answer.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segray.store.keys import KeySet
+from segray.store.out_of_core import KEY, PartitionedRecords, RecordFile, Records
 from segray.store.parts import Part, keys_of, read_ahead
-from segray.store.spill import KEY, Partitions, Records, Spool
 
 _COLUMNS = ("key", "image_key", "written", "error")
 _INDEX = np.dtype([("key", KEY), ("image", KEY), ("written", "i8"), ("ok", "?"), ("place", "i8")])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class RowFilter:
     """What to choose from."""
 
     keys: KeySet | None = None
@@ -39,7 +39,7 @@ class Selection:
     parts: Sequence[Part]
     chosen: Sequence[npt.NDArray[np.bool_]]
     """Of each part, (rows,)."""
-    keys: Spool
+    keys: RecordFile
     """The keys of the chosen rows, in no order."""
 
     @property
@@ -48,20 +48,20 @@ class Selection:
         return sum(int(chosen.sum()) for chosen in self.chosen)
 
 
-def select(parts: Sequence[Part], wanted: Wanted) -> Selection:
+def select(parts: Sequence[Part], row_filter: RowFilter) -> Selection:
     """Choose the rows that count among all rows of these parts.
 
     Raises:
         PartMoved, StoreError: as `parts.read_groups`.
     """
-    partitions, edges = Partitions(_INDEX, key="image"), [0]
+    partitions, edges = PartitionedRecords(_INDEX, key="image"), [0]
     for table in read_ahead(parts, _COLUMNS):
         index = _index(table, edges[-1])
         edges.append(edges[-1] + len(index))
-        partitions.append(index[_asked(index, wanted)])
-    chosen, keys = np.zeros(edges[-1], bool), Spool(KEY)
+        partitions.append(index[_matching(index, row_filter)])
+    chosen, keys = np.zeros(edges[-1], bool), RecordFile(KEY)
     for index in partitions:
-        winners = _winners(index, newest=wanted.newest)
+        winners = _winners(index, newest=row_filter.newest)
         chosen[winners["place"]] = True
         keys.append(winners["key"])
     return Selection(parts=parts, chosen=np.split(chosen, edges[1:-1]) if parts else [], keys=keys)
@@ -76,13 +76,13 @@ def _index(table: pa.Table, start: int) -> Records:
     return index
 
 
-def _asked(index: Records, wanted: Wanted) -> npt.NDArray[np.bool_]:
-    asked = np.ones(len(index), bool)
-    if wanted.keys is not None:
-        asked &= wanted.keys.contains(index["key"])
-    if wanted.images is not None:
-        asked &= wanted.images.contains(index["image"])
-    return asked
+def _matching(index: Records, row_filter: RowFilter) -> npt.NDArray[np.bool_]:
+    matching = np.ones(len(index), bool)
+    if row_filter.keys is not None:
+        matching &= row_filter.keys.contains(index["key"])
+    if row_filter.images is not None:
+        matching &= row_filter.images.contains(index["image"])
+    return matching
 
 
 def _winners(index: Records, *, newest: bool) -> Records:

@@ -33,7 +33,7 @@ from segray.store.manifest import StoreKind, StoreManifest
 from segray.store.part_listing import with_parts
 from segray.store.reading import stream
 from segray.store.rows import LABELED, ImageRow, LabeledRow, labeled_rows
-from segray.store.selection import Wanted
+from segray.store.selection import RowFilter
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +77,7 @@ class Store:
             raise ValueError(f"stage {stage!r}: use small letters, digits and hyphens")
         uri = files.absolute(files.join(root_uri, f"{stage}-{fingerprint(content)}"))
         new = StoreManifest.new(stage, content, price_per_second, kind)
-        with commits.reaching(uri):
+        with commits.as_store_errors(uri):
             there = files.exists(files.join(uri, manifest.NAME))
         if not there:
             manifest.write(uri, new)
@@ -161,7 +161,7 @@ class Store:
             rows = (ImageRow(image_id=image_id, uri="", version=version) for image_id, version in versions.items())
             current = KeySet.of(row.key for row in rows)
         images = None if image_ids is None else KeySet.of(parts.image_key(image_id) for image_id in image_ids)
-        return stream(self.uri, names, Wanted(keys=current, images=images, newest=current is None))
+        return stream(self.uri, names, RowFilter(keys=current, images=images, newest=current is None))
 
     def __len__(self) -> int:
         """Return the number of images, refused ones included."""
@@ -263,7 +263,7 @@ class Store:
             for folder in (parts.FOLDER, keys.FOLDER):
                 commits.delete_folder(files.join(self.uri, folder))
             commits.delete(files.join(self.uri, manifest.NAME))
-        with commits.reaching(self.uri):
+        with commits.as_store_errors(self.uri):
             made_again = files.exists(files.join(self.uri, manifest.NAME))
         if not made_again:
             commits.delete_folder(self.uri)

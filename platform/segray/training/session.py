@@ -55,7 +55,7 @@ def run_worker(job: RunJob, group: Group) -> None:
     """
     threads = job.config.workers.threads or max(int(job.config.workers.cpus), 1)
     torch.set_num_threads(threads)
-    with commits.writing(job.folder.uri):
+    with commits.os_errors_as_store_errors(job.folder.uri):
         Session(job, group).run()
 
 
@@ -121,14 +121,14 @@ class Session:
         """
         problems: list[str] = []
         for saved in checkpoint.find(self.job.folder.uri):
-            told = [problem for problem in self.group.gather(self._load(saved)) if problem]
-            if not told:
+            failures = [problem for problem in self.group.gather(self._load(saved)) if problem]
+            if not failures:
                 self.best = saved.best if saved.measured == self.job.measured else None
                 self.seconds_before = saved.seconds
                 log.info("going on from step %d", saved.step)
                 return saved.step
-            problems.append(told[0])
-            log.warning("a checkpoint is passed over: %s", told[0])
+            problems.append(failures[0])
+            log.warning("a checkpoint is passed over: %s", failures[0])
         if problems:
             raise TrainError(problems[0])
         return 0

@@ -157,7 +157,7 @@ def test_key_shards_answer_without_the_parts(store, row, image):
     ],
 )
 def test_errors_of_writing_say_what_to_do(number, remedy):
-    with pytest.raises(StoreError, match=f"here.*{remedy}.*intact"), commits.reaching("here"):
+    with pytest.raises(StoreError, match=f"here.*{remedy}.*intact"), commits.as_store_errors("here"):
         raise OSError(number, os.strerror(number))
 
 

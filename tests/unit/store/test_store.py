@@ -8,7 +8,7 @@ import pytest
 
 from segray.errors import StoreError
 from segray.storage import files
-from segray.store import Store, catalog, parts, spill
+from segray.store import Store, catalog, out_of_core, parts
 from segray.store.rows import LABELED, labeled_table
 
 CONTENT = {"threshold": 0.88, "model": {"name": "nano", "weights": "ab"}}
@@ -161,11 +161,11 @@ def test_names_that_differ_are_never_one(store, row, read):
 )
 @pytest.mark.parametrize(
     ("in_memory", "compacted"),
-    [(spill.IN_MEMORY, False), (spill.IN_MEMORY, True), (0, False)],
+    [(out_of_core.IN_MEMORY, False), (out_of_core.IN_MEMORY, True), (0, False)],
     ids=["as written", "compacted", "on disk"],
 )
 def test_every_image_once(monkeypatch, store, row, read, *, ids, written, expected, compacted, in_memory):
-    monkeypatch.setattr(spill, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(out_of_core, "IN_MEMORY", in_memory)
     for names in written:
         store.write_part([_row(row, name) for name in names])
     if compacted:
@@ -211,9 +211,9 @@ def test_a_part_written_again_replaces_itself_and_is_seen_beside_the_shards(stor
     assert list(store.missing([image("a"), image("b")], retry_errors=True)) == []
 
 
-@pytest.mark.parametrize("in_memory", [spill.IN_MEMORY, 1000], ids=["in-memory", "on-disk"])
+@pytest.mark.parametrize("in_memory", [out_of_core.IN_MEMORY, 1000], ids=["in-memory", "on-disk"])
 def test_missing_keeps_order_and_streams(monkeypatch, store, row, image, in_memory):
-    monkeypatch.setattr(spill, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(out_of_core, "IN_MEMORY", in_memory)
     store.write_part([row(str(number)) for number in range(0, 300, 3)])
     store.compact()
     store.write_part([row(str(number)) for number in range(1, 300, 3)])

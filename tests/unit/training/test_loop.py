@@ -60,11 +60,11 @@ class Means(Objective[Batch]):
     def __init__(self) -> None:
         self.student = Line()
         self.module = Mean(self.student)
-        self.told: list[RunPosition] = []
+        self.positions: list[RunPosition] = []
         self.unlabeled: list[int] = []
 
     def before_step(self, at: RunPosition) -> None:
-        self.told.append(at)
+        self.positions.append(at)
 
     def prepare(self, labeled: Batch, unlabeled: Batch | None) -> Batch:
         self.unlabeled.append(len(unlabeled) if unlabeled else 0)
@@ -99,7 +99,7 @@ def test_pieces_are_parts_of_one_step(cuts):
     pieces = [(batch(*[rest.pop(0) for _ in range(number)]), None) for number in cuts]
     loop.advance(pieces, 3)
     assert float(objective.student.weight.detach()) == pytest.approx(2 - 0.1 * GRADIENT)
-    assert objective.told == [RunPosition(step=3, steps=5)]
+    assert objective.positions == [RunPosition(step=3, steps=5)]
     found = loop.metrics()
     assert found == pytest.approx(
         {"loss": FIRST + SECOND, "loss/first": FIRST, "loss/second": SECOND, "pieces": len(cuts) / 2}

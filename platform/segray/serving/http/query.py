@@ -28,7 +28,7 @@ def only_query(*known: str) -> Callable[[Request], Awaitable[None]]:
             if name not in known
         ]
         if flaws:
-            told = "; ".join(f"{flaw.where}: {flaw.detail}" for flaw in flaws[:3])
-            raise ProblemError(422, "invalid", told, flaws=flaws)
+            detail = "; ".join(f"{flaw.where}: {flaw.detail}" for flaw in flaws[:3])
+            raise ProblemError(422, "invalid", detail, flaws=flaws)
 
     return check

@@ -68,7 +68,7 @@ def compare_report(
         title=title,
         created=created or datetime.now(UTC),
         sides=sides,
-        told=_told(sides),
+        summary=_summary(sides),
         measure=measure,
         rows=[row(name, _best(run), measure) for name, run in runs.items()],
         class_rows=class_rows([run.end or {} for run in runs.values()], classes, measure),
@@ -127,8 +127,8 @@ def _sides(runs: Mapping[str, Run], measure: Measure, scores: Sequence[PanelScor
     ]
 
 
-def _told(sides: Sequence[Side]) -> str:
-    found = [side.score.told(side.title) for side in sides if side.score is not None]
+def _summary(sides: Sequence[Side]) -> str:
+    found = [side.score.sentence(side.title) for side in sides if side.score is not None]
     shown = "Shown as training sees them: cut or scaled to the canvas, grey where an image does not fill it."
     return f"Of these images, {'; '.join(found)}. {shown} Point at a picture to see the image alone."
 

@@ -37,7 +37,7 @@ class PanelScore:
             return f"{self._share} right"
         return f"{self.right} of {self.true}" + (f", {self.wrong} wrong" if self.wrong else "")
 
-    def told(self, who: str) -> str:
+    def sentence(self, who: str) -> str:
         """In a sentence."""
         if self.pixels:
             return f"{who} is right about {self._share} of the pixels"

@@ -113,11 +113,11 @@ def _rows(run: Run, measure: Measure) -> list[Row]:
     if run.end is None:
         return []
     key, best, last = measure.key, run.end.get("best") or {}, _last(run)
-    told = [(f"Best student, step {best['step']:,.0f}", "", best)] if key in best else []
-    told += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
+    reported = [(f"Best student, step {best['step']:,.0f}", "", best)] if key in best else []
+    reported += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
     others = [name.removesuffix(f"_{key}") for name in last if name.endswith(f"_{key}")]
-    told += [(f"{_words(other)} at the end", other, last) for other in others]
-    return [row(name, reached, measure, network) for name, network, reached in told]
+    reported += [(f"{_words(other)} at the end", other, last) for other in others]
+    return [row(name, reached, measure, network) for name, network, reached in reported]
 
 
 def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: Measure) -> list[Row]:

@@ -19,7 +19,7 @@ IN_MEMORY = 64 * 2**20
 """Bytes of records held before they are split into files."""
 
 PARTITIONS = 256
-_SPOOL = 2**18
+_FILE_IN_MEMORY = 2**18
 """Bytes that a file of records holds in memory before it lies on disk."""
 
 Records = npt.NDArray[Any]
@@ -30,12 +30,12 @@ def first_bytes(keys: Records) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(keys).view(np.uint8)[:: KEY.itemsize]
 
 
-class Spool:
+class RecordFile:
     """Records in the order they came, on disk where they are many."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
-        self._file = SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 - lives as long as this object
+        self._file = SpooledTemporaryFile(max_size=_FILE_IN_MEMORY)  # noqa: SIM115 - lives as long as this object
         weakref.finalize(self, self._file.close)
 
     def append(self, records: Records) -> None:
@@ -50,7 +50,7 @@ class Spool:
         return records
 
 
-class Partitions:
+class PartitionedRecords:
     """Records that are read back as one array, or, beyond `IN_MEMORY` bytes, as 256 by the first byte of a key.
 
     Equal keys are always in the same array; where there are 256, they come in the order of that byte.
@@ -62,7 +62,7 @@ class Partitions:
         self._key = key
         self._held: list[Records] = []
         self._held_bytes = 0
-        self._spools: list[Spool] = []
+        self._files: list[RecordFile] = []
 
     def append(self, records: Records) -> None:
         """Add records of the one dtype."""
@@ -72,12 +72,12 @@ class Partitions:
             self._split()
 
     def __iter__(self) -> Iterator[Records]:
-        if not self._spools:
+        if not self._files:
             yield self._together()
             return
         self._split()
-        for spool in self._spools:
-            yield spool.load()
+        for file in self._files:
+            yield file.load()
 
     def _together(self) -> Records:
         return np.concatenate([np.empty(0, self._dtype), *self._held])
@@ -85,10 +85,10 @@ class Partitions:
     def _split(self) -> None:
         records = self._together()
         self._held, self._held_bytes = [], 0
-        if not self._spools:
-            self._spools = [Spool(self._dtype) for _ in range(PARTITIONS)]
+        if not self._files:
+            self._files = [RecordFile(self._dtype) for _ in range(PARTITIONS)]
         places = first_bytes(records if self._key is None else records[self._key])
         order = np.argsort(places, kind="stable")
         edges = np.searchsorted(places[order], np.arange(PARTITIONS + 1))
-        for spool, start, stop in zip(self._spools, edges[:-1], edges[1:], strict=True):
-            spool.append(records[order[start:stop]])
+        for file, start, stop in zip(self._files, edges[:-1], edges[1:], strict=True):
+            file.append(records[order[start:stop]])
