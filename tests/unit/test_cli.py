@@ -73,6 +73,27 @@ def test_check_needs_neither_torch_nor_ray(tmp_path):
     assert done.returncode == 0
 
 
+def test_a_starter_needs_neither_torch_nor_ray_nor_any_file(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['ray'] = None; from segray.cli import main;"
+        "main(['init', 'train', '--method', 's4m'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "platform")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "my.toml").write_text(done.stdout)
+    shown = segray("config", "show", tmp_path / "my.toml", "seed=7")
+    assert shown.returncode == 0, shown.stderr
+    assert "seed = 7\n" in shown.stdout
+    assert '\nmode = "dynamic"  # default\n' in shown.stdout
+
+
 @pytest.mark.parametrize(("folder", "why"), [("empty", "holds no images"), ("nowhere", "no such file or folder")])
 def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path, folder, why):
     (tmp_path / "empty").mkdir()

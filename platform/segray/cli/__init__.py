@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from segray import job_configs
-from segray.cli import configs, demo, labeling, runs, serving, stores, submitting, training
+from segray.cli import configs, demo, doctor, labeling, runs, serving, stores, submitting, training
 from segray.cli.common import FAILED, WRONG, Config, Overrides, app
 from segray.config import base
 from segray.errors import ConfigError, SegrayError
@@ -48,4 +48,16 @@ def main(arguments: Sequence[str] = ()) -> None:
         sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
 
 
-__all__ = ["app", "configs", "demo", "labeling", "main", "runs", "serving", "stores", "submitting", "training"]
+__all__ = [
+    "app",
+    "configs",
+    "demo",
+    "doctor",
+    "labeling",
+    "main",
+    "runs",
+    "serving",
+    "stores",
+    "submitting",
+    "training",
+]
