@@ -50,7 +50,7 @@ def _s4m(
         if own["refinement"] is TRUE:
             own["refinement"] = {**TRUE, "store": stores["truth"]}
         teacher = {"distillation": distillation, "schedule": schedule}
-        return {"kind": "s4m", "teacher": teacher, "student": {"schedule": schedule, **own}}
+        return {"kind": "s4m", "teacher": teacher, "student": {"schedule": {**schedule, **training.UNLABELED}, **own}}
 
     return Row(title=title, base=base, method=method, first=f"teacher {distillation}", until=until)
 
@@ -83,7 +83,7 @@ def _unimatch(
 ) -> Row:
     def method(schedule: Table, stores: Stores) -> Table:
         guide = {"zero_shot": {"store": stores[zero_shot], "use": use}, "label_smoothing": 0.1} if zero_shot else {}
-        return {**training.UNIMATCH, "streams": streams, "schedule": schedule, **guide, **own}
+        return {**training.UNIMATCH, "streams": streams, "schedule": {**schedule, **training.UNLABELED}, **guide, **own}
 
     return Row(title=title, base=base, method=method)
 

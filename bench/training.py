@@ -56,12 +56,12 @@ def main() -> None:
 
 def config(variant: str, steps: int = 1000, batch: int = 8) -> TrainConfig:
     """A training of the procedural world, with so many labeled and as many unlabeled images a step."""
-    schedule = {**training.SCHEDULE, "steps": steps, "labeled_batch": batch, "unlabeled_batch": batch}
+    schedule = {**training.SCHEDULE, "steps": steps, "labeled_batch": batch}
     refinement = {"points": training.REFINEMENT, "cached": {"kind": "cached", "store": str(store_uri())}}
     method: dict[str, Any] = {"kind": "supervised", "schedule": {**schedule, "labeled_batch": 2 * batch}}
     if variant != "supervised":
         student = {
-            "schedule": schedule,
+            "schedule": {**schedule, "unlabeled_batch": batch},
             "refinement": refinement.get(variant.split(maxsplit=1)[0]),
             "arp": training.ARP if variant.endswith("ARP") else None,
             **training.STUDENT_RUN,

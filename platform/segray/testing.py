@@ -125,7 +125,7 @@ workers = {{ num_workers = 0 }}
 tracking = {{ wandb = "off" }}
 intervals = {{ log_every = 1, checkpoint_every = 2 }}
 """
-_SCHEDULE = "{{ steps = {steps}, labeled_batch = 4, unlabeled_batch = 4, learning_rate = 0.01, clip_norm = 1.0 }}"
+_SCHEDULE = "{{ steps = {steps}, labeled_batch = 4, learning_rate = 0.01, clip_norm = 1.0{more} }}"
 _METHOD = """
 [method]
 kind = "{kind}"
@@ -159,8 +159,13 @@ def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student
 
 def _method_table(method: str, steps: int) -> str:
     tiny = resources.files("segray.methods") / method / "tiny.toml"
-    text = tiny.read_text() if tiny.is_file() else _METHOD.replace("{kind}", method)
-    return text.replace("{schedule}", _SCHEDULE.format(steps=steps))
+    labels_only = _SCHEDULE.format(steps=steps, more="")
+    schedule = _SCHEDULE.format(steps=steps, more=", unlabeled_batch = 4")
+    if tiny.is_file():
+        return tiny.read_text().replace("{labels_schedule}", labels_only).replace("{schedule}", schedule)
+    learns_unlabeled = any(run.group for run in settings_class(method)().batches())
+    text = _METHOD.replace("{kind}", method)
+    return text.replace("{schedule}", schedule if learns_unlabeled else labels_only)
 
 
 _ROLES = {"labeled": 8, "unlabeled": 8, "validation": 4}

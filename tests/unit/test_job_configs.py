@@ -87,6 +87,14 @@ uri = "images"
         (["method={kind='unimatch'}"], "method unimatch with student mask2former"),
         (["method={kind='unimatch'}", "student.kind=dpt"], "a dpt needs multiples of 14"),
         (["method={kind='unimatch'}", "student.kind=dpt", "view.canvas_hw=[126, 70]"], ""),
+        (
+            ["method.teacher.schedule.unlabeled_batch=8"],
+            "method.teacher.schedule.unlabeled_batch: 8 has no effect, because method.teacher learns from labels only",
+        ),
+        (
+            ["method={kind='supervised', schedule={unlabeled_batch=8}}"],
+            "method.schedule.unlabeled_batch: 8 has no effect, because method learns from labels only",
+        ),
         (["data.unlabeled=none"], "method.student learns from unlabeled images: give data.unlabeled"),
     ],
 )

@@ -42,8 +42,14 @@ class SettingError(ValueError):
         self.key = key
 
 
-def refuse_without_effect(settings: Any, keys: Iterable[str], reason: str) -> None:
+def refuse_without_effect(settings: Any, keys: Iterable[str], reason: str, path: str = "") -> None:
     """Refuse settings that have no effect beside others; a default may stand, as it misleads nobody.
+
+    Args:
+        settings: the table that holds them.
+        keys: their names in it.
+        reason: completes "has no effect, because".
+        path: dotted path of the table, for rules of a table above it.
 
     Raises:
         SettingError: one of the keys has another value than its default.
@@ -51,7 +57,7 @@ def refuse_without_effect(settings: Any, keys: Iterable[str], reason: str) -> No
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     for key in keys:
         if (value := getattr(settings, key)) != defaults[key]:
-            raise SettingError(key, f"{value!r} has no effect, because {reason}: leave it out")
+            raise SettingError(f"{path}.{key}".lstrip("."), f"{value!r} has no effect, because {reason}: leave it out")
 
 
 def read(path: Path) -> dict[str, Any]:

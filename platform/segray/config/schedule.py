@@ -31,7 +31,8 @@ class Schedule:
     labeled_batch: Count = 16
     """Number of labeled images in a step, summed over all workers."""
     unlabeled_batch: Count = 16
-    """Number of unlabeled images in a step, summed over all workers, for runs that learn from them."""
+    """Number of unlabeled images in a step, summed over all workers. It can only be given for runs that learn from
+    unlabeled images."""
     accumulate: Count = 1
     """Number of pieces into which a worker divides its part of a step, to save memory. The loss stays the same."""
     learning_rate: Positive = 1e-4

@@ -92,7 +92,7 @@ def unimatch(world: World, label: Label) -> Mapping[str, Training]:
     """Label maps from few labels: labels alone, UniMatch V1, and what SAM and CLIP said of the scenes added to it."""
     masks = label("masks", _masks(world, world.scenes))
     found = label("classes", labeling.zero_shot(masks, world.stores, world.data["labeled"]))
-    plain = {**training.UNIMATCH, "streams": "v1", "schedule": _schedule(world)}
+    plain = {**training.UNIMATCH, "streams": "v1", "schedule": {**_schedule(world), **training.UNLABELED}}
     enhanced = {**plain, "zero_shot": {"store": found}, "label_smoothing": 0.1}
     return {
         "Supervised": _supervised(world, world.data["labeled"]),

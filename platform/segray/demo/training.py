@@ -30,13 +30,14 @@ STUDENT: Final[dict[str, Any]] = {
 VIEW: Final[dict[str, Any]] = {"canvas_hw": [128, 128], "min_scale": 0.8, "max_scale": 1.5}
 SCHEDULE: Final[dict[str, Any]] = {
     "labeled_batch": 8,
-    "unlabeled_batch": 8,
     "learning_rate": 2e-3,
     "backbone_factor": 0.3,
     "clip_norm": 1.0,
     "warmup": 0.05,
 }
 """The rate is the best of those tried for each method that was tuned on family B (docs/benchmarks.md)."""
+UNLABELED: Final[dict[str, Any]] = {"unlabeled_batch": 8}
+"""Added to the schedules of runs that learn from unlabeled images."""
 DISTILLATION: Final[dict[str, Any]] = {"num_points": 16}
 """128 points would cost a nano SAM on a CPU several times the student's own step."""
 REFINEMENT: Final[dict[str, Any]] = {"kind": "points", "distribution": "softmax"}
@@ -103,7 +104,7 @@ def methods(steps: int) -> Mapping[str, dict[str, Any]]:
     """The `method` tables that are compared, equal in student updates."""
     schedule = {**SCHEDULE, "steps": steps}
     teacher = {"schedule": schedule, "distillation": DISTILLATION}
-    student = {"schedule": schedule, "refinement": REFINEMENT, "arp": ARP, **STUDENT_RUN}
+    student = {"schedule": {**schedule, **UNLABELED}, "refinement": REFINEMENT, "arp": ARP, **STUDENT_RUN}
     return {
         "Supervised": {"kind": "supervised", "schedule": schedule},
         "S4M": {"kind": "s4m", "teacher": teacher, "student": student},

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 
 import pydantic
 
-from segray.config.base import config
+from segray.config.base import config, refuse_without_effect
 from segray.config.registry import STUDENT_CLASSES
 from segray.config.schedule import BatchSizes
 from segray.config.train import TrainSettings
@@ -35,6 +35,14 @@ class TrainConfig(TrainSettings):
             raise ValueError(
                 f"method {self.method.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _unlabeled_images_are_seen(self) -> "TrainConfig":
+        for run in self.method.batches():
+            if run.group is None:
+                reason = f"{run.path} learns from labels only"
+                refuse_without_effect(run.schedule, ["unlabeled_batch"], reason, f"{run.path}.schedule")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -27,10 +27,11 @@ from segray.training.loop import Loop
 from segray.training.views.batch import Batch
 
 STEPS = 3
-BATCHES = ("labeled_batch=4", "unlabeled_batch=8", "learning_rate=0.01", "decay='constant'")
+LABELS = ("labeled_batch=4", "learning_rate=0.01", "decay='constant'")
+BATCHES = (*LABELS, "unlabeled_batch=8")
 CASES = {
-    "supervised": ("supervised", "student", [f"method.schedule.{one}" for one in BATCHES]),
-    "teacher": ("s4m", "teacher", [f"method.teacher.schedule.{one}" for one in BATCHES]),
+    "supervised": ("supervised", "student", [f"method.schedule.{one}" for one in LABELS]),
+    "teacher": ("s4m", "teacher", [f"method.teacher.schedule.{one}" for one in LABELS]),
     **{
         f"student, {labels} labels": ("s4m", "student", [f"method.student.schedule.{one}" for one in BATCHES])
         for labels in ("all", "some", "no")
