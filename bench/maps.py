@@ -105,7 +105,9 @@ def knob_rows(seed: int) -> Iterator[tuple[str, Figures]]:
         found = []
         for row, true in class_maps(source, MAP_CLASSES):
             masks = previous.masks(row)
-            found.append((true, masks, zero_shot.compare(evidence.dense([_pixels(row)])[0], masks, concepts)))
+            found.append(
+                (true, masks, zero_shot.compare_with_classes(evidence.dense([_pixels(row)])[0], masks, concepts))
+            )
         return found
 
     labeled, others = compared(config.threshold.labeled), compared(hidden)
@@ -133,7 +135,9 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
 def _decided(
     masks: Instances, nearness: zero_shot.ClassSimilarity, threshold: float, *, rule: MatchRule, overlaps: Overlaps
 ) -> semantic.Map:
-    return semantic.paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, rule, threshold), overlaps))
+    return semantic.paint(
+        zero_shot.label_map(masks, zero_shot.assign_classes(masks, nearness, rule, threshold), overlaps)
+    )
 
 
 def tag_rows(seed: int, *, table: str) -> Iterator[tuple[str, Figures]]:

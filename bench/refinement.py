@@ -33,7 +33,7 @@ from segray.methods.s4m.refine.refiner import RefinedLabels, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import Sam
 from segray.sam.testing import PaintedSam
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 from tools.nano.sam_evaluation import HELD_OUT_SEED
 
 SIDE, STRIDE = 128, 4

@@ -25,7 +25,7 @@ import numpy as np
 
 from bench.table_data import DATA
 from bench.table_text import ACTIONS, Rate, text
-from segray import figures, keyed_random
+from segray import keyed_random, metric_names
 from segray.config.base import build, fingerprint, overridden
 from segray.demo import labeling
 from segray.evaluation.average_precision import AveragePrecision
@@ -141,7 +141,7 @@ def by_chance(table: str) -> tuple[str, float]:
     path = LINES / "chance.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     if table not in kept:
-        kept[table] = others_masks(table) if DATA[table].metric == figures.AP else background_alone(table)
+        kept[table] = others_masks(table) if DATA[table].metric == metric_names.AP else background_alone(table)
         path.write_text(json.dumps(kept, indent=1) + "\n")
     title, figure = kept[table]
     return title, figure

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.rows import INSTANCES, PHOTOGRAPHS, SEMANTIC, TAGS, Row
-from segray import figures
+from segray import metric_names
 from segray.config.label import StageJob
 from segray.demo import labeling, training
 from segray.demo.coco import write_world
@@ -183,7 +183,7 @@ def _whole(masks: Instances) -> Instances:
 
 _INSTANCES: Table = {
     "rows": INSTANCES,
-    "metric": figures.AP,
+    "metric": metric_names.AP,
     "schedule": {**training.SCHEDULE, "steps": 400},
     "rates": (2e-3, 1e-3, 5e-4),
     "tuned_on": ("family-b",),
@@ -203,7 +203,7 @@ _NUCLEI: Table = {
     "view": {"canvas_hw": [128, 128], "unit": "image", "min_scale": 0.8, "max_scale": 1.25},
 }
 _MAPS: Table = {
-    "metric": figures.MIOU,
+    "metric": metric_names.MIOU,
     "student": training.FPN,
     "view": training.VIEW,
     "schedule": {**training.SEMANTIC_SCHEDULE, "steps": 400, "precision": "bfloat16"},

@@ -5,9 +5,9 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from bench.table_data import Task
-from segray import figures
-from segray.figures import part
+from segray import metric_names
 from segray.methods import component_counts as counts
+from segray.metric_names import part
 
 Line = Mapping[str, Any]
 Column = tuple[str, Callable[[Sequence[Line]], str]]
@@ -92,7 +92,7 @@ def _figure(name: str) -> Callable[[Sequence[Line]], str]:
 
 def _change(name: str) -> Callable[[Sequence[Line]], str]:
     """A figure of pseudo-labels before and after refinement."""
-    before, after = part(figures.TEACHER_LABELS, name), part(figures.REFINED_LABELS, name)
+    before, after = part(metric_names.TEACHER_LABELS, name), part(metric_names.REFINED_LABELS, name)
     return lambda lines: f"{_figure(before)(lines)} → {_figure(after)(lines)}"
 
 
@@ -125,24 +125,24 @@ def _known(values: Sequence[float | None], factor: float) -> str:
     return f"{mean(known):.2g}" if known and max(known) < 1 else f"{mean(known):.1f}" if known else "-"
 
 
-NAMES = {figures.AP: "AP", figures.MIOU: "mIoU"}
+NAMES = {metric_names.AP: "AP", metric_names.MIOU: "mIoU"}
 COLUMNS: Mapping[str, Sequence[Column]] = {
-    figures.AP: (
-        ("AP", _spread(figures.AP)),
-        ("AP50", _spread(figures.AP50)),
+    metric_names.AP: (
+        ("AP", _spread(metric_names.AP)),
+        ("AP50", _spread(metric_names.AP50)),
         ("labels/image", _amount(counts.LABELS_PER_IMAGE)),
-        ("precision", _figure(part(figures.REFINED_LABELS, figures.PRECISION))),
-        ("matched IoU before → after", _change(figures.MATCHED_IOU)),
+        ("precision", _figure(part(metric_names.REFINED_LABELS, metric_names.PRECISION))),
+        ("matched IoU before → after", _change(metric_names.MATCHED_IOU)),
         ("images refined", _share(counts.IMAGES_REFINED)),
         ("images pasted into", _share(counts.IMAGES_PASTED_INTO)),
         ("teacher's distance", _amount(counts.TEACHER_DISTANCE)),
     ),
-    figures.MIOU: (
-        ("mIoU", _spread(figures.MIOU)),
-        ("pixel accuracy", _spread(figures.PIXEL_ACCURACY)),
+    metric_names.MIOU: (
+        ("mIoU", _spread(metric_names.MIOU)),
+        ("pixel accuracy", _spread(metric_names.PIXEL_ACCURACY)),
         ("pixels taught", _share(counts.PIXELS_TAUGHT)),
-        ("label mIoU", _figure(part(figures.LABEL_MAPS, figures.MIOU))),
-        ("label coverage", _figure(part(figures.LABEL_MAPS, figures.COVERAGE))),
+        ("label mIoU", _figure(part(metric_names.LABEL_MAPS, metric_names.MIOU))),
+        ("label coverage", _figure(part(metric_names.LABEL_MAPS, metric_names.COVERAGE))),
         ("pixels with zero-shot labels", _share(counts.PIXELS_BY_ZERO_SHOT)),
         ("views mixed", _share(counts.VIEWS_MIXED)),
         ("teacher's distance", _amount(counts.TEACHER_DISTANCE)),

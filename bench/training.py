@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from segray import figures
+from segray import metric_names
 from segray.config.base import build
 from segray.demo import training
 from segray.formats.registry import open_source
@@ -29,7 +29,7 @@ from segray.methods import component_counts, plans
 from segray.methods.config import TrainConfig
 from segray.store import Store
 from segray.store.rows import LabeledRow
-from segray.training.group import Group
+from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
 from segray.training.plan import RunContext
@@ -101,7 +101,7 @@ def prepare(steps: int) -> None:
     store.write_part(rows)
 
 
-def session(variant: str, group: Group, batch: int = 8) -> tuple[Loop, StepLoader]:
+def session(variant: str, group: WorkerGroup, batch: int = 8) -> tuple[Loop, StepLoader]:
     """Loop and loader of a variant's student run, on one worker."""
     settings = config(variant, batch=batch)
     plan = plans(settings)[-1]
@@ -117,7 +117,7 @@ def session(variant: str, group: Group, batch: int = 8) -> tuple[Loop, StepLoade
 def time_variant(variant: str, steps: int) -> dict[str, float]:
     """Seconds per step, and the most memory the process held, MiB."""
     torch.set_num_threads(1)
-    loop, loader = session(variant, Group(device=torch.device("cpu")))
+    loop, loader = session(variant, WorkerGroup(device=torch.device("cpu")))
     for step, pieces in enumerate(loader):
         if step == 2:
             began = time.perf_counter()
@@ -126,7 +126,7 @@ def time_variant(variant: str, steps: int) -> dict[str, float]:
             break
         loop.advance(pieces, step)
     seconds = (time.perf_counter() - began) / steps
-    acted = {name: value for name, value in loop.metrics().items() if not name.startswith(figures.LOSS)}
+    acted = {name: value for name, value in loop.metrics().items() if not name.startswith(metric_names.LOSS)}
     return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **acted}
 
 
@@ -171,7 +171,7 @@ def _worker(rank: int, world: int, out: str, steps: int) -> None:
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{out}.rendezvous", rank=rank, world_size=world)
-    group = Group(device=torch.device("cpu"), rank=rank, world=world)
+    group = WorkerGroup(device=torch.device("cpu"), rank=rank, world=world)
     loop, loader = session("points + ARP", group, batch=16)
     losses = []
     for step, pieces in enumerate(loader):
@@ -180,7 +180,7 @@ def _worker(rank: int, world: int, out: str, steps: int) -> None:
         if step == steps:
             break
         loop.advance(pieces, step)
-        losses.append(loop.metrics()[figures.LOSS])
+        losses.append(loop.metrics()[metric_names.LOSS])
     seconds = (time.perf_counter() - began) / (steps - 1)
     if rank == 0:
         Path(out).write_text(json.dumps({"losses": losses, "seconds": seconds}))

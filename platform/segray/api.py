@@ -18,7 +18,7 @@ from segray import job_configs
 from segray.config import base
 from segray.config.evaluate import EvaluateConfig
 from segray.config.label import LabelConfig, StageJob
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration
 from segray.config.types import Device
 from segray.errors import ConfigError
@@ -31,12 +31,12 @@ from segray.jobs.progress import counting, label_progress, train_progress
 from segray.jobs.source_tables import Images, source_table
 from segray.methods.config import TrainConfig
 from segray.models.predictor import StudentPredictor
-from segray.models.promotion import student_folder
+from segray.models.promotion import resolve_student
 from segray.nets.device import choose_device, torch_threads_kept
 from segray.sam.build import build as build_sam
 from segray.sam.predictor import SamPredictor
 from segray.store import Store
-from segray.training.runs.lineage import show_run
+from segray.training.runs.catalog import show_run
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ def label(
     else:
         tables = _label_tables(source, str(stores or STORES), sam or "nano", device, on_ray=bool(ray))
         config = base.build(LabelConfig, base.overridden(tables, given, LabelConfig), "segray.label")
-    inputs.look(config)
+    inputs.require_inputs(config)
     with _on(ray), _shown(progress, label_progress("labeling")) as show:
         return Store.open(label_job.label(config, show).store)
 
@@ -218,7 +218,7 @@ def evaluate(
         what: a run (its best student), a student, its folder or promoted name; a store; or the TOML file of an evaluate
             job.
         data: images with masks, as `label` takes them; of a TOML file the file's own by default.
-        out: the folder for `figures.json` and `predictions.json`; `out/evaluation` by default.
+        out: the folder for `metric_names.json` and `predictions.json`; `out/evaluation` by default.
         progress: show a bar on the terminal.
         **changes: keys of the config, such as `student__max_images=100` or
             `student__device="cpu"`.
@@ -262,7 +262,7 @@ def load_student(student: str | Path, *, device: str = "auto") -> StudentPredict
         >>> segray.load_student(run.best).predict(["a.jpg"])
     """
     where = choose_device(_device(device), "float32", compiled=False)
-    return StudentPredictor.load(student_folder(str(student)), str(where))
+    return StudentPredictor.load(resolve_student(str(student)), str(where))
 
 
 def load_sam(

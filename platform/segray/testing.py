@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segray.config.registry import STUDENT_CLASSES
+from segray.config.model_kinds import STUDENT_CLASSES
 from segray.formats.coco import CocoSource
 from segray.labels.labeler import Labeler
 from segray.masks import rle
@@ -143,7 +143,7 @@ def write_training(folder: Path, method: str = "s4m", *, steps: int = 4, student
         folder: becomes the home of images, runs and the file.
         method: one of `segray.methods.METHODS`.
         steps: of each run.
-        student: its kind; none: the first of `config.registry.STUDENTS` that the method trains.
+        student: its kind; none: the first of `config.model_kinds.STUDENTS` that the method trains.
     """
     sources = {name: write_coco(folder / name, number, seed=seed) for seed, (name, number) in enumerate(_ROLES.items())}
     data = "".join(

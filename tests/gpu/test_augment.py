@@ -4,9 +4,9 @@ import torch
 from segray import keyed_random
 from segray.config.views import StrongView
 from segray.losses.criterion import Targets
-from segray.methods.s4m.arp import mix
 from segray.methods.s4m.config import Arp
-from segray.training.views.colour import strong_view
+from segray.methods.s4m.instance_pasting import mix
+from segray.training.augmentation.colour import strong_view
 
 pytestmark = [
     pytest.mark.gpu,

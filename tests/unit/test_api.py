@@ -14,7 +14,7 @@ from segray.errors import BackendError, ConfigError, SourceError
 from segray.storage import files
 from segray.store.rows import LABELED
 from segray.testing import write_coco, write_images, write_training
-from segray.training.runs.lineage import promote
+from segray.training.runs.catalog import promote
 
 QUICK = {"points_per_side": 4, "masks__pred_iou_thresh": 0.1, "masks__stability_score_thresh": 0.1, "progress": False}
 

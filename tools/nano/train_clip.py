@@ -25,8 +25,8 @@ from segray.demo.textures import FAMILY_TEXTURES
 from segray.demo.world import FAMILY_CLASSES, scene
 from segray.evidence.encoders import normalised
 from segray.evidence.fitting import FitPlan, fit
-from segray.evidence.nano_clip import NanoClip, NanoEvidence, load, save
-from segray.evidence.zero_shot import pool
+from segray.evidence.nano_clip import NanoClip, NanoImageTextEncoder, load, save
+from segray.evidence.zero_shot import pool_under_masks
 from segray.masks.instances import Instances
 from segray.nets.weights import load_into, load_state
 from tools.nano.clip_data import WORDS, CaptionBatch, build_cache, composed, describe, draw_batch
@@ -82,7 +82,7 @@ def measure(weights: str, scenes: int) -> dict[str, float]:
     `class` asks for the class by its name alone (chance 1/6), `composition` for texture and class together (1/36);
     `_held_out` are the objects of compositions that training never showed, the others are like those it showed.
     """
-    evidence = NanoEvidence(NanoClipConfig(weights=weights), torch.device("cpu"))
+    evidence = NanoImageTextEncoder(NanoClipConfig(weights=weights), torch.device("cpu"))
     classes, textures = FAMILY_CLASSES["b"], FAMILY_TEXTURES["b"]
     names = evidence.texts(list(classes))
     pairs = [f"{texture} {name}" for texture in textures for name in classes]
@@ -93,7 +93,7 @@ def measure(weights: str, scenes: int) -> dict[str, float]:
         if not found.objects:
             continue
         masks = Instances.from_masks(np.stack([item.mask for item in found.objects]), provenance="gt")
-        pooled, _ = pool(evidence.dense([found.image])[0], masks)
+        pooled, _ = pool_under_masks(evidence.dense([found.image])[0], masks)
         for vector, thing in zip(pooled, describe(found), strict=True):
             kind = "_held_out" if composed(thing) else ""
             right["class" + kind].append(classes[int((names @ vector).argmax())] == thing["class"])

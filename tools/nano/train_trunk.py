@@ -30,8 +30,8 @@ from segray.losses.criterion import Targets
 from segray.models.preprocessing import MEAN_RGB, STD_RGB
 from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import load_into, load_state
+from segray.training.augmentation.batch import Batch
 from segray.training.loader import StepLoader
-from segray.training.views.batch import Batch
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ def check(
     if data:
         from segray.jobs import inputs
 
-        if missing := inputs.problems(loaded):
+        if missing := inputs.input_problems(loaded):
             count = f"{len(missing)} problem{'s' * (len(missing) != 1)}"
             raise ConfigError(f"{config}: {count} with its data (--no-data leaves that out)", missing)
     article = "an" if loaded.job[0] in "aeiou" else "a"

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from segray import figures
+from segray import metric_names
 from segray.evaluation.average_precision import ApResult
 from segray.evaluation.recall import RecallResult
 from segray.formats.tally import ExportSummary
@@ -17,12 +17,12 @@ from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
 from segray.masks.mean_iou import IouResult
 from segray.store import StoreInfo
-from segray.training.measures import measure_of
-from segray.training.runs.lineage import Run
+from segray.training.reports.headline_metric import headline_metric
+from segray.training.runs.catalog import Run
 
 out = Console()
 
-FIGURES = (f"last.{figures.AP}", f"last.{figures.MIOU}")
+FIGURES = (f"last.{metric_names.AP}", f"last.{metric_names.MIOU}")
 """Of a run in a list."""
 
 
@@ -33,7 +33,7 @@ def run_results(results: Sequence[RunResult]) -> None:
         last, best = one.end["last"], one.end["best"] or {}
         reached = ", ".join(
             f"{name} {100 * last[name]:.1f} (best {100 * best.get(name, last[name]):.1f})"
-            for name in (figures.AP, figures.AP50, figures.MIOU)
+            for name in (metric_names.AP, metric_names.AP50, metric_names.MIOU)
             if name in last
         )
         note = (
@@ -54,7 +54,7 @@ def folders(named: Mapping[str, str]) -> None:
 
 def comparison(results: Mapping[str, RunResult]) -> None:
     """Students of several methods by AP or mIoU, in percent; the first is what the others are compared with."""
-    measure = measure_of(next(iter(results.values())).end["last"])
+    measure = headline_metric(next(iter(results.values())).end["last"])
     values = {name: 100 * one.end["last"][measure.key] for name, one in results.items()}
     first = next(iter(values.values()))
     rows = [(name, f"{value:.1f}", f"{value - first:+.1f}") for name, value in values.items()]
@@ -72,7 +72,7 @@ def evaluation(result: ApResult | IouResult | RecallResult) -> None:
     if isinstance(result, RecallResult):
         table(("", "%"), [("recall of the true objects (AR@1000)", _percent(result.recall))])
         return
-    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else figures.AP_FIGURES
+    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else metric_names.AP_FIGURES
     rows = [(name, _percent(getattr(result, name))) for name in names]
     table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
 

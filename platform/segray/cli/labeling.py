@@ -20,7 +20,7 @@ def label(config: Config, overrides: Overrides = None) -> None:
     loaded = job_configs.load_label_job(config, overrides or ())
     from segray.jobs import inputs
 
-    inputs.look(loaded)
+    inputs.require_inputs(loaded)
     with interruptible():
         from segray.cli import console
         from segray.jobs import progress

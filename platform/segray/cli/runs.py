@@ -33,7 +33,7 @@ def _told(value: object) -> str:
 def runs_ls(runs: Runs) -> None:
     """List runs with what they reached."""
     from segray.cli import console
-    from segray.training.runs.lineage import list_runs
+    from segray.training.runs.catalog import list_runs
 
     console.runs(list_runs(runs))
 
@@ -41,7 +41,7 @@ def runs_ls(runs: Runs) -> None:
 @runs_app.command("show")
 def runs_show(run: Run) -> None:
     """Which data, weights and config made a student, and what came before it."""
-    from segray.training.runs.lineage import ancestors, show_run
+    from segray.training.runs.catalog import ancestors, show_run
 
     folder, name = _parts(run)
     found = show_run(folder, name)
@@ -59,7 +59,7 @@ def runs_compare(
     from segray.cli import console
     from segray.errors import ConfigError
     from segray.training.reports.comparison import compare_report
-    from segray.training.runs.lineage import compare_runs
+    from segray.training.runs.catalog import compare_runs
 
     (folder, one), (other_folder, other) = _parts(first), _parts(second)
     if folder != other_folder:
@@ -79,7 +79,7 @@ def runs_report(
 ) -> None:
     """Write one HTML file to look at: curves, AP, how often components acted, images."""
     from segray.training.reports.report import write_report
-    from segray.training.runs.lineage import show_run
+    from segray.training.runs.catalog import show_run
 
     write_report(show_run(*_parts(run)), out)
     typer.echo(f"report: {out}")
@@ -98,7 +98,7 @@ def runs_onnx(
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
     from segray.models.build import load_student
     from segray.models.onnx import export_onnx
-    from segray.training.runs.lineage import show_run
+    from segray.training.runs.catalog import show_run
 
     student = load_student(show_run(*_parts(run)).folder.student(which))
     multiple = student.settings.multiple
@@ -121,7 +121,7 @@ def runs_rollback(
     runs: Runs, name: Annotated[str, typer.Argument(help="A promoted name.", show_default=False)]
 ) -> None:
     """Let a name stand for what it stood for before."""
-    from segray.training.runs.lineage import rollback
+    from segray.training.runs.catalog import rollback
 
     now = rollback(runs, name)
     typer.echo(f"{name}: {now.student}")
@@ -135,7 +135,7 @@ def promote(
     force: Annotated[bool, typer.Option(help="Even where the run is not finished.")] = False,
 ) -> None:
     """Give a student a name to load it by; `segray runs rollback` takes it back."""
-    from segray.training.runs.lineage import promote as give
+    from segray.training.runs.catalog import promote as give
 
     now = give(*_parts(run), name, which, force=force)
     typer.echo(f"{name}: {now.student}")

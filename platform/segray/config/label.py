@@ -6,7 +6,7 @@ import pydantic
 
 from segray.config.base import config, refuse_without_effect
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
 from segray.config.types import Count, CountOrZero, NonNegative, Positive, Share
 from segray.config.uris import StoreUri, Uri

@@ -11,7 +11,7 @@ from segray.config.types import Count, CountOrZero, Device, Positive, Precision,
 
 @config
 class SamSettings:
-    """Settings that every SAM backend shares. A backend adds its own, and a line to `config.registry`."""
+    """Settings that every SAM backend shares. A backend adds its own, and a line to `config.model_kinds`."""
 
     backend: ClassVar[str]
     """Module with `build(settings) -> Sam` and `describe(settings) -> SamCard` (see `segray.sam.build`)."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive, Precision
 from segray.config.uris import Uri
 

@@ -55,7 +55,7 @@ class InstancePredict:
 
 @config
 class StudentSettings:
-    """Settings that every student shares. A student adds its own, and a line to `config.registry`."""
+    """Settings that every student shares. A student adds its own, and a line to `config.model_kinds`."""
 
     network: ClassVar[str]
     """Its class, as `module:Class` (see `segray.models.student.Student`)."""

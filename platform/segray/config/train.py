@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.registry import StudentConfig
+from segray.config.model_kinds import StudentConfig
 from segray.config.students import Mask2Former
 from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive
 from segray.config.uris import Uri

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-from segray import figures
+from segray import metric_names
 from segray.masks.instances import CROWD, Instances
 
 
@@ -42,8 +42,8 @@ class ApResult:
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `ap/<class>`, for a run's metrics; without what there was nothing to measure on."""
-        named = {name: getattr(self, name) for name in figures.AP_FIGURES}
-        named |= {figures.part(figures.AP, name): value for name, value in self.per_class.items()}
+        named = {name: getattr(self, name) for name in metric_names.AP_FIGURES}
+        named |= {metric_names.part(metric_names.AP, name): value for name, value in self.per_class.items()}
         return {name: value for name, value in named.items() if not math.isnan(value)}
 
 

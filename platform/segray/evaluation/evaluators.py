@@ -11,18 +11,18 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from segray import figures, keyed_random
+from segray import keyed_random, metric_names
 from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
 from segray.evaluation.row_examples import RowExamples
 from segray.evaluation.students import EvaluationExamples, evenly_spread
 from segray.masks.instances import Instances
 from segray.models.student import Student
-from segray.training.objective import Measured
+from segray.training.augmentation.batch import Batch
+from segray.training.augmentation.geometry import sample
+from segray.training.objective import EvaluatedNetworks
 from segray.training.plan import EvaluationRows
 from segray.training.reports.panels import Panel
-from segray.training.views.batch import Batch
-from segray.training.views.geometry import sample
 
 
 class Mergeable(Protocol):
@@ -61,7 +61,7 @@ class Shard(Generic[Score, Labels]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Canvas:
+class EvaluationView:
     """An image as training sees it, always the same way, and the truth about it in image coordinates."""
 
     batch: Batch
@@ -80,7 +80,7 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         self.limit = config.intervals.evaluate_images
         self.view = replace(config.view, flip=0)
 
-    def shard(self, measured: Measured, *, rank: int, world: int, final: bool) -> Shard[Score, Labels]:
+    def shard(self, measured: EvaluatedNetworks, *, rank: int, world: int, final: bool) -> Shard[Score, Labels]:
         """Measure the student and its teachers, by which one sees which of them is worth following."""
         students: dict[str, Score] = {}
         if self.rows.validation is not None:
@@ -101,11 +101,13 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         found: dict[str, float] = {}
         for network in shards[0].students:
             whole = _merged([one.students[network] for one in shards])
-            found |= {figures.of_network(network, name): value for name, value in self.student_figures(whole).items()}
+            found |= {
+                metric_names.of_network(network, name): value for name, value in self.student_figures(whole).items()
+            }
         labels = [one.labels for one in shards if one.labels is not None]
         return found | dict(self.label_figures(_merged(labels))) if labels else found
 
-    def panels(self, measured: Measured, number: int) -> list[Panel]:
+    def panels(self, measured: EvaluatedNetworks, number: int) -> list[Panel]:
         """Show images with the truth, the labels that they get where there are any, and what the student finds."""
         rows = self.rows.validation or self.rows.hidden
         if rows is None:
@@ -122,7 +124,7 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         """Return a network's figures by name."""
 
     @abstractmethod
-    def score_labels(self, measured: Measured, canvases: Iterator[Canvas]) -> Labels | None:
+    def score_labels(self, measured: EvaluatedNetworks, canvases: Iterator[EvaluationView]) -> Labels | None:
         """Gather how good the pseudo-labels of unlabeled images are; None where the objective makes none."""
 
     @abstractmethod
@@ -130,25 +132,25 @@ class StudentEvaluator(ABC, Generic[Score, Labels]):
         """Return the pseudo-labels' figures by name."""
 
     @abstractmethod
-    def columns(self, measured: Measured, canvas: Canvas) -> Iterator[tuple[str, Instances]]:
+    def columns(self, measured: EvaluatedNetworks, canvas: EvaluationView) -> Iterator[tuple[str, Instances]]:
         """Yield what a panel shows of an image by title, the truth first, all but what the student finds."""
 
     @abstractmethod
     def shown(self, found: Instances) -> Instances:
         """Return what of a student's output is worth drawing."""
 
-    def _panel(self, measured: Measured, canvas: Canvas) -> Panel:
+    def _panel(self, measured: EvaluatedNetworks, canvas: EvaluationView) -> Panel:
         pixels = canvas.batch.images[0].permute(1, 2, 0).cpu().numpy()
         student = self.shown(measured.student.predict([pixels])[0])
         columns = (*self.columns(measured, canvas), ("student", student))
         return Panel(image_id=canvas.batch.image_ids[0], pixels=pixels, columns=columns)
 
-    def _canvases(self, rows: TrainingRows, share: ImageShare, measured: Measured) -> Iterator[Canvas]:
+    def _canvases(self, rows: TrainingRows, share: ImageShare, measured: EvaluatedNetworks) -> Iterator[EvaluationView]:
         device = next(measured.student.parameters()).device
         for index in share.of(len(rows)):
             example = RowExamples(rows)[index]
             batch = sample(rows.row(index), example.pixels, self.view, keyed_random.key("evaluation", index))
-            yield Canvas(batch=batch.to(device), true=example.true)
+            yield EvaluationView(batch=batch.to(device), true=example.true)
 
 
 def _merged(parts: Sequence[Any]) -> Any:

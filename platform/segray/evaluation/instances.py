@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from typing_extensions import override
 
-from segray import figures
+from segray import metric_names
 from segray.config.students import InstanceStudentConfig
 from segray.config.train import TrainSettings
 from segray.evaluation.average_precision import AveragePrecision
-from segray.evaluation.evaluators import Canvas, ImageShare, StudentEvaluator
+from segray.evaluation.evaluators import EvaluationView, ImageShare, StudentEvaluator
 from segray.evaluation.pseudo_labels import PseudoLabelQuality
 from segray.evaluation.students import EvaluationExamples, measure_instances
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.models.student import Student
-from segray.training.objective import Measured
+from segray.training.objective import EvaluatedNetworks
 from segray.training.plan import EvaluationRows
 
 LEAST_SCORE = 0.3
@@ -24,7 +24,7 @@ LEAST_SCORE = 0.3
 class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
     """AP on the validation images; pseudo-labels against the true masks of unlabeled images."""
 
-    metric = figures.AP
+    metric = metric_names.AP
 
     def __init__(self, config: TrainSettings, classes: Sequence[str], rows: EvaluationRows) -> None:
         super().__init__(config, classes, rows)
@@ -48,7 +48,9 @@ class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
         return whole.result().figures()
 
     @override
-    def score_labels(self, measured: Measured, canvases: Iterator[Canvas]) -> PseudoLabelQuality | None:
+    def score_labels(
+        self, measured: EvaluatedNetworks, canvases: Iterator[EvaluationView]
+    ) -> PseudoLabelQuality | None:
         quality = PseudoLabelQuality()
         for canvas in canvases:
             labels = measured.label(canvas.batch)
@@ -62,7 +64,7 @@ class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
         return whole.figures()
 
     @override
-    def columns(self, measured: Measured, canvas: Canvas) -> Iterator[tuple[str, Instances]]:
+    def columns(self, measured: EvaluatedNetworks, canvas: EvaluationView) -> Iterator[tuple[str, Instances]]:
         yield "truth", _true(canvas)
         for labels in measured.label(canvas.batch):
             yield "teacher", labels.teacher
@@ -75,7 +77,7 @@ class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
         return found.filter(found.scores >= LEAST_SCORE)
 
 
-def _true(canvas: Canvas) -> Instances:
+def _true(canvas: EvaluationView) -> Instances:
     """Return the true instances that the canvas shows, in its pixels."""
     masks, kept = canvas.batch.views[0].masks(canvas.true)
     return Instances.from_rle(

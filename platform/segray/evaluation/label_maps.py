@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from typing_extensions import override
 
-from segray import figures
-from segray.evaluation.evaluators import Canvas, ImageShare, StudentEvaluator
+from segray import metric_names
+from segray.evaluation.evaluators import EvaluationView, ImageShare, StudentEvaluator
 from segray.evaluation.students import EvaluationExamples, measure_label_maps
 from segray.masks import semantic
 from segray.masks.instances import Instances
@@ -13,13 +13,13 @@ from segray.masks.mean_iou import MeanIou
 from segray.masks.provenance import Provenance
 from segray.masks.semantic import Map
 from segray.models.student import Student
-from segray.training.objective import Measured
+from segray.training.objective import EvaluatedNetworks
 
 
 class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
     """mIoU on the validation images; label maps against the truth about unlabeled images."""
 
-    metric = figures.MIOU
+    metric = metric_names.MIOU
 
     @override
     def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> MeanIou:
@@ -37,7 +37,7 @@ class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
         return whole.result().figures()
 
     @override
-    def score_labels(self, measured: Measured, canvases: Iterator[Canvas]) -> MeanIou | None:
+    def score_labels(self, measured: EvaluatedNetworks, canvases: Iterator[EvaluationView]) -> MeanIou | None:
         gathered = MeanIou(self.classes)
         for canvas in canvases:
             labels = measured.label_maps(canvas.batch)
@@ -48,10 +48,13 @@ class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
 
     @override
     def label_figures(self, whole: MeanIou) -> Mapping[str, float]:
-        return {figures.part(figures.LABEL_MAPS, name): value for name, value in self.student_figures(whole).items()}
+        return {
+            metric_names.part(metric_names.LABEL_MAPS, name): value
+            for name, value in self.student_figures(whole).items()
+        }
 
     @override
-    def columns(self, measured: Measured, canvas: Canvas) -> Iterator[tuple[str, Instances]]:
+    def columns(self, measured: EvaluatedNetworks, canvas: EvaluationView) -> Iterator[tuple[str, Instances]]:
         yield "truth", semantic.from_map(_true(canvas), provenance=Provenance.GT)
         for labels in measured.label_maps(canvas.batch):
             yield "label map", semantic.from_map(labels, provenance=Provenance.TEACHER)
@@ -61,6 +64,6 @@ class LabelMapEvaluator(StudentEvaluator[MeanIou, MeanIou]):
         return found
 
 
-def _true(canvas: Canvas) -> Map:
+def _true(canvas: EvaluationView) -> Map:
     """Return the truth in the canvas's pixels, 255 where it is unknown."""
     return semantic.on_canvas(canvas.true, canvas.batch.views[0])[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segray import figures
+from segray import metric_names
 from segray.masks import matching, rle
 from segray.masks.instances import CROWD, Instances
 from segray.masks.matching import LEAST_IOU
@@ -59,12 +59,12 @@ class _Sums:
             return
         values = matching.ious(labels, objects)
         same = labels.classes[:, None] == objects.classes[None, :]
-        rows, columns = matching.pairs(np.where(same, values, 0.0))
+        rows, columns = matching.best_pairs(np.where(same, values, 0.0))
         self.matched += len(rows)
         self.matched_iou += float(values[rows, columns].sum())
         self.best_iou += float(values.max(axis=1).sum())
-        self.right += len(matching.right(labels, objects)[0])
-        rows, columns = matching.pairs(np.where(values >= LEAST_IOU, values, 0.0))
+        self.right += len(matching.correct_pairs(labels, objects)[0])
+        rows, columns = matching.best_pairs(np.where(values >= LEAST_IOU, values, 0.0))
         self.paired += len(rows)
         self.paired_right += int(same[rows, columns].sum())
 
@@ -114,9 +114,9 @@ class PseudoLabelQuality:
 
     def figures(self) -> dict[str, float]:
         """By name, as `labels_before/precision`, for a run's metrics; without what there was nothing to measure on."""
-        sets = ((figures.TEACHER_LABELS, self.before()), (figures.REFINED_LABELS, self.after()))
+        sets = ((metric_names.TEACHER_LABELS, self.before()), (metric_names.REFINED_LABELS, self.after()))
         named = {
-            figures.part(group, one.name): float(getattr(labels, one.name))
+            metric_names.part(group, one.name): float(getattr(labels, one.name))
             for group, labels in sets
             for one in fields(labels)
         }

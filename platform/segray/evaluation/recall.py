@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segray import figures
+from segray import metric_names
 from segray.masks import rle
 from segray.masks.instances import Instances
 
@@ -26,7 +26,7 @@ class RecallResult:
 
     def figures(self) -> dict[str, float]:
         """By name."""
-        return {} if math.isnan(self.recall) else {figures.RECALL: self.recall}
+        return {} if math.isnan(self.recall) else {metric_names.RECALL: self.recall}
 
 
 def average_recall(pairs: Iterable[tuple[Instances, Instances]], max_masks: int = 1000) -> float:

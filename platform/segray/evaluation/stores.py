@@ -12,7 +12,7 @@ import numpy as np
 from segray.errors import LabelError
 from segray.evaluation.average_precision import ApResult, AveragePrecision
 from segray.evaluation.recall import RecallResult, average_recall
-from segray.formats.label_maps import LabelMaps
+from segray.formats.as_label_maps import LabelMapSource
 from segray.formats.source import Source
 from segray.formats.store.reader import stored_classes
 from segray.masks.instances import CROWD, UNLABELED, Instances
@@ -42,7 +42,7 @@ def measure_store(store: Store, truth: Source, seen: Tick = lambda: None) -> ApR
         case StoreKind.MASKS:
             return _recall(_pairs(store, truth, seen))
         case StoreKind.LABEL_MAPS:
-            return _maps(classes, LabelMaps(truth, background=True), store, seen)
+            return _maps(classes, LabelMapSource(truth, background=True), store, seen)
         case StoreKind.OBJECTS:
             return _objects(classes, truth, store, seen)
 
@@ -52,7 +52,7 @@ def _recall(pairs: Pairs) -> RecallResult:
     return RecallResult(recall=average_recall(images), num_images=len(images))
 
 
-def _maps(classes: Sequence[str], truth: LabelMaps, store: Store, seen: Tick) -> IouResult:
+def _maps(classes: Sequence[str], truth: LabelMapSource, store: Store, seen: Tick) -> IouResult:
     gathered, table = MeanIou(classes), _table(truth.classes, classes)
     for _, found, true in _pairs(store, truth, seen):
         gathered.add(paint(found), paint(replace(true, classes=table[true.classes])))

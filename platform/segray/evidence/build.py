@@ -1,15 +1,15 @@
-"""From a config to an `Evidence`. Knows which kind of config is served by what; nothing of how they work."""
+"""From a config to an `ImageTextEncoder`. Knows which kind of config is served by what; nothing of how they work."""
 
 import torch
 
 from segray.config.evidence import ClipModel, HfClipConfig, NanoClipConfig
 from segray.errors import BackendError
 from segray.evidence.clip import Clip
-from segray.evidence.nano_clip import NanoEvidence
-from segray.evidence.protocol import Evidence
+from segray.evidence.nano_clip import NanoImageTextEncoder
+from segray.evidence.protocol import ImageTextEncoder
 
 
-def build(config: ClipModel, *, gpu: bool) -> Evidence:
+def build(config: ClipModel, *, gpu: bool) -> ImageTextEncoder:
     """Load the model, frozen; on CUDA where `gpu` says that some was reserved.
 
     Raises:
@@ -24,4 +24,4 @@ def build(config: ClipModel, *, gpu: bool) -> Evidence:
         case HfClipConfig():
             return Clip(config, device)
         case NanoClipConfig():
-            return NanoEvidence(config, device)
+            return NanoImageTextEncoder(config, device)

@@ -73,7 +73,7 @@ class NanoClip(nn.Module):
         return found
 
 
-class NanoEvidence:
+class NanoImageTextEncoder:
     """clip-nano, frozen (see `Evidence`)."""
 
     name = "clip-nano"

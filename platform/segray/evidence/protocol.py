@@ -11,7 +11,7 @@ Image = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
-class Evidence(Protocol):
+class ImageTextEncoder(Protocol):
     """A frozen image and text encoder with one space for both; no call records gradients."""
 
     name: str

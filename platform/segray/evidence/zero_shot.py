@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from segray.config.evidence import MatchRule, Overlaps, Vocabulary
-from segray.masks import grids, rle
+from segray.masks import cell_weights, rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND_INDEX
@@ -62,30 +62,30 @@ def embed(vocabulary: Vocabulary, texts: Callable[[Sequence[str]], torch.Tensor]
     )
 
 
-def pool(features: torch.Tensor, masks: Instances) -> tuple[torch.Tensor, Floats]:
+def pool_under_masks(features: torch.Tensor, masks: Instances) -> tuple[torch.Tensor, Floats]:
     """The mean of a map (h, w, D) under each mask, as unit vectors (N, D), and the tokens (N,) each mask covers.
 
     Masks are down-sampled to the grid by area; for those that cover less than a token, the map is up-sampled instead.
     """
     grid_hw = (features.shape[0], features.shape[1])
-    weights = grids.covered(masks, grid_hw)
+    weights = cell_weights.cell_coverage(masks, grid_hw)
     tokens = weights.sum((1, 2))
     for index in np.flatnonzero((tokens < 1) & (masks.areas > 0)):
-        weights[index] = grids.interpolated(masks.counts[index], masks.size_hw, grid_hw)
+        weights[index] = cell_weights.interpolation_weights(masks.counts[index], masks.size_hw, grid_hw)
     flat = F.normalize(features.flatten(0, 1), dim=-1)
     return F.normalize(torch.from_numpy(weights).flatten(1) @ flat, dim=-1), tokens
 
 
-def compare(features: torch.Tensor, masks: Instances, concepts: ClassEmbeddings) -> ClassSimilarity:
+def compare_with_classes(features: torch.Tensor, masks: Instances, concepts: ClassEmbeddings) -> ClassSimilarity:
     """How near each mask is to each class: the cosine with the nearest of its concepts."""
-    pooled, tokens = pool(features, masks)
+    pooled, tokens = pool_under_masks(features, masks)
     cosines = pooled @ concepts.vectors.T
     best = torch.full((len(masks), 1 + concepts.num_classes), -torch.inf)
     best.scatter_reduce_(1, concepts.owners.expand(len(masks), -1), cosines, "amax")
     return ClassSimilarity(cosines=best.numpy(), tokens=tokens)
 
 
-def decide(masks: Instances, nearness: ClassSimilarity, rule: MatchRule, threshold: float) -> Instances:
+def assign_classes(masks: Instances, nearness: ClassSimilarity, rule: MatchRule, threshold: float) -> Instances:
     """The masks with a class and a score: 0 the background, from 1 the vocabulary's; UNLABELED where it is unknown.
 
     The score in [0, 1] is what was compared with the threshold: the cosine with the class, or its probability under

@@ -63,7 +63,7 @@ class ExportTally:
         )
 
 
-class Classes:
+class ExportClasses:
     """Class names by the index that an export writes. Masks without a class are "object", added when one is met."""
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from segray.labels.summary import Summary
 from segray.methods.config import TrainConfig
 from segray.store import Store
 from segray.training.reports.comparison import compare_report
-from segray.training.runs.lineage import show_run
+from segray.training.runs.catalog import show_run
 
 PICTURE_SEED: Final = 49_999
 """The scene that the endpoint is asked about: none of those before it."""

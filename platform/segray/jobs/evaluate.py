@@ -26,7 +26,7 @@ from segray.formats.registry import open_source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student, open_for
-from segray.models.promotion import student_folder
+from segray.models.promotion import resolve_student
 from segray.models.student import Student
 from segray.nets.device import choose_device
 from segray.storage import files
@@ -70,7 +70,7 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
 
 
 def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
-    folder = student_folder(measured.uri)
+    folder = resolve_student(measured.uri)
     student = load_student(folder, choose_device(measured.device, "float32", compiled=False))
     if measured.predict is not None:
         predict = build(type(student.settings.predict), measured.predict, "student.predict")

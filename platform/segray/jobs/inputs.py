@@ -16,20 +16,20 @@ from segray.storage import files
 from segray.store import Store
 
 
-def problems(config: Job) -> tuple[str, ...]:
+def input_problems(config: Job) -> tuple[str, ...]:
     """A line per table of the config whose data is not there: annotation files, folders, stores, a first image."""
     places = ((one.path, _missing(one)) for one in named_uris(config, stop_at=SourceSettings))
     sources = ((path, _source_problem(source)) for path, source in _sources(config))
     return tuple(f"{path}: {why}" for path, why in sorted([*places, *sources]) if why)
 
 
-def look(config: Job) -> None:
+def require_inputs(config: Job) -> None:
     """See that all data is there that the config names.
 
     Raises:
         SourceError: all that is not.
     """
-    if found := problems(config):
+    if found := input_problems(config):
         raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
 
 

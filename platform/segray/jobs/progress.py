@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from segray import figures
+from segray import metric_names
 from segray.jobs.label import LabelProgress, Show
 from segray.training.runs.watch import TrainProgress
 
@@ -80,7 +80,9 @@ def train_progress() -> Iterator[Callable[[TrainProgress], None]]:
 
 def _train_rate(at: TrainProgress) -> str:
     known = [
-        f"{name} {at.figures[name]:.3g}" for name in (figures.LOSS, figures.AP, figures.MIOU) if name in at.figures
+        f"{name} {at.figures[name]:.3g}"
+        for name in (metric_names.LOSS, metric_names.AP, metric_names.MIOU)
+        if name in at.figures
     ]
     left = f"{duration((at.steps - at.step) / at.steps_per_s)} left" if at.steps_per_s else ""
     return ", ".join(part for part in (f"{at.steps_per_s:.2f} steps/s", *known, left) if part)

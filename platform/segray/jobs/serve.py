@@ -14,7 +14,7 @@ from segray.errors import ClusterError
 from segray.jobs.cluster import connected
 from segray.jobs.endpoint.isolation import endpoint_port, environment, isolated
 from segray.models.package import read_card
-from segray.models.promotion import student_folder
+from segray.models.promotion import resolve_student
 from segray.serving.deployment.app import application
 from segray.serving.deployment.deployments import Load
 from segray.serving.http.keys import Keyring
@@ -69,7 +69,7 @@ def _alone() -> Iterator[None]:
 
 def _look(config: ServeConfig) -> None:
     """See that what copies would fail for again and again is there."""
-    read_card(student_folder(config.student.uri))
+    read_card(resolve_student(config.student.uri))
     if isinstance(config.keys, KeyFile):
         Keyring(config.keys.path)
 

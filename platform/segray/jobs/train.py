@@ -18,11 +18,11 @@ from segray.models.build import open_for, start_hash
 from segray.nets.device import choose_device
 from segray.storage import commits, files
 from segray.training import checkpoint
-from segray.training.group import Group
+from segray.training.distributed import WorkerGroup
 from segray.training.plan import RunPlan
 from segray.training.reports.report import write_report
+from segray.training.runs.catalog import refuse_promoted, show_run
 from segray.training.runs.folder import RunFolder
-from segray.training.runs.lineage import refuse_promoted, show_run
 from segray.training.runs.watch import TrainProgress, watching
 from segray.training.session import RunJob, run_worker
 
@@ -279,7 +279,7 @@ def _run(job: RunJob, show: Show | None) -> None:
     """One run, in this process or on Ray."""
     with watching(job.folder, job.plan.schedule.steps, show):
         if job.config.workers.num_workers == 0:
-            run_worker(job, Group(device=choose_device(job.config.device, "float32", compiled=False)))
+            run_worker(job, WorkerGroup(device=choose_device(job.config.device, "float32", compiled=False)))
             return
         from segray.jobs.cluster import connected
         from segray.training.ray_workers import run_on_ray

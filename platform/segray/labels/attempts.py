@@ -24,7 +24,7 @@ REASON = "ends-process"
 
 
 @dataclass
-class Note:
+class AttemptRecord:
     """What the tries of a part so far came to."""
 
     at: str | None = None
@@ -53,7 +53,7 @@ class Attempt:
             StoreError: the note cannot be written.
         """
         if self.earlier is None:
-            self._write(Note())
+            self._write(AttemptRecord())
             yield from label(self.rows)
             return
         note = self.earlier
@@ -77,7 +77,7 @@ class Attempt:
         """
         commits.delete(self.uri)
 
-    def _write(self, note: Note) -> None:
+    def _write(self, note: AttemptRecord) -> None:
         commits.commit(self.uri, json.dumps(asdict(note)).encode())
 
 
@@ -90,8 +90,8 @@ def forget(store_uri: str) -> None:
     commits.delete_folder(files.join(store_uri, FOLDER))
 
 
-def _read(uri: str) -> Note | None:
+def _read(uri: str) -> AttemptRecord | None:
     try:
-        return Note(**json.loads(files.read_bytes(uri))) if files.exists(uri) else None
+        return AttemptRecord(**json.loads(files.read_bytes(uri))) if files.exists(uri) else None
     except SourceError as error:
         raise StoreError(str(error)) from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def draw(keys: Sequence[int], numbers: Sequence[int], num_points: int, device: torch.device) -> Tensor:
+def random_points(keys: Sequence[int], numbers: Sequence[int], num_points: int, device: torch.device) -> Tensor:
     """Uniform points: `numbers[b]` sets of `num_points` for image b, of its key; (sum of numbers, num_points, 2)."""
     sets = [
         torch.rand(number, num_points, 2, device=device, generator=torch.Generator(device).manual_seed(key))
@@ -22,7 +22,7 @@ def draw(keys: Sequence[int], numbers: Sequence[int], num_points: int, device: t
     return torch.cat(sets)
 
 
-def sample(maps: Tensor, points: Tensor) -> Tensor:
+def values_at(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear values (R, C, P) of maps (R, C, h, w) at points (R, P, 2)."""
     values = F.grid_sample(maps, 2 * points[:, None] - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
     return values[:, :, 0]
@@ -51,7 +51,7 @@ class MaskStack:
             sizes_hw=sizes.to(device),
         )
 
-    def sample(self, rows: Tensor, points: Tensor) -> Tensor:
+    def values_at(self, rows: Tensor, points: Tensor) -> Tensor:
         """Bilinear values (R, P) float32 of the masks `rows` (R,), each at its own points (R, P, 2)."""
         height, width = (side[:, None] for side in self.sizes_hw[rows].unbind(1))
         x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
@@ -66,7 +66,7 @@ class MaskStack:
 
 
 @torch.no_grad()
-def uncertain(maps: Tensor, points: Tensor, number: int) -> Tensor:
+def most_uncertain(maps: Tensor, points: Tensor, number: int) -> Tensor:
     """The `number` of points (R, P, 2) at which logits (R, 1, h, w) are nearest to 0 (PointRend), (R, number, 2)."""
-    nearest = sample(maps, points)[:, 0].abs().topk(number, dim=1, largest=False).indices
+    nearest = values_at(maps, points)[:, 0].abs().topk(number, dim=1, largest=False).indices
     return points.gather(1, nearest[..., None].expand(-1, -1, 2))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from segray import keyed_random
 from segray.losses import matching
 from segray.losses.criterion import Targets
-from segray.losses.points import MaskStack, draw, sample, uncertain
+from segray.losses.points import MaskStack, most_uncertain, random_points, values_at
 
 
 class SetOutput(Protocol):
@@ -143,10 +143,10 @@ class SetCriterion:
     @torch.no_grad()
     def _costs(self, class_logits: Tensor, mask_logits: Tensor, truth: _Truth, keys: Sequence[int]) -> Tensor:
         """(B, Q, N) of one supervised output; an image's queries and masks are compared at the same points."""
-        points = draw(keys, [1] * len(keys), self.num_points, mask_logits.device)
-        logits = sample(mask_logits, points)
+        points = random_points(keys, [1] * len(keys), self.num_points, mask_logits.device)
+        logits = values_at(mask_logits, points)
         rows = torch.arange(len(truth.classes), device=points.device)
-        inside = truth.padded(truth.masks.sample(rows, points[truth.images]))
+        inside = truth.padded(truth.masks.values_at(rows, points[truth.images]))
         return (
             self.class_weight * matching.class_costs(class_logits, truth.padded(truth.classes))
             + self.mask_weight * matching.mask_costs(logits, inside)
@@ -181,8 +181,8 @@ class SetCriterion:
         """Binary cross-entropy (mean over points) and dice, each summed over pairs; 0 with a gradient where none."""
         maps = logits[matched.images, matched.queries][:, None]
         points = self._loss_points(maps.detach(), matched.numbers, keys)
-        values = sample(maps, points)[:, 0]
-        inside = truth.masks.sample(matched.rows, points)
+        values = values_at(maps, points)[:, 0]
+        inside = truth.masks.values_at(matched.rows, points)
         entropy = F.binary_cross_entropy_with_logits(values, inside, reduction="none").mean(1).sum()
         probabilities = values.sigmoid()
         overlap = (probabilities * inside).sum(1)
@@ -194,5 +194,5 @@ class SetCriterion:
         candidates = int(self.oversample_ratio * self.num_points)
         num_uncertain = int(self.importance_sample_ratio * self.num_points)
         num_random = self.num_points - num_uncertain
-        points = draw(keys, numbers, candidates + num_random, maps.device)
-        return torch.cat([uncertain(maps, points[:, :candidates], num_uncertain), points[:, candidates:]], dim=1)
+        points = random_points(keys, numbers, candidates + num_random, maps.device)
+        return torch.cat([most_uncertain(maps, points[:, :candidates], num_uncertain), points[:, candidates:]], dim=1)

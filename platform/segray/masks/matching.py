@@ -16,15 +16,15 @@ def ious(first: Instances, second: Instances) -> npt.NDArray[np.float64]:
     return rle.iou(list(first.counts), list(second.counts), second.size_hw)
 
 
-def pairs(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def best_pairs(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The one-to-one pairs (rows, columns) whose values (N, M) have the greatest sum, those above 0 only."""
     rows, columns = linear_sum_assignment(values, maximize=True)
     kept = values[rows, columns] > 0
     return rows[kept], columns[kept]
 
 
-def right(found: Instances, true: Instances) -> tuple[npt.NDArray[np.int64], ...]:
+def correct_pairs(found: Instances, true: Instances) -> tuple[npt.NDArray[np.int64], ...]:
     """Found instances and the true ones that they are, as (rows, columns): same class, IoU from `LEAST_IOU` on."""
     values = ious(found, true)
     same = found.classes[:, None] == true.classes[None, :]
-    return pairs(np.where(same & (values >= LEAST_IOU), values, 0.0))
+    return best_pairs(np.where(same & (values >= LEAST_IOU), values, 0.0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segray import figures
+from segray import metric_names
 from segray.masks.semantic import UNKNOWN, Map
 
 _SMALLEST = 1e-10
@@ -38,8 +38,12 @@ class IouResult:
 
     def figures(self) -> dict[str, float]:
         """By name, classes as `iou/<class>`, for a run's metrics."""
-        named = {figures.MIOU: self.miou, figures.PIXEL_ACCURACY: self.accuracy, figures.COVERAGE: self.coverage}
-        return named | {figures.part(figures.IOU, name): value for name, value in self.per_class.items()}
+        named = {
+            metric_names.MIOU: self.miou,
+            metric_names.PIXEL_ACCURACY: self.accuracy,
+            metric_names.COVERAGE: self.coverage,
+        }
+        return named | {metric_names.part(metric_names.IOU, name): value for name, value in self.per_class.items()}
 
 
 class MeanIou:

@@ -1,7 +1,7 @@
 """`View`: which part of an image a canvas shows, and an image's masks as that canvas shows them.
 
 A canvas pixel shows the image pixel in which its centre falls; an image is resized by the same centres
-(`training.views.geometry`), so that masks stay on their pixels. Knows no pixels.
+(`training.augmentation.geometry`), so that masks stay on their pixels. Knows no pixels.
 """
 
 from dataclasses import dataclass

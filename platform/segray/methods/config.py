@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 import pydantic
 
 from segray.config.base import config, refuse_without_effect
-from segray.config.registry import STUDENT_CLASSES
+from segray.config.model_kinds import STUDENT_CLASSES
 from segray.config.schedule import BatchSizes
 from segray.config.train import TrainSettings
 from segray.methods import METHODS, Method, settings_class

@@ -8,10 +8,10 @@ import torch
 from segray import keyed_random
 from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
-from segray.config.registry import StudentConfig
+from segray.config.model_kinds import StudentConfig
 from segray.config.students import SemanticStudentConfig
 from segray.errors import BackendError, ConfigError
-from segray.formats.label_maps import LabelMaps
+from segray.formats.as_label_maps import LabelMapSource
 from segray.formats.registry import SourceConfig, open_source
 from segray.formats.source import Source
 from segray.models.package import read_card, read_weights
@@ -96,4 +96,6 @@ def open_for(student: StudentConfig, source: SourceConfig) -> Source:
         SourceError: it cannot be read.
     """
     opened = open_source(source)
-    return LabelMaps(opened, background=student.background) if isinstance(student, SemanticStudentConfig) else opened
+    return (
+        LabelMapSource(opened, background=student.background) if isinstance(student, SemanticStudentConfig) else opened
+    )

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from segray.config.registry import StudentConfig
+from segray.config.model_kinds import StudentConfig
 from segray.models.student import Student
 
 MEAN_RGB: Final = (123.675, 116.28, 103.53)

@@ -1,7 +1,7 @@
 """Promoted names: `promoted/<name>.json` in a folder of runs says whose student a name stands for, now and before.
 
 What serves or measures a student accepts the name in place of the student's folder. Knows files and names; which runs
-there are, and which of them may be promoted, is known by `training.runs.lineage`.
+there are, and which of them may be promoted, is known by `training.runs.catalog`.
 """
 
 import json
@@ -17,7 +17,7 @@ from segray.storage import files
 Which = Literal["best", "last"]
 """The student of the best evaluation, or the one at the end."""
 
-_PROMOTED = "promoted"
+_PROMOTED = "current_promotion"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -34,7 +34,7 @@ class Promotion:
     """The student package's folder."""
 
 
-def promoted(runs: str, name: str) -> Promotion:
+def current_promotion(runs: str, name: str) -> Promotion:
     """Return what a name stands for now.
 
     Raises:
@@ -45,7 +45,7 @@ def promoted(runs: str, name: str) -> Promotion:
     return Promotion(name=name, run=now["run"], which=now["which"], time=now["time"], student=student)
 
 
-def student_folder(uri: str) -> str:
+def resolve_student(uri: str) -> str:
     """Return a student's folder: `uri` itself, or where it is a `promoted/<name>.json`, what the name stands for now.
 
     Raises:
@@ -54,7 +54,7 @@ def student_folder(uri: str) -> str:
     name = files.name(uri)
     if not name.endswith(".json"):
         return uri
-    return promoted(files.parent(files.parent(files.absolute(uri))), name.removesuffix(".json")).student
+    return current_promotion(files.parent(files.parent(files.absolute(uri))), name.removesuffix(".json")).student
 
 
 def promotions(runs: str) -> list[Promotion]:
@@ -63,7 +63,7 @@ def promotions(runs: str) -> list[Promotion]:
     if not files.exists(folder):
         return []
     names = sorted(one.path.removesuffix(".json") for one in files.list_files(folder, (".json",)))
-    return [promoted(runs, name) for name in names]
+    return [current_promotion(runs, name) for name in names]
 
 
 def record(runs: str, name: str, event: Mapping[str, str]) -> Promotion:
@@ -72,7 +72,7 @@ def record(runs: str, name: str, event: Mapping[str, str]) -> Promotion:
     log = _log(runs, name) if files.exists(uri) else []
     log.append({**event, "time": datetime.now(UTC).isoformat(timespec="seconds")})
     files.write_bytes_atomic(uri, json.dumps({"name": name, "log": log}, indent=1).encode())
-    return promoted(runs, name)
+    return current_promotion(runs, name)
 
 
 def require_name(name: str) -> None:

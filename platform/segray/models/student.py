@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from segray.config.registry import StudentConfig
+from segray.config.model_kinds import StudentConfig
 from segray.losses.criterion import Criterion
 from segray.masks.instances import Instances
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import torch
 
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.types import Device
 from segray.sam.protocol import Sam, SamCard
 

@@ -16,7 +16,7 @@ from segray.errors import SegrayError
 from segray.masks.instances import Instances
 from segray.models.build import load_student
 from segray.models.package import read_card
-from segray.models.promotion import student_folder
+from segray.models.promotion import resolve_student
 from segray.models.semantic import SemanticStudent
 from segray.models.student import Pixels, Student
 from segray.nets.device import autocast, choose_device
@@ -89,7 +89,7 @@ class ServedStudent:
     def _load(self, uri: str) -> _Loaded:
         """A student ready to answer."""
         try:
-            folder = student_folder(uri)
+            folder = resolve_student(uri)
             card = read_card(folder)
             student = load_student(folder, self._device)
         except SegrayError as error:

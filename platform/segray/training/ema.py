@@ -21,16 +21,16 @@ def burn_in_steps(settings: Ema, steps: int) -> int:
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, settings: Ema, at: RunPosition) -> None:
+def update_teacher(teacher: nn.Module, student: nn.Module, settings: Ema, at: RunPosition) -> None:
     """Move the teacher between two updates: nothing in burn-in, the student itself at its end, its average after."""
     last = burn_in_steps(settings, at.steps)
     if at.step < last:
         return
-    blend(teacher, student, keep=0.0 if at.step == last else decay(settings.half_life))
+    ema_step(teacher, student, keep=0.0 if at.step == last else decay(settings.half_life))
 
 
 @torch.no_grad()
-def blend(teacher: nn.Module, student: nn.Module, keep: float) -> None:
+def ema_step(teacher: nn.Module, student: nn.Module, keep: float) -> None:
     """teacher = keep * teacher + (1 - keep) * student, parameters and float buffers; other buffers are copied."""
     ours, theirs = teacher.state_dict(), student.state_dict()
     floats = [name for name, value in ours.items() if value.is_floating_point()]
@@ -41,13 +41,13 @@ def blend(teacher: nn.Module, student: nn.Module, keep: float) -> None:
 
 
 @torch.no_grad()
-def distance(teacher: nn.Module, student: nn.Module) -> float:
+def weight_distance(teacher: nn.Module, student: nn.Module) -> float:
     """How far apart the parameters are: the L2 norm of the difference over that of the student."""
     pairs = list(zip(teacher.parameters(), student.parameters(), strict=True))
     apart = sum(float((one - other).square().sum()) for one, other in pairs)
     return float((apart / max(sum(float(other.square().sum()) for _, other in pairs), 1e-12)) ** 0.5)
 
 
-def freeze(module: nn.Module) -> nn.Module:
+def freeze_weights(module: nn.Module) -> nn.Module:
     """In eval mode and without gradients."""
     return module.eval().requires_grad_(False)

@@ -24,8 +24,8 @@ from segray.datasets.training_rows import TrainingRow, TrainingRows
 from segray.errors import ConfigError, ImageError, TrainError
 from segray.images import decoding
 from segray.storage.prefetch import map_in_order
-from segray.training.views.batch import Batch, collate
-from segray.training.views.geometry import sample
+from segray.training.augmentation.batch import Batch, collate
+from segray.training.augmentation.geometry import sample
 
 Piece = tuple[Batch, Batch | None]
 """Labeled and unlabeled images of one piece of a worker's step."""

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from segray import figures
+from segray import metric_names
 from segray.config.schedule import Schedule
 from segray.errors import TrainError
-from segray.training.group import Group
+from segray.training.augmentation.batch import Batch
+from segray.training.distributed import WorkerGroup
 from segray.training.objective import Objective, RunPosition
 from segray.training.optimizer import build_optimizer, set_rate
 from segray.training.precision import autocast
-from segray.training.views.batch import Batch
 
 Pieces = Sequence[tuple[Batch, Batch | None]]
 """A worker's labeled and unlabeled images of one step, cut into what fits into memory at once."""
@@ -23,7 +23,7 @@ Pieces = Sequence[tuple[Batch, Batch | None]]
 class Loop:
     """A run's moving parts on one worker."""
 
-    def __init__(self, objective: Objective[Any], schedule: Schedule, group: Group) -> None:
+    def __init__(self, objective: Objective[Any], schedule: Schedule, group: WorkerGroup) -> None:
         self.objective, self.schedule, self.group = objective, schedule, group
         self.optimizer = build_optimizer(objective.student, schedule)
         self.module = group.wrap(objective.module)
@@ -81,8 +81,8 @@ class Loop:
 
     def _remember(self, losses: Mapping[str, torch.Tensor]) -> None:
         self._steps += 1
-        named = {figures.part(figures.LOSS, name): value for name, value in losses.items()}
-        for name, value in {figures.LOSS: torch.stack(list(losses.values())).sum(), **named}.items():
+        named = {metric_names.part(metric_names.LOSS, name): value for name, value in losses.items()}
+        for name, value in {metric_names.LOSS: torch.stack(list(losses.values())).sum(), **named}.items():
             # Each worker's losses are its share times the number of workers: their mean is the whole batch's.
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Gauge
 
-from segray import figures
+from segray import metric_names
 
 RUN = ("run",)
 
@@ -35,7 +35,7 @@ class TrainMeters:
                 self._score.set(value, tags={"metric": metric})
             return
         for part, value in values.items():
-            if part.split("/")[0] == figures.LOSS:
+            if part.split("/")[0] == metric_names.LOSS:
                 self._loss.set(value, tags={"part": part.partition("/")[2] or "sum"})
         self._step.set(done)
         now = time.monotonic()

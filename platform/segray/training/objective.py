@@ -16,7 +16,7 @@ from torch import nn
 from segray.masks.instances import Instances
 from segray.masks.semantic import Map
 from segray.models.student import Student
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 Prepared = TypeVar("Prepared")
 
@@ -41,7 +41,7 @@ class PseudoLabelPair:
     """As the student learns them."""
 
 
-class Measured:
+class EvaluatedNetworks:
     """A student that an evaluator measures, with its teachers and the labels that they give to unlabeled images."""
 
     student: Student
@@ -65,17 +65,17 @@ class Measured:
     def labels_images(self) -> bool:
         """Whether the method labels images by `label` or by `label_maps`."""
         cls = type(self)
-        return cls.label is not Measured.label or cls.label_maps is not Measured.label_maps
+        return cls.label is not EvaluatedNetworks.label or cls.label_maps is not EvaluatedNetworks.label_maps
 
 
 @dataclass(frozen=True)
-class BareStudent(Measured):
+class StudentOnly(EvaluatedNetworks):
     """A student without what its method has around it."""
 
     student: Student
 
 
-class Objective(Measured, ABC, Generic[Prepared]):
+class Objective(EvaluatedNetworks, ABC, Generic[Prepared]):
     """One method's step. Built on every worker, on its device; knows nothing of workers.
 
     A method that learns from unlabeled images overrides `label` or `label_maps`: so its pseudo-labels are measured.

@@ -9,7 +9,7 @@ import torch
 from segray.config.schedule import Schedule
 from segray.config.train import TrainSettings
 from segray.datasets.training_rows import TrainingRows
-from segray.training.objective import Measured, Objective
+from segray.training.objective import EvaluatedNetworks, Objective
 from segray.training.reports.panels import Panel
 
 
@@ -31,7 +31,7 @@ class Evaluator(Protocol):
     metric: str
     """Which of the results says which student is best."""
 
-    def shard(self, measured: Measured, *, rank: int, world: int, final: bool) -> Any:
+    def shard(self, measured: EvaluatedNetworks, *, rank: int, world: int, final: bool) -> Any:
         """What this worker's part of the images gives; picklable. `final` measures all that can be measured."""
         ...
 
@@ -39,7 +39,7 @@ class Evaluator(Protocol):
         """All parts' together: named figures, without what there was nothing to measure on."""
         ...
 
-    def panels(self, measured: Measured, number: int) -> list[Panel]:
+    def panels(self, measured: EvaluatedNetworks, number: int) -> list[Panel]:
         """Some images to look at."""
         ...
 

@@ -21,7 +21,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from segray.config.train import TrainWorkers
 from segray.errors import ClusterError, SegrayError, TrainError
 from segray.storage import files
-from segray.training.group import Group
+from segray.training.distributed import WorkerGroup
 from segray.training.meters import TrainMeters
 from segray.training.session import RunJob, run_worker
 
@@ -125,7 +125,7 @@ def _worker(config: dict[str, RunJob]) -> None:
         device = ray.train.torch.get_device()
     run_worker(
         job,
-        Group(
+        WorkerGroup(
             device=device,
             rank=context.get_world_rank(),
             world=context.get_world_size(),

@@ -14,10 +14,10 @@ from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
 from segray.storage import commits, files
 from segray.training import checkpoint
-from segray.training.group import Group
+from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
-from segray.training.objective import BareStudent, Measured, Objective
+from segray.training.objective import EvaluatedNetworks, Objective, StudentOnly
 from segray.training.plan import EvaluationRows, Evaluator, RunContext, RunPlan
 from segray.training.runs.folder import RunFolder
 from segray.training.runs.metrics import MetricsLog
@@ -46,7 +46,7 @@ class RunJob:
     """Names what figures are taken on, and how: those of one name can be compared."""
 
 
-def run_worker(job: RunJob, group: Group) -> None:
+def run_worker(job: RunJob, group: WorkerGroup) -> None:
     """Train from the newest checkpoint to the end, and measure; every worker of the group calls this.
 
     Raises:
@@ -62,7 +62,7 @@ def run_worker(job: RunJob, group: Group) -> None:
 class Session:
     """A worker's part of a run."""
 
-    def __init__(self, job: RunJob, group: Group) -> None:
+    def __init__(self, job: RunJob, group: WorkerGroup) -> None:
         self.job, self.group = job, group
         plan, config = job.plan, job.config
         rows = {role: TrainingRows.open(files.local_copy(uri)) for role, uri in job.rows.items()}
@@ -183,7 +183,7 @@ class Session:
         self.group.report({"step": float(done), **found})
         return found
 
-    def _measure(self, evaluator: Evaluator, measured: Measured, *, final: bool) -> Mapping[str, float]:
+    def _measure(self, evaluator: Evaluator, measured: EvaluatedNetworks, *, final: bool) -> Mapping[str, float]:
         """All workers together."""
         measured.student.eval()
         part = evaluator.shard(measured, rank=self.group.rank, world=self.group.world, final=final)
@@ -208,7 +208,7 @@ class Session:
         if weights and step != steps:
             own = {name: value.clone() for name, value in student.state_dict().items()}
             student.load_state_dict(weights)
-            found = self._measure(self.evaluator, BareStudent(student), final=True)
+            found = self._measure(self.evaluator, StudentOnly(student), final=True)
             better = found[metric] >= last[metric]
             if better and self.group.leads:
                 self._package("best", step, found)

@@ -6,7 +6,7 @@ import torch
 from segray.demo.coco import renamed, write_world
 from segray.losses.criterion import Targets
 from segray.masks.view import View
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 from tools.nano import train_trunk
 from tools.nano.train_trunk import Namer, Words, from_sam
 

@@ -75,7 +75,7 @@ def test_one_thing_is_measured(config, changes):
 
 
 def test_a_store_that_is_not_there_is_told_before_anything_starts(config, tmp_path):
-    (problem,) = inputs.problems(config(student=None, store={"uri": str(tmp_path / "nowhere")}))
+    (problem,) = inputs.input_problems(config(student=None, store={"uri": str(tmp_path / "nowhere")}))
     assert problem.startswith("store.uri: ")
 
 

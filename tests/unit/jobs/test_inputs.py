@@ -11,7 +11,7 @@ from segray.testing import write_coco
 
 def missing(kind, tables):
     """Paths of what is not there."""
-    return [one.partition(": ")[0] for one in inputs.problems(build(kind, tables, "test"))]
+    return [one.partition(": ")[0] for one in inputs.input_problems(build(kind, tables, "test"))]
 
 
 @pytest.mark.parametrize(

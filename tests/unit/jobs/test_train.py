@@ -28,7 +28,7 @@ from segray.store.rows import LabeledRow
 from segray.testing import write_coco, write_training
 from segray.training import checkpoint
 from segray.training.loop import Loop
-from segray.training.runs.lineage import ancestors, promote, show_run
+from segray.training.runs.catalog import ancestors, promote, show_run
 from segray.training.runs.metrics import read_metrics
 from segray.training.session import run_worker
 

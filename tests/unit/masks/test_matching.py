@@ -26,7 +26,7 @@ def stripes(*spans: tuple[int, int], classes: list[int] | None = None) -> Instan
     ],
 )
 def test_pairs(values: object, expected: list[tuple[int, int]]) -> None:
-    rows, columns = matching.pairs(np.asarray(values, dtype=np.float64))
+    rows, columns = matching.best_pairs(np.asarray(values, dtype=np.float64))
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == expected
 
 
@@ -42,5 +42,5 @@ def test_pairs(values: object, expected: list[tuple[int, int]]) -> None:
     ids=["both", "other class", "half is enough", "less is not", "none"],
 )
 def test_right(found: Instances, expected: list[tuple[int, int]]) -> None:
-    rows, columns = matching.right(found, stripes((0, 10), (20, 30)))
+    rows, columns = matching.correct_pairs(found, stripes((0, 10), (20, 30)))
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == expected

@@ -21,10 +21,10 @@ from typing_extensions import override
 
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner
-from segray.training.group import Group
+from segray.training.augmentation.batch import Batch
+from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
-from segray.training.views.batch import Batch
 
 STEPS = 3
 LABELS = ("labeled_batch=4", "learning_rate=0.01", "decay='constant'")
@@ -74,7 +74,7 @@ class Noting(torch.optim.SGD):
         super().step(closure)
 
 
-def train(made: Any, case: str, accumulate: int, group: Group, out: Path) -> None:
+def train(made: Any, case: str, accumulate: int, group: WorkerGroup, out: Path) -> None:
     """A few steps, and what they led to as files."""
     schedule = replace(made.plan.schedule, accumulate=accumulate, steps=STEPS)
     objective = made.objective()
@@ -113,7 +113,7 @@ def worker(rank: int, world: int, made: dict[str, Any], out: Path) -> None:
     torch.set_num_threads(1)
     method = f"file://{out / 'meeting'}"
     dist.init_process_group("gloo", init_method=method, rank=rank, world_size=world, timeout=timedelta(seconds=60))
-    group = Group(device=torch.device("cpu"), rank=rank, world=world)
+    group = WorkerGroup(device=torch.device("cpu"), rank=rank, world=world)
     for case, one in made.items():
         train(one, case, 1, group, out / f"{case}, two workers")
     dist.destroy_process_group()
@@ -129,7 +129,7 @@ def trained(tiny, tmp_path_factory):
         case: tiny(method, run, *(flat if method != "unimatch" else []), *overrides)
         for case, (method, run, overrides) in CASES.items()
     }
-    alone = Group(device=torch.device("cpu"))
+    alone = WorkerGroup(device=torch.device("cpu"))
     for case, one in made.items():
         for cut in ("whole", "two pieces"):
             train(one, case, CUTS[cut][1], alone, out / f"{case}, {cut}")

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.sam import HfSamConfig, OriginalSamConfig
 from segray.errors import BackendError
 from segray.sam.backends.segment_anything.nano import build_sam_nano

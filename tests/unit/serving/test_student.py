@@ -17,7 +17,7 @@ from segray.config.serve import StudentServing
 from segray.models.build import load_student
 from segray.models.package import save_student
 from segray.serving.student import RefusedError, ServedStudent
-from segray.training.runs.lineage import promote
+from segray.training.runs.catalog import promote
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 

@@ -11,7 +11,7 @@ from segray.masks.instances import Instances
 from segray.masks.semantic import from_map
 from segray.storage import files
 from segray.training.reports.panels import Panel, write_panels
-from segray.training.runs.lineage import Run, show_run
+from segray.training.runs.catalog import Run, show_run
 from segray.training.runs.metrics import MetricsLog
 
 LeaveRun = Callable[..., Run]

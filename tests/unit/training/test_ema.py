@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segray.config.schedule import Ema
-from segray.training.ema import burn_in_steps, decay, distance, follow, freeze
+from segray.training.ema import burn_in_steps, decay, freeze_weights, update_teacher, weight_distance
 from segray.training.objective import RunPosition
 
 STEPS = 10
@@ -31,9 +31,9 @@ def student_at(step: int) -> Toy:
 
 def followed(settings: Ema, until: int) -> Toy:
     """The teacher before the update after `until` updates."""
-    teacher = freeze(Toy(100.0, count=-1))
+    teacher = freeze_weights(Toy(100.0, count=-1))
     for step in range(until + 1):
-        follow(teacher, student_at(step), settings, RunPosition(step=step, steps=STEPS))
+        update_teacher(teacher, student_at(step), settings, RunPosition(step=step, steps=STEPS))
     return teacher
 
 
@@ -78,8 +78,8 @@ def test_the_papers_numbers():
 
 
 def test_the_student_is_left_alone_and_shares_nothing_with_the_teacher():
-    teacher, student = freeze(Toy(100.0)), student_at(5)
-    follow(teacher, student, Ema(burn_in=0, half_life=2), RunPosition(step=0, steps=STEPS))
+    teacher, student = freeze_weights(Toy(100.0)), student_at(5)
+    update_teacher(teacher, student, Ema(burn_in=0, half_life=2), RunPosition(step=0, steps=STEPS))
     with torch.no_grad():
         student.first.add_(1)
     assert torch.equal(teacher.values(), student_at(5).values())
@@ -89,5 +89,5 @@ def test_the_student_is_left_alone_and_shares_nothing_with_the_teacher():
 
 def test_distance_is_relative_to_the_student():
     student, teacher = Toy(1.0), Toy(3.0)
-    assert distance(teacher, student) == pytest.approx(2.0)
-    assert distance(student, student) == 0
+    assert weight_distance(teacher, student) == pytest.approx(2.0)
+    assert weight_distance(student, student) == 0

@@ -10,8 +10,8 @@ from segray.datasets.training_rows import TrainingRows
 from segray.errors import ConfigError, TrainError
 from segray.formats.registry import open_source
 from segray.testing import write_coco
+from segray.training.augmentation.batch import Batch, collate
 from segray.training.loader import StepLoader
-from segray.training.views.batch import Batch, collate
 
 VIEW = WeakView(canvas_hw=(32, 32))
 

@@ -11,10 +11,10 @@ from segray.config.schedule import Schedule
 from segray.errors import TrainError
 from segray.losses.criterion import Targets
 from segray.masks.view import View
-from segray.training.group import Group
+from segray.training.augmentation.batch import Batch
+from segray.training.distributed import WorkerGroup
 from segray.training.loop import Loop
 from segray.training.objective import Objective, RunPosition
-from segray.training.views.batch import Batch
 
 VIEW = View(image_hw=(1, 1), resized_hw=(1, 1), origin_yx=(0, 0), flipped=False, canvas_hw=(1, 1))
 TARGETS = Targets(classes=torch.zeros(0, dtype=torch.int64), masks=torch.zeros(0, 1, 1, dtype=torch.bool))
@@ -83,7 +83,7 @@ SCHEDULE = Schedule(steps=5, decay="constant", learning_rate=0.1, clip_norm=1e6,
 def loop_of(**changes: float) -> tuple[Loop, Means]:
     objective = Means()
     schedule = replace(SCHEDULE, **changes)
-    loop = Loop(objective, schedule, Group(device=torch.device("cpu")))
+    loop = Loop(objective, schedule, WorkerGroup(device=torch.device("cpu")))
     loop.optimizer = torch.optim.SGD([{"params": list(objective.student.parameters()), "factor": 1.0}], lr=0.1)
     return loop, objective
 

@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 import segray
 from segray.formats import polygons
 from segray.formats.output import atomic_file
-from segray.formats.tally import Classes, ExportSummary, ExportTally, image_number
+from segray.formats.tally import ExportClasses, ExportSummary, ExportTally, image_number
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.store.rows import LabeledRow
@@ -48,7 +48,7 @@ def export_coco(
     Raises:
         ExportError: `out` exists and `overwrite` is not set, or a mask's class has no name.
     """
-    tally, names = ExportTally(), Classes(classes)
+    tally, names = ExportTally(), ExportClasses(classes)
     segment = partial(_segmentation, form=form, tolerance_px=tolerance_px)
     with atomic_file(out, overwrite=overwrite) as file, tempfile.TemporaryFile(dir=out.parent) as annotations:
         file.write(f'{{"info": {json.dumps(_info())},\n"licenses": [],\n"images": ['.encode())
@@ -73,7 +73,7 @@ def _info() -> dict[str, str]:
     return {"description": "masks exported by segray", "version": segray.__version__, "date_created": created}
 
 
-def _categories(classes: Classes) -> list[dict[str, Any]]:
+def _categories(classes: ExportClasses) -> list[dict[str, Any]]:
     return [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(classes.names, start=1)]
 
 
@@ -84,7 +84,7 @@ def _image(row: LabeledRow, instances: Instances) -> dict[str, Any]:
 
 
 def _annotations(
-    row: LabeledRow, instances: Instances, classes: Classes, tally: ExportTally, segment: Segment
+    row: LabeledRow, instances: Instances, classes: ExportClasses, tally: ExportTally, segment: Segment
 ) -> Iterator[dict[str, Any]]:
     for index, counts in enumerate(instances.counts):
         segmentation, is_crowd = segment(counts, instances.size_hw)

@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 from segray.formats.label_studio import brush
 from segray.formats.output import atomic_folder, write_marker
-from segray.formats.tally import Classes, ExportSummary, ExportTally, image_number
+from segray.formats.tally import ExportClasses, ExportSummary, ExportTally, image_number
 from segray.masks.instances import Instances
 from segray.store.rows import ImageRow, LabeledRow
 
@@ -51,7 +51,7 @@ def export_label_studio(
     Raises:
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
-    tally, names = ExportTally(), Classes(classes)
+    tally, names = ExportTally(), ExportClasses(classes)
     with atomic_folder(out, overwrite=overwrite) as folder:
         with (folder / "tasks.json").open("w", encoding="utf-8") as file:
             opening = "[\n"
@@ -75,14 +75,16 @@ def label_config(labels: Sequence[str]) -> str:
     )
 
 
-def _task(row: LabeledRow, instances: Instances, names: Classes, *, model_version: str, url: str) -> dict[str, Any]:
+def _task(
+    row: LabeledRow, instances: Instances, names: ExportClasses, *, model_version: str, url: str
+) -> dict[str, Any]:
     prediction: dict[str, Any] = {"model_version": model_version, "result": list(_results(row, instances, names))}
     if len(instances):
         prediction["score"] = round(float(instances.scores.mean()), 6)
     return {"data": {"image": url, "image_id": row.image.image_id}, "predictions": [prediction]}
 
 
-def _results(row: LabeledRow, instances: Instances, names: Classes) -> Iterator[dict[str, Any]]:
+def _results(row: LabeledRow, instances: Instances, names: ExportClasses) -> Iterator[dict[str, Any]]:
     height, width = instances.size_hw
     for index, counts in enumerate(instances.counts):
         label = names.names[names.index(int(instances.classes[index]), row.image.image_id)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from segray.errors import ExportError
 from segray.formats.output import atomic_folder, create_unique_folder, write_marker
-from segray.formats.tally import Classes, ExportSummary, ExportTally
+from segray.formats.tally import ExportClasses, ExportSummary, ExportTally
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.store.rows import LabeledRow
@@ -30,7 +30,7 @@ def export_png(
     Raises:
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
-    tally, names = ExportTally(), Classes(classes)
+    tally, names = ExportTally(), ExportClasses(classes)
     with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "masks").mkdir()
         for row, instances in tally.usable(rows):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segray.formats import polygons
 from segray.formats.output import atomic_folder, create_unique_file, write_marker
-from segray.formats.tally import Classes, ExportSummary, ExportTally
+from segray.formats.tally import ExportClasses, ExportSummary, ExportTally
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.store.rows import LabeledRow
@@ -34,7 +34,7 @@ def export_yolo(
     Raises:
         ExportError: `out` exists and may not be replaced, or a mask's class has no name.
     """
-    tally, names = ExportTally(), Classes(classes)
+    tally, names = ExportTally(), ExportClasses(classes)
     with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "labels").mkdir()
         for row, instances in tally.usable(rows):
@@ -48,7 +48,7 @@ def export_yolo(
 
 
 def _lines(
-    row: LabeledRow, instances: Instances, names: Classes, tally: ExportTally, tolerance_px: float
+    row: LabeledRow, instances: Instances, names: ExportClasses, tally: ExportTally, tolerance_px: float
 ) -> Iterable[str]:
     height, width = instances.size_hw
     for counts, class_id in zip(instances.counts, instances.classes, strict=True):
@@ -62,7 +62,7 @@ def _lines(
         yield f"{names.index(int(class_id), row.image.image_id)} {shares}\n"
 
 
-def _data_yaml(names: Classes) -> str:
+def _data_yaml(names: ExportClasses) -> str:
     # A JSON string is a YAML string, whatever a class is called.
     listed = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(names.names))
     return f"path: .\ntrain: images\nval: images\nnames:\n{listed}" if listed else "path: .\ntrain: images\nnames: {}\n"

@@ -13,7 +13,7 @@ from segray.config.label import ClassifyConfig, TunedThreshold
 from segray.errors import BackendError, ImageError
 from segray.evidence import zero_shot
 from segray.evidence.build import build
-from segray.evidence.protocol import Evidence
+from segray.evidence.protocol import ImageTextEncoder
 from segray.evidence.thresholds import ThresholdExample, choose
 from segray.labels.labeler import Labeler, Pixels
 from segray.labels.stages.previous import PreviousRows
@@ -87,7 +87,7 @@ _ELSEWHERE = {"weights", "model", "revision"}
 class Classifier:
     """Pixels and masks to masks with classes (see `labeler.Generator`)."""
 
-    def __init__(self, evidence: Evidence, config: ClassifyConfig, threshold: float) -> None:
+    def __init__(self, evidence: ImageTextEncoder, config: ClassifyConfig, threshold: float) -> None:
         self._evidence, self._config, self._threshold = evidence, config, threshold
         self._concepts = zero_shot.embed(config.vocabulary, evidence.texts)
 
@@ -104,8 +104,8 @@ class Classifier:
         return [self._classified(one, masks) for one, (_, masks) in zip(features, images, strict=True)]
 
     def _classified(self, features: torch.Tensor, masks: Instances) -> Instances:
-        nearness = zero_shot.compare(features, masks, self._concepts)
-        decided = zero_shot.decide(masks, nearness, self._config.match, self._threshold)
+        nearness = zero_shot.compare_with_classes(features, masks, self._concepts)
+        decided = zero_shot.assign_classes(masks, nearness, self._config.match, self._threshold)
         if self._config.output == "objects":
             return zero_shot.objects(decided)
         return zero_shot.label_map(masks, decided, self._config.overlaps)
@@ -138,7 +138,7 @@ def stage_of(config: ClassifyConfig) -> ClassifyStage:
     )
 
 
-def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: Evidence) -> Iterator[ThresholdExample]:
+def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: ImageTextEncoder) -> Iterator[ThresholdExample]:
     """Labeled images whose masks are in the store, compared once, for all thresholds."""
     previous, concepts = PreviousRows(config.masks), zero_shot.embed(config.vocabulary, evidence.texts)
     for row, truth in class_maps(chosen.labeled, (BACKGROUND, *config.vocabulary.classes)):
@@ -147,11 +147,11 @@ def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: Evidence
         except ImageError:
             # Refused images are left out here too, and say why in the store.
             continue
-        nearness = zero_shot.compare(evidence.dense([pixels])[0], masks, concepts)
+        nearness = zero_shot.compare_with_classes(evidence.dense([pixels])[0], masks, concepts)
         yield ThresholdExample(truth=truth, guess=partial(_guess, masks, nearness, config.match, config.overlaps))
 
 
 def _guess(
     masks: Instances, nearness: zero_shot.ClassSimilarity, rule: MatchRule, overlaps: Overlaps, threshold: float
 ) -> Map:
-    return paint(zero_shot.label_map(masks, zero_shot.decide(masks, nearness, rule, threshold), overlaps))
+    return paint(zero_shot.label_map(masks, zero_shot.assign_classes(masks, nearness, rule, threshold), overlaps))

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from segray.config.base import config, refuse_without_effect
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.config.sam import OriginalSamConfig
 from segray.config.schedule import BatchSizes, Ema, Schedule
 from segray.config.students import InstanceStudentConfig

@@ -33,9 +33,9 @@ from segray.methods import component_counts as counts
 from segray.methods.component_counts import ComponentCounts
 from segray.methods.config import TrainConfig
 from segray.methods.labeled_images import check_labeled
-from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import S4M, CachedRefinement, PointRefinement, Refinement, StudentRun, TeacherRun
 from segray.methods.s4m.distillation import Structure, StructureCriterion
+from segray.methods.s4m.instance_pasting import paste_instances
 from segray.methods.s4m.pseudo_labels import TeacherPredictions, select_predictions
 from segray.methods.s4m.refine import build_refiner
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, on_canvas, unrefined
@@ -46,12 +46,12 @@ from segray.sam.build import build_beside, describe
 from segray.sam.protocol import Sam
 from segray.store import Store
 from segray.store.lookup import StoreLookup
-from segray.training.ema import distance, follow, freeze
+from segray.training.augmentation.batch import Batch
+from segray.training.augmentation.colour import strong_view
+from segray.training.ema import freeze_weights, update_teacher, weight_distance
 from segray.training.objective import Objective, PseudoLabelPair, RunPosition
 from segray.training.plan import RunContext, RunPlan
 from segray.training.precision import autocast
-from segray.training.views.batch import Batch
-from segray.training.views.colour import strong_view
 
 
 def plans(_: TrainConfig, method: S4M) -> Sequence[RunPlan]:
@@ -192,7 +192,7 @@ class StudentObjective(Objective[StudentInputs]):
 
     def __init__(self, student: Student, teacher: Student, settings: StudentRun, refiner: Refiner) -> None:
         self.student, self.teacher, self.settings, self.refiner = student, teacher, settings, refiner
-        freeze(teacher)
+        freeze_weights(teacher)
         self.module = StudentStep(student, settings.unlabeled_weight)
         self._figures = ComponentCounts()
 
@@ -218,7 +218,7 @@ class StudentObjective(Objective[StudentInputs]):
 
     @override
     def before_step(self, at: RunPosition) -> None:
-        follow(self.teacher, self.student, self.settings.ema, at)
+        update_teacher(self.teacher, self.student, self.settings.ema, at)
 
     @override
     @torch.no_grad()
@@ -243,7 +243,7 @@ class StudentObjective(Objective[StudentInputs]):
     @override
     def figures(self) -> Mapping[str, tuple[float, float]]:
         found = self._figures.take()
-        return {**found, counts.TEACHER_DISTANCE: (distance(self.teacher, self.student), 1.0)}
+        return {**found, counts.TEACHER_DISTANCE: (weight_distance(self.teacher, self.student), 1.0)}
 
     @override
     def teachers(self) -> Mapping[str, nn.Module]:

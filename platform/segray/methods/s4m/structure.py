@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from segray.losses.criterion import Targets
-from segray.losses.points import sample
+from segray.losses.points import values_at
 from segray.masks.view import View
 from segray.methods.s4m.distillation import Structure
 from segray.nets.batching import ShrinkingBatches
@@ -81,7 +81,7 @@ def _on_canvas(maps: Tensor, fill_hw: tuple[float, float]) -> Tensor:
     y = (torch.arange(rows, device=maps.device) + 0.5) / rows * fill_hw[0]
     x = (torch.arange(columns, device=maps.device) + 0.5) / columns * fill_hw[1]
     centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2).view(1, -1, 2)
-    return sample(maps[:, None], centres.expand(len(maps), -1, -1)).view(-1, rows, columns)
+    return values_at(maps[:, None], centres.expand(len(maps), -1, -1)).view(-1, rows, columns)
 
 
 def _cells(shares: Tensor, grid_hw: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segray.errors import LabelError
 from segray.masks.instances import Instances
-from segray.masks.segments import Regions, Segments
+from segray.masks.run_overlaps import MapRuns, MaskRuns
 from segray.masks.semantic import BACKGROUND_INDEX, UNKNOWN, Map
 from segray.methods.sepl.config import VoteRule
 
@@ -43,8 +43,8 @@ def covers_region(overlap: npt.NDArray[np.int64], region_area: npt.NDArray[np.in
 def _by_assignment(masks: Instances, classes: Map, max_image_share: float) -> Map:
     """Each mask stands for the class it overlaps most (the lowest of equals), so that no class comes first."""
     flat = classes.T.reshape(-1)
-    regions = Regions.of(flat, without=(BACKGROUND_INDEX, UNKNOWN))
-    segments = Segments.from_counts(list(masks.counts), masks.size_hw)
+    regions = MapRuns.of(flat, without=(BACKGROUND_INDEX, UNKNOWN))
+    segments = MaskRuns.from_counts(list(masks.counts), masks.size_hw)
     voted = np.where(segments.union() & (flat != UNKNOWN), np.uint8(BACKGROUND_INDEX), flat)
     if len(regions.values) and len(masks):
         overlaps = segments.overlaps(regions)

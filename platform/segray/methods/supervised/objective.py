@@ -15,9 +15,9 @@ from segray.methods.config import TrainConfig
 from segray.methods.supervised.config import Supervised
 from segray.models.build import build_student
 from segray.models.student import Student
+from segray.training.augmentation.batch import Batch
 from segray.training.objective import Objective
 from segray.training.plan import RunContext, RunPlan
-from segray.training.views.batch import Batch
 
 
 def plans(_: TrainConfig, method: Supervised) -> Sequence[RunPlan]:

@@ -42,19 +42,25 @@ from segray.methods.config import TrainConfig
 from segray.methods.labeled_images import check_labeled
 from segray.methods.unimatch.config import UniMatch
 from segray.methods.unimatch.cutmix import boxes, partners, paste
-from segray.methods.unimatch.perturbation import ChannelScaling, Factors, complementary, dropped, spared
+from segray.methods.unimatch.perturbation import (
+    ChannelScaling,
+    Factors,
+    channel_dropout,
+    complementary_dropout,
+    unperturbed,
+)
 from segray.methods.unimatch.streams import Stream, UnlabeledTargets
 from segray.methods.unimatch.zero_shot import ZeroShotLabels
 from segray.models.build import build_student, load_student
 from segray.models.preprocessing import inference
 from segray.models.student import SemanticOutput, Student
 from segray.store import Store
-from segray.training.ema import blend, decay, distance, freeze
+from segray.training.augmentation.batch import Batch
+from segray.training.augmentation.colour import strong_view
+from segray.training.ema import decay, ema_step, freeze_weights, weight_distance
 from segray.training.objective import Objective, RunPosition
 from segray.training.plan import RunContext, RunPlan
 from segray.training.precision import autocast
-from segray.training.views.batch import Batch
-from segray.training.views.colour import strong_view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +70,14 @@ class _Streams:
     strong: tuple[float, ...]
     features: float = 0.0
     """Of the weak view with channel dropout; 0: there is none."""
-    complementary: bool = False
+    complementary_dropout: bool = False
 
 
 STREAMS: Final[Mapping[str, _Streams]] = {
     "fixmatch": _Streams(strong=(1.0,)),
     "dual": _Streams(strong=(0.5, 0.5)),
     "v1": _Streams(strong=(0.25, 0.25), features=0.5),
-    "v2": _Streams(strong=(0.5, 0.5), complementary=True),
+    "v2": _Streams(strong=(0.5, 0.5), complementary_dropout=True),
 }
 
 
@@ -164,7 +170,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         self.teacher: Student | None = None
         if settings.half_life is not None and labeler is None:
             self.teacher = deepcopy(student)
-            freeze(self.teacher)
+            freeze_weights(self.teacher)
         self.streams = STREAMS[settings.streams]
         self.weight, self.trust = settings.unlabeled_weight, 0.0
         self._figures = ComponentCounts()
@@ -183,7 +189,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         config = context.config
         student = build_student(config.student, context.classes, seed=keyed_random.key(config.seed, "relabeled"))
         labeler = load_student(context.parents["labeler"], context.device)
-        freeze(labeler)
+        freeze_weights(labeler)
         return cls(student.to(context.device), method, labeler=labeler)
 
     @override
@@ -191,7 +197,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         half_life, zero_shot = self.settings.half_life, self.settings.zero_shot
         if self.teacher is not None and half_life is not None:
             # V2's ratio (docs/methods/unimatch.md#ema-teacher): a plain mean while there are few updates.
-            blend(self.teacher, self.student, keep=min(1 - 1 / max(at.step, 1), decay(half_life)))
+            ema_step(self.teacher, self.student, keep=min(1 - 1 / max(at.step, 1), decay(half_life)))
         if self.settings.ramp:
             self.weight = self.settings.unlabeled_weight * min(1.0, at.step / (self.settings.ramp * at.steps))
         if zero_shot is not None:
@@ -205,7 +211,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         taught = self._unlabeled_targets(unlabeled)
         streams = [self._strong(unlabeled, taught, number) for number in range(len(self.streams.strong))]
         if self.streams.features:
-            factors = [dropped(key, self.settings.feature_dropout) for key in unlabeled.keys]
+            factors = [channel_dropout(key, self.settings.feature_dropout) for key in unlabeled.keys]
             streams.append(taught.stream("features", self.streams.features, unlabeled.images, factors))
         return UniMatchInputs(labeled=labeled, streams=streams, weight=self.weight, trust=self.trust)
 
@@ -218,7 +224,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
     def figures(self) -> Mapping[str, tuple[float, float]]:
         found = self._figures.take()
         if self.teacher is not None:
-            found[counts.TEACHER_DISTANCE] = (distance(self.teacher, self.student), 1.0)
+            found[counts.TEACHER_DISTANCE] = (weight_distance(self.teacher, self.student), 1.0)
         return found
 
     @override
@@ -243,11 +249,12 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         return taught.stream(name, weight, images, self._complementary(batch, number))
 
     def _complementary(self, batch: Batch, number: int) -> list[Factors | None]:
-        if not self.streams.complementary:
+        if not self.streams.complementary_dropout:
             return [None] * len(batch)
-        whole = spared(batch.keys, self.settings.group)
+        whole = unperturbed(batch.keys, self.settings.group)
         return [
-            None if own else complementary(key, second=number == 1) for key, own in zip(batch.keys, whole, strict=True)
+            None if own else complementary_dropout(key, second=number == 1)
+            for key, own in zip(batch.keys, whole, strict=True)
         ]
 
     def _unlabeled_targets(self, batch: Batch) -> UnlabeledTargets:

@@ -34,7 +34,7 @@ class ChannelScaling:
         return torch.from_numpy(np.stack(rows)).to(features.device, features.dtype)[:, :, None, None]
 
 
-def dropped(key: int, rate: float) -> Factors:
+def channel_dropout(key: int, rate: float) -> Factors:
     """Draw V1's channel dropout (docs/methods/unimatch.md#channel-dropout): every map loses its own channels."""
 
     def factors(level: int, width: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -44,7 +44,7 @@ def dropped(key: int, rate: float) -> Factors:
     return factors
 
 
-def complementary(key: int, *, second: bool) -> Factors:
+def complementary_dropout(key: int, *, second: bool) -> Factors:
     """Draw one half of V2's pair: what one view loses, the other keeps, and the factors add up to 2.
 
     Maps of one width lose the same channels, as all of DINOv2's do (docs/methods/unimatch.md#complementary-dropout).
@@ -57,11 +57,11 @@ def complementary(key: int, *, second: bool) -> Factors:
     return factors
 
 
-def spared(keys: Sequence[int], group: int) -> list[bool]:
+def unperturbed(keys: Sequence[int], group: int) -> list[bool]:
     """Which images keep all channels in both views: half of each group of consecutive ones, by its first one's key."""
     found = [False] * len(keys)
     for start in range(0, len(keys), group):
         number = min(group, len(keys) - start)
-        for index in keyed_random.rng(keys[start], "spared").permutation(number)[: number // 2]:
+        for index in keyed_random.rng(keys[start], "unperturbed").permutation(number)[: number // 2]:
             found[start + int(index)] = True
     return found

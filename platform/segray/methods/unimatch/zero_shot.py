@@ -14,7 +14,7 @@ from segray.masks.semantic import UNKNOWN, Map, on_canvas
 from segray.methods.unimatch.config import ZeroShot
 from segray.store import Store
 from segray.store.lookup import StoreLookup
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 
 class ZeroShotLabels:

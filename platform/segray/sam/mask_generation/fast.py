@@ -16,7 +16,7 @@ import numpy.typing as npt
 from segray.config.sam import MaskGeneration
 from segray.masks.instances import Instances
 from segray.nets.batching import ShrinkingBatches
-from segray.sam.mask_generation.filters import Candidates, decode_points, stable_masks
+from segray.sam.mask_generation.filters import Candidates, decode_confident_masks, encode_stable_masks
 from segray.sam.mask_generation.grids import Crop, Points, layer_points
 from segray.sam.protocol import Embedding, Sam
 
@@ -65,11 +65,11 @@ class FastFinder:
         """Decode some rows of a batch of crops and points (P, 2); return the masks by crop."""
         crops, points = batch[part].T
         points_xy = np.stack([planners[crop].points_xy[point] for crop, point in batch[part]])
-        candidates = decode_points(self.sam, embedding, crops, points_xy, self.settings.pred_iou_thresh)
+        candidates = decode_confident_masks(self.sam, embedding, crops, points_xy, self.settings.pred_iou_thresh)
         results = []
         for crop in np.unique(crops).tolist():
             own = candidates.filter(crops[candidates.points] == crop)
-            rows, masks = stable_masks(self.sam, own, points_xy, embedding.sizes_hw[crop], self.settings)
+            rows, masks = encode_stable_masks(self.sam, own, points_xy, embedding.sizes_hw[crop], self.settings)
             stable = own.filter(rows)
             results.append(
                 _Result(

@@ -50,7 +50,7 @@ class Candidates:
         return Candidates(logits=logits, scores=self.scores[keep], points=self.points[keep])
 
 
-def decode_points(
+def decode_confident_masks(
     sam: Sam, embedding: Embedding, image_index: npt.NDArray[np.int64], points_xy: Points, pred_iou_thresh: float
 ) -> Candidates:
     """Decode point prompts: up to three masks per point, filtered by predicted IoU before any mask is upsampled.
@@ -75,7 +75,7 @@ def decode_points(
     return Candidates(logits=logits, scores=scores.cpu().numpy()[keep.cpu().numpy()], points=points)
 
 
-def stable_masks(
+def encode_stable_masks(
     sam: Sam, candidates: Candidates, points_xy: Points, size_hw: tuple[int, int], settings: MaskGeneration
 ) -> tuple[npt.NDArray[np.int64], Instances]:
     """Upsample the candidates of one image or crop, a few at a time, and keep the stable ones as run lengths.

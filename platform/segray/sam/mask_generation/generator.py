@@ -16,10 +16,10 @@ from segray.masks.tiles import place
 from segray.nets.batching import ShrinkingBatches, memory_errors
 from segray.sam.mask_generation.fast import FastFinder
 from segray.sam.mask_generation.filters import (
-    decode_points,
+    decode_confident_masks,
+    encode_stable_masks,
     near_crop_edge,
     postprocess_small_regions,
-    stable_masks,
     suppress_duplicates,
 )
 from segray.sam.mask_generation.grids import Crop, Points, crops_of, layer_points
@@ -46,8 +46,8 @@ class ExactFinder:
     def _batch(self, embedding: Embedding, index: int, points: Points) -> Instances:
         size_hw = embedding.sizes_hw[index]
         image_index = np.full(len(points), index, dtype=np.int64)
-        candidates = decode_points(self.sam, embedding, image_index, points, self.settings.pred_iou_thresh)
-        return stable_masks(self.sam, candidates, points, size_hw, self.settings)[1]
+        candidates = decode_confident_masks(self.sam, embedding, image_index, points, self.settings.pred_iou_thresh)
+        return encode_stable_masks(self.sam, candidates, points, size_hw, self.settings)[1]
 
 
 FINDERS: Final[dict[str, type[ExactFinder | FastFinder]]] = {"exact": ExactFinder, "fast": FastFinder}

@@ -16,7 +16,7 @@ from segray.config import base
 from segray.config.serve import Replicas, RequestLimits, ServeConfig
 from segray.errors import ConfigError
 from segray.serving.backend import RETRY_AFTER_S
-from segray.serving.deployment.deployments import ClicksCopy, Load, StudentCopy
+from segray.serving.deployment.deployments import ClicksReplica, Load, StudentReplica
 from segray.serving.deployment.ingress import Ingress, StudentIngress
 from segray.serving.student import ServedStudent
 
@@ -61,7 +61,7 @@ def application(config: ServeConfig, load: Load | None = None) -> Application:
     home = str(Path.cwd())
     load = load or ServedStudent
     clicks = config.clicks and _deployment(
-        ClicksCopy,
+        ClicksReplica,
         "Clicks",
         config.clicks.replicas,
         config.limits,
@@ -84,7 +84,7 @@ def application(config: ServeConfig, load: Load | None = None) -> Application:
         bound = both.bind(config, home, load, clicks)
         return bound
     held = _deployment(
-        StudentCopy,
+        StudentReplica,
         "Student",
         config.student.replicas,
         config.limits,

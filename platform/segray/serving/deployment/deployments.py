@@ -68,11 +68,11 @@ class StudentUserConfig:
     student."""
 
 
-class StudentCopy:
+class StudentReplica:
     """A copy of the student."""
 
     def __init__(self, settings: StudentServing, home: str, load: Load) -> None:
-        go_home(home)
+        enter_start_folder(home)
         self._settings = settings
         self._load = load
         self._loader = ThreadPoolExecutor(1, "loader", torch.set_num_threads, (settings.threads,))
@@ -147,11 +147,11 @@ class StudentCopy:
         return [StudentAnswer(found=one, model=model) for one in found]
 
 
-class ClicksCopy:
+class ClicksReplica:
     """A copy of the SAM for clicks."""
 
     def __init__(self, settings: ClickServing, home: str) -> None:
-        go_home(home)
+        enter_start_folder(home)
         threads = max(1, int(settings.replicas.cpus))
         self._threads = ThreadPoolExecutor(threads, "clicks", torch.set_num_threads, (1,))
         self._model = ClickModel(settings)
@@ -167,7 +167,7 @@ class ClicksCopy:
         return self._model.info()
 
 
-def go_home(home: str) -> None:
+def enter_start_folder(home: str) -> None:
     """Relative paths of the config mean to a copy what they mean to the command that started it."""
     if Path(home).is_dir():
         os.chdir(home)

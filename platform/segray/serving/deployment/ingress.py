@@ -22,7 +22,7 @@ from segray.config.serve import ClickServing, ServeConfig
 from segray.masks.instances import Instances
 from segray.serving import backend
 from segray.serving.backend import BusyError, ModelInfo, Pixels, UnreadyError
-from segray.serving.deployment.deployments import Load, StudentAnswer, StudentCopy, go_home
+from segray.serving.deployment.deployments import Load, StudentAnswer, StudentReplica, enter_start_folder
 from segray.serving.http.application import create_app
 from segray.serving.metrics import DRIFT, Observation
 
@@ -69,7 +69,7 @@ class RemoteStudent:
 class InProcessStudent:
     """A student in this very copy, of which no more than `most` images are asked at a time."""
 
-    def __init__(self, copy: StudentCopy, most: int) -> None:
+    def __init__(self, copy: StudentReplica, most: int) -> None:
         self._copy = copy
         self._most = most
         self._asked = 0
@@ -110,7 +110,7 @@ class RemoteClicks:
         return info
 
 
-class CopiesBackend:
+class ReplicasBackend:
     """A `Backend` of Ray Serve's copies."""
 
     def __init__(self, student: StudentHandle, clicks: RemoteClicks | None) -> None:
@@ -151,23 +151,23 @@ class Ingress:
         student: DeploymentHandle[Any],
         clicks: DeploymentHandle[Any] | None,
     ) -> None:
-        go_home(home)
+        enter_start_folder(home)
         self._config = config
-        self._backend = CopiesBackend(RemoteStudent(student), _clicks(config, clicks))
+        self._backend = ReplicasBackend(RemoteStudent(student), _clicks(config, clicks))
 
     def __serve_build_asgi_app__(self) -> Any:
         """Ray Serve's call, after the constructor."""
         return create_app(self._backend, self._config, observers=(RayMetrics().image,))
 
 
-class StudentIngress(StudentCopy):
+class StudentIngress(StudentReplica):
     """A copy of the student that speaks HTTP itself."""
 
     def __init__(self, config: ServeConfig, home: str, load: Load, clicks: DeploymentHandle[Any] | None) -> None:
         super().__init__(config.student, home, load)
         self._config = config
         most = config.student.max_ongoing + config.limits.max_queued
-        self._backend = CopiesBackend(InProcessStudent(self, most), _clicks(config, clicks))
+        self._backend = ReplicasBackend(InProcessStudent(self, most), _clicks(config, clicks))
 
     def __serve_build_asgi_app__(self) -> Any:
         """Ray Serve's call, after the constructor."""

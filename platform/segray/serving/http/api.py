@@ -45,7 +45,7 @@ class Api:
         self._backend = backend
         self._limits = config.limits
         self._workers = DecodeThreads(max(1, round((config.ingress or config.student.replicas).cpus)))
-        self._darkroom = ImageDecoder(config.limits, self._workers)
+        self._decoder = ImageDecoder(config.limits, self._workers)
         self._observers = observers
 
     def add_segment(self, app: FastAPI, guard: Sequence[Any]) -> None:
@@ -127,7 +127,7 @@ class Api:
     async def _segment(self, asked: SegmentRequest, form: Form) -> Response:
         if MEDIA_TYPES[form] != JSON and len(asked.uploads) != 1:
             raise ProblemError(422, "one-image", f"a PNG answers for one image, {len(asked.uploads)} are given")
-        async with self._darkroom.develop(asked.uploads) as pictures:
+        async with self._decoder.decode(asked.uploads) as pictures:
             everything, model = await self._backend.segment([one.pixels for one in pictures])
             if form == "label" and not answers.has_label_map(model.classes):
                 raise ProblemError(406, "not-acceptable", f"a label map has no room for {len(model.classes)} classes")
@@ -159,7 +159,7 @@ class Api:
 
     async def _masks(self, body: Body, clicks: str | None, form: MaskForm) -> Response:
         asked = await self._workers(lambda: parse_masks(body, self._limits, clicks=clicks))
-        async with self._darkroom.develop([asked.upload]) as (picture,):
+        async with self._decoder.decode([asked.upload]) as (picture,):
             _check(asked.clicks, picture)
             found, model = await self._backend.masks(picture.pixels, picture.sha256, asked.clicks)
             answer = await self._workers(lambda: answers.masks_json(picture, found, model, form))

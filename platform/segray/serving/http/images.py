@@ -72,7 +72,7 @@ class ImageDecoder:
         self._held = 0
 
     @asynccontextmanager
-    async def develop(self, uploads: Sequence[Upload]) -> AsyncIterator[list[DecodedImage]]:
+    async def decode(self, uploads: Sequence[Upload]) -> AsyncIterator[list[DecodedImage]]:
         """The pictures of all uploads, in their order; their room is given back with the context.
 
         Raises:

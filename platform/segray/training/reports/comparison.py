@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from segray import figures
+from segray import metric_names
 from segray.formats.output import atomic_file
 from segray.pages import overlay
 from segray.pages.curves import curves
 from segray.pages.page import plain, render
-from segray.training.measures import Measure, measure_of
+from segray.training.reports.headline_metric import HeadlineMetric, headline_metric
 from segray.training.reports.panels import Panel, read_panels
 from segray.training.reports.pictures import PanelScore, panel_card, total
 from segray.training.reports.report import TEMPLATES, class_rows, percent, row, share_chart
-from segray.training.runs.lineage import Run, leaves
+from segray.training.runs.catalog import Run, leaves
 from segray.training.runs.metrics import read_metrics, series
 
 
@@ -59,7 +59,7 @@ def compare_report(
     lines = {name: read_metrics(run.folder.uri) for name, run in runs.items()}
     evaluate = {name: series(one, "evaluate") for name, one in lines.items()}
     train = {name: series(one, "train") for name, one in lines.items()}
-    measure = measure_of(_best(first) or next(iter(evaluate.values())))
+    measure = headline_metric(_best(first) or next(iter(evaluate.values())))
     cards = [panel_card(panel, classes, maps=measure.maps) for panel in side_by_side(runs)]
     sides = _sides(runs, measure, [total(cards, index) for index in range(1, len(runs) + 1)] if cards else [])
     page = render(
@@ -80,7 +80,7 @@ def compare_report(
                 share_chart({name: one.get(figure, []) for name, one in evaluate.items()}, measure.names[figure])
                 for figure in measure.curves[:2]
             ),
-            curves({name: one.get(figures.LOSS, []) for name, one in train.items()}, title="Loss", tell=plain),
+            curves({name: one.get(metric_names.LOSS, []) for name, one in train.items()}, title="Loss", tell=plain),
         ],
         differences=_differences(list(runs.values())),
         runs=runs,
@@ -114,7 +114,7 @@ def side_by_side(runs: Mapping[str, Run]) -> list[Panel]:
     return found
 
 
-def _sides(runs: Mapping[str, Run], measure: Measure, scores: Sequence[PanelScore]) -> list[Side]:
+def _sides(runs: Mapping[str, Run], measure: HeadlineMetric, scores: Sequence[PanelScore]) -> list[Side]:
     values = [_best(run).get(measure.key) for run in runs.values()]
     return [
         Side(

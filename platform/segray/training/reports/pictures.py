@@ -111,7 +111,7 @@ def _of_instances(
     if true is None:
         judged, score = overlay.draw(_faded(pixels), larger, max_side=SIDE_PX, by=_tones(len(found), TRUE_RGB)), None
     else:
-        rows, columns = matching.right(found, true)
+        rows, columns = matching.correct_pairs(found, true)
         missed = true.filter(np.setdiff1d(np.arange(len(true)), columns))
         score = PanelScore(right=len(rows), wrong=len(found) - len(rows), true=len(true))
         tones = _tones(len(found), WRONG_RGB)

@@ -1,6 +1,6 @@
 """The report of one run: one HTML file that needs nothing else, from what the run left in its folder.
 
-Knows the figures that `segray.figures` names; all others are drawn under their own names.
+Knows the figures that `segray.metric_names` names; all others are drawn under their own names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,29 +9,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segray import figures
+from segray import metric_names
 from segray.formats.output import atomic_file
 from segray.pages import overlay
 from segray.pages.curves import Curves, Points, curves
 from segray.pages.page import flattened, plain, render
-from segray.training.measures import Measure, measure_of
+from segray.training.reports.headline_metric import HeadlineMetric, headline_metric
 from segray.training.reports.panels import Panel, read_panels
 from segray.training.reports.pictures import panel_card
-from segray.training.runs.lineage import Run, ancestors
+from segray.training.runs.catalog import Run, ancestors
 from segray.training.runs.metrics import read_metrics, series
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 _LABEL_NAMES = {
-    figures.PRECISION: "Precision",
-    figures.RECALL: "Recall",
-    figures.MATCHED_IOU: "Matched IoU",
-    figures.BEST_IOU: "Best IoU",
-    figures.CLASS_ACCURACY: "Right class",
+    metric_names.PRECISION: "Precision",
+    metric_names.RECALL: "Recall",
+    metric_names.MATCHED_IOU: "Matched IoU",
+    metric_names.BEST_IOU: "Best IoU",
+    metric_names.CLASS_ACCURACY: "Right class",
 }
-_MAP_NAMES = {figures.MIOU: "mIoU", figures.PIXEL_ACCURACY: "Right pixels", figures.COVERAGE: "Labeled pixels"}
-_LOSS_PARTS = figures.part(figures.LOSS, "")
-_LABELS = (figures.TEACHER_LABELS, figures.REFINED_LABELS)
+_MAP_NAMES = {
+    metric_names.MIOU: "mIoU",
+    metric_names.PIXEL_ACCURACY: "Right pixels",
+    metric_names.COVERAGE: "Labeled pixels",
+}
+_LOSS_PARTS = metric_names.part(metric_names.LOSS, "")
+_LABELS = (metric_names.TEACHER_LABELS, metric_names.REFINED_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
     """
     lines = read_metrics(run.folder.uri)
     train, evaluate = series(lines, "train"), series(lines, "evaluate")
-    classes, measure = run.record.get("classes", []), measure_of(_last(run) or evaluate)
+    classes, measure = run.record.get("classes", []), headline_metric(_last(run) or evaluate)
     page = render(
         TEMPLATES,
         "run.html.j2",
@@ -78,7 +82,7 @@ def write_report(run: Run, out: Path, *, created: datetime | None = None) -> Non
         part_charts=[
             curves({_words(name): points}, title=_words(name), tell=plain)
             for name, points in sorted(train.items())
-            if name != figures.LOSS and not name.startswith(_LOSS_PARTS)
+            if name != metric_names.LOSS and not name.startswith(_LOSS_PARTS)
         ],
         ancestors=ancestors(run.folder.runs, run),
         settings=list(flattened(run.record.get("config", {}))),
@@ -102,13 +106,13 @@ def share_chart(named: Mapping[str, Points], title: str) -> Curves:
     )
 
 
-def row(name: str, reached: Mapping[str, float], measure: Measure, network: str = "") -> Row:
+def row(name: str, reached: Mapping[str, float], measure: HeadlineMetric, network: str = "") -> Row:
     """Return what a network reached: the student, or the one beside it of that name."""
-    values = tuple(percent(reached.get(figures.of_network(network, one))) for one in measure.names)
-    return Row(name=name, values=values, share=reached.get(figures.of_network(network, measure.key)) or 0.0)
+    values = tuple(percent(reached.get(metric_names.of_network(network, one))) for one in measure.names)
+    return Row(name=name, values=values, share=reached.get(metric_names.of_network(network, measure.key)) or 0.0)
 
 
-def _rows(run: Run, measure: Measure) -> list[Row]:
+def _rows(run: Run, measure: HeadlineMetric) -> list[Row]:
     """The best student, the last one, and other networks that were measured at the end."""
     if run.end is None:
         return []
@@ -120,10 +124,10 @@ def _rows(run: Run, measure: Measure) -> list[Row]:
     return [row(name, reached, measure, network) for name, network, reached in reported]
 
 
-def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: Measure) -> list[Row]:
+def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: HeadlineMetric) -> list[Row]:
     """Each class in the best students, one value per end, highest of the last first."""
     best = [end.get("best") or end.get("last") or {} for end in ends]
-    values = {name: [one.get(figures.part(measure.of_class, name)) for one in best] for name in classes}
+    values = {name: [one.get(metric_names.part(measure.of_class, name)) for one in best] for name in classes}
     known = {name: found for name, found in values.items() if any(value is not None for value in found)}
     order = sorted(known, key=lambda name: -(known[name][-1] or 0.0))
     return [
@@ -154,7 +158,7 @@ def _planned(run: Run) -> int | None:
 def _label_rows(run: Run) -> list[Row]:
     last, rows = _last(run), []
     for name, words in _LABEL_NAMES.items():
-        before, after = (last.get(figures.part(group, name)) for group in _LABELS)
+        before, after = (last.get(metric_names.part(group, name)) for group in _LABELS)
         if before is not None and after is not None:
             values = (percent(before), percent(after), f"{100 * (after - before):+.1f}")
             rows.append(Row(name=words, values=values, share=after))
@@ -163,7 +167,9 @@ def _label_rows(run: Run) -> list[Row]:
 
 def _map_rows(run: Run) -> list[Row]:
     """Of the label maps that unlabeled images get."""
-    found = {words: _last(run).get(figures.part(figures.LABEL_MAPS, name)) for name, words in _MAP_NAMES.items()}
+    found = {
+        words: _last(run).get(metric_names.part(metric_names.LABEL_MAPS, name)) for name, words in _MAP_NAMES.items()
+    }
     return [Row(name=words, values=(percent(one),), share=one) for words, one in found.items() if one is not None]
 
 
@@ -174,7 +180,7 @@ def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
         if name.startswith(_LOSS_PARTS):
             group, _, part = name.removeprefix(_LOSS_PARTS).rpartition("/")
             groups.setdefault(group, {})[_words(part)] = points
-    whole = {"loss": train[figures.LOSS]} if figures.LOSS in train else {}
+    whole = {"loss": train[metric_names.LOSS]} if metric_names.LOSS in train else {}
     parts = [
         curves(named, title=f"{_words(group)} loss by part" if group else "Loss by part", tell=plain)
         for group, named in groups.items()
@@ -185,14 +191,16 @@ def _loss_charts(train: Mapping[str, Points]) -> list[Curves]:
 def _label_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
     found = []
     for name, words in _LABEL_NAMES.items():
-        before, after = (evaluate.get(figures.part(group, name), []) for group in _LABELS)
-        if len(before) > 1 and name in (figures.PRECISION, figures.RECALL, figures.MATCHED_IOU):
+        before, after = (evaluate.get(metric_names.part(group, name), []) for group in _LABELS)
+        if len(before) > 1 and name in (metric_names.PRECISION, metric_names.RECALL, metric_names.MATCHED_IOU):
             found.append(share_chart({"teacher": before, "refined": after}, words))
     return found
 
 
 def _map_charts(evaluate: Mapping[str, Points]) -> list[Curves]:
-    series = {words: evaluate.get(figures.part(figures.LABEL_MAPS, name), []) for name, words in _MAP_NAMES.items()}
+    series = {
+        words: evaluate.get(metric_names.part(metric_names.LABEL_MAPS, name), []) for name, words in _MAP_NAMES.items()
+    }
     return [share_chart({words: points}, words) for words, points in series.items() if len(points) > 1]
 
 

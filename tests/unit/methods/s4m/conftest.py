@@ -10,7 +10,7 @@ from torch import Tensor
 from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.sam.protocol import Decoded, Embedding, Image, Prompts
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 
 @dataclass

@@ -14,20 +14,20 @@ from segray.errors import BackendError
 from segray.formats.registry import open_source
 from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
-from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import Arp, PseudoLabels, StudentRun
+from segray.methods.s4m.instance_pasting import paste_instances
 from segray.methods.s4m.objective import StudentObjective
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner
 from segray.models.student import QueryOutput, Student
 from segray.store import Store
 from segray.store.rows import LabeledRow
-from segray.training.group import Group
+from segray.training.augmentation.batch import Batch
+from segray.training.augmentation.colour import strong_view
+from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
 from segray.training.objective import RunPosition
-from segray.training.views.batch import Batch
-from segray.training.views.colour import strong_view
 
 CPU = torch.device("cpu")
 NO_SAM = ["method.teacher.distillation=none", "method.sam.kind=original", "method.sam.weights=nowhere.pth"]
@@ -55,7 +55,7 @@ def first_step(made):
 def advanced(made):
     """An objective after its first step, and what the loop tells of it."""
     objective = made.objective()
-    loop = Loop(objective, made.plan.schedule, Group(device=CPU))
+    loop = Loop(objective, made.plan.schedule, WorkerGroup(device=CPU))
     loop.advance(first_step(made), 0)
     return objective, loop.metrics()
 

@@ -15,16 +15,16 @@ from segray.keyed_random import key
 from segray.masks.instances import UNLABELED, Instances
 from segray.methods import plans
 from segray.methods.unimatch.cutmix import boxes, partners, paste
-from segray.methods.unimatch.perturbation import complementary, spared
+from segray.methods.unimatch.perturbation import complementary_dropout, unperturbed
 from segray.models.package import save_student
 from segray.models.semantic import SemanticStudent
 from segray.store import Store
 from segray.store.rows import LabeledRow
-from segray.training.group import Group
+from segray.training.augmentation.colour import strong_view
+from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
 from segray.training.objective import RunPosition
-from segray.training.views.colour import strong_view
 
 CPU = torch.device("cpu")
 
@@ -183,7 +183,7 @@ def test_losses_are_weighted_halves_divided_by_all_pixels_of_images(tiny, stream
 def test_v2_drops_complementary_channels_but_not_of_half_of_the_images(tiny):
     made = tiny("unimatch", "student", "method.streams=v2")
     _, weak, inputs = prepared(made)
-    whole = spared(weak.keys, 4)
+    whole = unperturbed(weak.keys, 4)
     assert sum(whole) == 2
     for index, own in enumerate(whole):
         first, second = (stream.factors[index] for stream in inputs.streams)
@@ -191,7 +191,7 @@ def test_v2_drops_complementary_channels_but_not_of_half_of_the_images(tiny):
             assert first is second is None
             continue
         assert np.array_equal(first(0, 64) + second(0, 64), np.full(64, 2.0))
-        assert np.array_equal(first(0, 64), complementary(weak.keys[index], second=False)(0, 64))
+        assert np.array_equal(first(0, 64), complementary_dropout(weak.keys[index], second=False)(0, 64))
 
 
 # -------------------------------------------------------------------------------------------------------- who teaches
@@ -391,7 +391,7 @@ def test_no_labeled_images_at_all_the_store_takes_their_place(tiny, with_labels)
 def advanced(made):
     """An objective after its first step, and what the loop tells of it."""
     objective = made.objective()
-    loop = Loop(objective, made.plan.schedule, Group(device=CPU))
+    loop = Loop(objective, made.plan.schedule, WorkerGroup(device=CPU))
     loop.advance(first_step(made), 0)
     return objective, loop.metrics()
 

@@ -17,7 +17,7 @@ from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.serving.backend import BusyError, ModelInfo
 from segray.serving.deployment.deployments import StudentAnswer
-from segray.serving.deployment.ingress import CopiesBackend, InProcessStudent, StudentIngress
+from segray.serving.deployment.ingress import InProcessStudent, ReplicasBackend, StudentIngress
 from segray.serving.student import RefusedError
 from segray.serving.testing import STUDENT, find, scene
 
@@ -63,7 +63,7 @@ def test_one_student_answers_for_all_images_of_a_request(calls, asked):
     student = Changing(calls)
     last = calls[-1][-1]
 
-    found, model = asyncio.run(CopiesBackend(student, None).segment(IMAGES))
+    found, model = asyncio.run(ReplicasBackend(student, None).segment(IMAGES))
     assert [round(float(one.scores[0]), 2) for one in found] == [0.1, 0.2, 0.3]
     assert student.asked == asked
     assert model.name == last

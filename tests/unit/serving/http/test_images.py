@@ -64,7 +64,7 @@ def bmp_bomb():
 def develop(limits, *uploads):
     async def all_of_it():
         room = ImageDecoder(limits, DecodeThreads(2))
-        async with room.develop([Upload(data=one) for one in uploads]) as pictures:
+        async with room.decode([Upload(data=one) for one in uploads]) as pictures:
             return pictures
 
     return asyncio.run(all_of_it())
@@ -164,11 +164,11 @@ def test_a_request_waits_outside_while_others_hold_all_pixels():
 
     async def two_at_once():
         room = ImageDecoder(RequestLimits(max_megapixels=0.01, max_held_megapixels=0.015), DecodeThreads(2))
-        async with room.develop([data]):
+        async with room.decode([data]):
             with pytest.raises(BusyError):
-                async with room.develop([data]):
+                async with room.decode([data]):
                     pass
-        async with room.develop([data]) as pictures:
+        async with room.decode([data]) as pictures:
             return pictures
 
     assert len(asyncio.run(two_at_once())) == 1
@@ -179,9 +179,9 @@ def test_a_refused_image_gives_its_room_back():
         room = ImageDecoder(RequestLimits(max_megapixels=0.01, max_held_megapixels=0.01), DecodeThreads(2))
         data = encoded(scene(100, 100))
         with pytest.raises(ProblemError):
-            async with room.develop([Upload(data=data[:-100])]):
+            async with room.decode([Upload(data=data[:-100])]):
                 pass
-        async with room.develop([Upload(data=data)]) as pictures:
+        async with room.decode([Upload(data=data)]) as pictures:
             return pictures
 
     assert len(asyncio.run(refused_then_developed())) == 1
@@ -233,7 +233,7 @@ def test_what_a_thread_still_decodes_is_held_until_it_ends(cancel, error):
         assert workers.asked == 0
 
         async def develop(*uploads):
-            async with room.develop(uploads) as pictures:
+            async with room.decode(uploads) as pictures:
                 return pictures
 
         task = await cancel(develop(data, data), workers)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segray.training.reports.comparison import compare_report, side_by_side
-from segray.training.runs.lineage import Run
+from segray.training.runs.catalog import Run
 
 LeaveRun = Callable[..., Run]
 

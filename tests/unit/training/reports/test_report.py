@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segray.training.reports.report import percent, write_report
-from segray.training.runs.lineage import Run
+from segray.training.runs.catalog import Run
 
 LeaveRun = Callable[..., Run]
 CREATED = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

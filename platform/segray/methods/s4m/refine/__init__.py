@@ -5,7 +5,7 @@
 
 import torch
 
-from segray.config.registry import SamConfig
+from segray.config.model_kinds import SamConfig
 from segray.methods.s4m.config import CachedRefinement, PointRefinement, Refinement
 from segray.methods.s4m.refine.cached import CachedRefiner, Lookup
 from segray.methods.s4m.refine.points import PointRefiner

@@ -14,7 +14,7 @@ from segray.masks.view import View
 from segray.methods.s4m.config import CachedRefinement
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, on_canvas, parts, replace_masks, unrefined
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 Lookup = Callable[[str], Instances | None]
 """An image's automatic masks by its id; None where there are none."""

@@ -19,7 +19,7 @@ from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine.refiner import RefinedLabels, Refiner, clear_padding, on_canvas, parts, replace_masks
 from segray.nets.batching import ShrinkingBatches
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Embedding, Prompts, Sam
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

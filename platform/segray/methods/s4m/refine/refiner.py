@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 PIXELS_AT_ONCE: Final = 2**24
 """Mask pixels that are ever held as floats: 64 MiB."""

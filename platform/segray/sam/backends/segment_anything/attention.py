@@ -80,7 +80,7 @@ class ImageSide(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedSide:
+class SharedImageTokens:
     """Before the first block: one image's tokens, the same for all its prompts."""
 
     keys: Tensor
@@ -93,7 +93,7 @@ class SharedSide:
     """(N, H * D) the image's look at the tokens."""
 
     @classmethod
-    def of(cls, keys: Tensor, image_pe: Tensor, read: CrossAttention, write: CrossAttention) -> "SharedSide":
+    def of(cls, keys: Tensor, image_pe: Tensor, read: CrossAttention, write: CrossAttention) -> "SharedImageTokens":
         """Projections of image tokens (N, C) with positions (N, C), for the first block's two attentions."""
         placed = keys + image_pe
         return cls(
@@ -116,7 +116,7 @@ class SharedSide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnSide:
+class PromptImageTokens:
     """After the first block: image tokens that differ from prompt to prompt."""
 
     keys: Tensor
@@ -124,11 +124,11 @@ class OwnSide:
     placed_keys: Tensor
     """(G, N, C) with their positions added."""
 
-    def of(self, prompts: Tensor) -> "OwnSide":
+    def of(self, prompts: Tensor) -> "PromptImageTokens":
         """Of some of the prompts, by rising index; of all without a copy."""
         if len(prompts) == len(self.keys):
             return self
-        return OwnSide(keys=self.keys[prompts], placed_keys=self.placed_keys[prompts])
+        return PromptImageTokens(keys=self.keys[prompts], placed_keys=self.placed_keys[prompts])
 
     def read(self, attention: CrossAttention, placed: Tensor) -> Tensor:
         """See `ImageSide`."""

@@ -16,7 +16,12 @@ from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segray.sam.backends.segment_anything.attention import CrossAttention, ImageSide, OwnSide, SharedSide
+from segray.sam.backends.segment_anything.attention import (
+    CrossAttention,
+    ImageSide,
+    PromptImageTokens,
+    SharedImageTokens,
+)
 from segray.sam.backends.segment_anything.onednn import linear, matmul
 
 UPSCALED_AT_ONCE = 1024
@@ -24,7 +29,7 @@ UPSCALED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class DecoderState:
     """P prompts after the last block."""
 
     queries: Tensor
@@ -33,7 +38,7 @@ class State:
     """(P, T, C) as they came in."""
     parts: Sequence[slice]
     """Which prompts go together."""
-    sides: Sequence[OwnSide]
+    sides: Sequence[PromptImageTokens]
     """Their image tokens."""
 
 
@@ -52,12 +57,12 @@ class TwoWayDecoder:
         self.output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         self.num_masks: int = decoder.num_mask_tokens
 
-    def shared_side(self, features: Tensor, no_mask: Tensor) -> SharedSide:
+    def shared_side(self, features: Tensor, no_mask: Tensor) -> SharedImageTokens:
         """Of one embedding (C, h, w) and the dense prompt embedding (C,) that stands for no mask."""
         keys = (features.flatten(1).T + no_mask).contiguous()
-        return SharedSide.of(keys, self.image_pe, self.reads[0], self.writes[0])
+        return SharedImageTokens.of(keys, self.image_pe, self.reads[0], self.writes[0])
 
-    def run(self, images: Sequence[SharedSide], image_index: Sequence[int], sparse: Tensor) -> State:
+    def run(self, images: Sequence[SharedImageTokens], image_index: Sequence[int], sparse: Tensor) -> DecoderState:
         """All blocks over P prompts with sparse embeddings (P, K, C), each of one of the images."""
         tokens = torch.cat([self.output_tokens.expand(len(sparse), -1, -1), sparse], dim=1)
         parts = _parts(image_index, self.largest_part)
@@ -75,9 +80,9 @@ class TwoWayDecoder:
                 for part, side in zip(parts, sides, strict=True)
             ]
             sides = own
-        return State(queries=queries, tokens=tokens, parts=parts, sides=own)
+        return DecoderState(queries=queries, tokens=tokens, parts=parts, sides=own)
 
-    def ious(self, state: State) -> Tensor:
+    def ious(self, state: DecoderState) -> Tensor:
         """Predicted IoU of every mask token, (P, M)."""
         looks = [
             self._last_look(side, state.queries[part, :1], state.tokens[part, :1])
@@ -86,7 +91,7 @@ class TwoWayDecoder:
         ious: Tensor = self.decoder.iou_prediction_head(torch.cat(looks)[:, 0])
         return ious
 
-    def masks(self, state: State, prompts: Tensor, mask_tokens: Tensor) -> Tensor:
+    def masks(self, state: DecoderState, prompts: Tensor, mask_tokens: Tensor) -> Tensor:
         """Logits (K, 4 h, 4 w) of K masks, each given by its prompt and the number of its mask token."""
         out = torch.empty(len(prompts), 4 * self.grid_hw[0], 4 * self.grid_hw[1], device=prompts.device)
         for part, side in zip(state.parts, state.sides, strict=True):
@@ -99,14 +104,14 @@ class TwoWayDecoder:
             out[rows] = self._upscaled(kept.keys, weights, which, mask_tokens[rows]).float()
         return out
 
-    def _own_side(self, keys: Tensor) -> OwnSide:
-        return OwnSide(keys=keys, placed_keys=keys + self.image_pe)
+    def _own_side(self, keys: Tensor) -> PromptImageTokens:
+        return PromptImageTokens(keys=keys, placed_keys=keys + self.image_pe)
 
-    def _last_look(self, side: OwnSide, queries: Tensor, tokens: Tensor) -> Tensor:
+    def _last_look(self, side: PromptImageTokens, queries: Tensor, tokens: Tensor) -> Tensor:
         looked: Tensor = self.decoder.transformer.norm_final_attn(queries + side.read(self.last_read, queries + tokens))
         return looked
 
-    def _mask_weights(self, side: OwnSide, queries: Tensor, tokens: Tensor) -> Tensor:
+    def _mask_weights(self, side: PromptImageTokens, queries: Tensor, tokens: Tensor) -> Tensor:
         """How each mask token weighs the upscaled channels, (G, M, c)."""
         of_masks = slice(1, 1 + self.num_masks)
         looked = self._last_look(side, queries[:, of_masks], tokens[:, of_masks])

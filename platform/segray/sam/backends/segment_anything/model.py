@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from segray.config.types import Precision
 from segray.nets.device import autocast
 from segray.sam.backends.segment_anything import nano
-from segray.sam.backends.segment_anything.attention import SharedSide
-from segray.sam.backends.segment_anything.decoder import State, TwoWayDecoder
+from segray.sam.backends.segment_anything.attention import SharedImageTokens
+from segray.sam.backends.segment_anything.decoder import DecoderState, TwoWayDecoder
 from segray.sam.backends.segment_anything.resample import padded_square, resample
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, Decoded, Embedding, Image, Prompts
 
@@ -38,7 +38,7 @@ _CUDA_PROMPTS: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class _Handle:
-    state: State
+    state: DecoderState
     first_mask: int
     """Mask token of the first answer: 0 is the single mask, 1 to 3 are the answers to ambiguous prompts."""
 
@@ -88,7 +88,7 @@ class OriginalSam:
     @torch.no_grad()
     def decode(self, embedding: Embedding, prompts: Prompts, *, image_tokens: bool = False) -> Decoded:
         """See `Sam.decode`."""
-        sides: Sequence[SharedSide] = embedding.features
+        sides: Sequence[SharedImageTokens] = embedding.features
         first = 1 if prompts.multimask else 0
         last = self._decoder.num_masks if prompts.multimask else 1
         with autocast(self.device, self.dtype):

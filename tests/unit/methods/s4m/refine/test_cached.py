@@ -12,7 +12,7 @@ from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.cached import CachedRefiner, pairwise_iou
 from segray.methods.s4m.refine.refiner import RefinedLabels
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 SIZE = (32, 32)
 AUTOMATIC = [(0, 0, 8, 8), (8, 8, 24, 20), (8, 8, 24, 28), (24, 24, 32, 32)]

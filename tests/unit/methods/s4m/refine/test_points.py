@@ -16,7 +16,7 @@ from segray.methods.s4m.refine.refiner import RefinedLabels, on_canvas
 from segray.sam.build import build
 from segray.sam.protocol import BOX_LOWER_RIGHT, BOX_UPPER_LEFT, PADDING, POSITIVE, Sam
 from segray.sam.testing import PaintedSam
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 SIZE = (32, 32)
 TEACHER = (8, 8, 24, 24)

@@ -10,7 +10,7 @@ from segray.masks.view import View
 from segray.methods.s4m.pseudo_labels import TeacherPredictions
 from segray.methods.s4m.refine import refiner
 from segray.methods.s4m.refine.refiner import NoRefiner, on_canvas, replace_masks
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 SIZE = (32, 32)
 Masks = Callable[..., Tensor]

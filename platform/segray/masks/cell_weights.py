@@ -12,7 +12,7 @@ from segray.masks.instances import Instances
 Floats = npt.NDArray[np.float32]
 
 
-def covered(instances: Instances, grid_hw: tuple[int, int]) -> Floats:
+def cell_coverage(instances: Instances, grid_hw: tuple[int, int]) -> Floats:
     """The share of each cell that lies in each mask (N, h, w), by area: exact, no mask is decoded."""
     (height, width), (rows, columns) = instances.size_hw, grid_hw
     across = _areas(np.arange(width), np.arange(1, width + 1), columns, width)
@@ -25,7 +25,7 @@ def covered(instances: Instances, grid_hw: tuple[int, int]) -> Floats:
     return shares
 
 
-def interpolated(counts: rle.Counts, size_hw: tuple[int, int], grid_hw: tuple[int, int]) -> Floats:
+def interpolation_weights(counts: rle.Counts, size_hw: tuple[int, int], grid_hw: tuple[int, int]) -> Floats:
     """The weights (h, w), summing to 1, by which a mask's mean of a bilinearly up-sampled map is made of its cells.
 
     For masks so small that the cells they lie in are mostly something else.

@@ -9,7 +9,6 @@ from PIL import Image
 from segray.datasets.training_rows import TrainingRows
 from segray.formats.coco import CocoSource
 from segray.formats.folder import FolderSource
-from segray.formats.label_maps import LabelMaps
 from segray.formats.registry import open_source
 from segray.formats.voc import VocSource
 from segray.masks import rle
@@ -58,14 +57,14 @@ def expected(background):
 
 @pytest.mark.parametrize("background", [True, False])
 def test_objects_become_a_map(tmp_path, background):
-    seen = LabelMaps(coco(tmp_path), background=background)
+    seen = LabelMapSource(coco(tmp_path), background=background)
     assert seen.classes == (("background", *CLASSES) if background else CLASSES)
     assert np.array_equal(paint(seen.instances("a.png")), expected(background))
     assert [row.image_id for row in seen.rows()] == ["a.png", "b.png"]
 
 
 def test_an_image_without_objects_is_all_background(tmp_path):
-    seen = LabelMaps(coco(tmp_path), background=True)
+    seen = LabelMapSource(coco(tmp_path), background=True)
     assert (paint(seen.instances("b.png")) == 0).all()
 
 
@@ -76,19 +75,19 @@ def test_maps_that_name_their_background_stay_as_they_are(tmp_path):
     Image.fromarray(given).save(tmp_path / "maps" / "a.png")
     classes = ("background", *CLASSES)
     source = open_source(VocSource(uri=str(tmp_path), masks=str(tmp_path / "maps"), classes=classes))
-    seen = LabelMaps(source, background=True)
+    seen = LabelMapSource(source, background=True)
     assert seen.classes == classes
     assert np.array_equal(paint(seen.instances("a.png")), given)
 
 
 def test_a_source_without_annotations_has_none(tmp_path):
     coco(tmp_path)
-    seen = LabelMaps(open_source(FolderSource(uri=str(tmp_path / "images"))), background=True)
+    seen = LabelMapSource(open_source(FolderSource(uri=str(tmp_path / "images"))), background=True)
     assert seen.instances("a.png") is None
 
 
 def test_training_rows_hold_the_map(tmp_path):
-    rows = TrainingRows.build(LabelMaps(coco(tmp_path), background=True), tmp_path / "rows.arrow", crowds=True)
+    rows = TrainingRows.build(LabelMapSource(coco(tmp_path), background=True), tmp_path / "rows.arrow", crowds=True)
     assert rows.classes == ("background", *CLASSES)
     assert np.array_equal(paint(rows.row(0).instances), expected(background=True))
 
@@ -102,4 +101,4 @@ def test_what_has_no_class_is_unknown():
             masks[0, :2], masks[1, 2] = True, True
             return Instances.from_masks(masks, provenance="sam", classes=[1, UNLABELED])
 
-    assert paint(LabelMaps(Nameless(), background=True).instances("a"))[:, 0].tolist() == [2, 2, 255, 0]
+    assert paint(LabelMapSource(Nameless(), background=True).instances("a"))[:, 0].tolist() == [2, 2, 255, 0]

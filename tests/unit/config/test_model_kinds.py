@@ -4,7 +4,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from segray.config.registry import SAM_CLASSES, STUDENT_CLASSES
+from segray.config.model_kinds import SAM_CLASSES, STUDENT_CLASSES
 from segray.config.sam import HfSamConfig, OriginalSamConfig, SamSettings
 from segray.models.student import Student
 

@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regions:
+class MapRuns:
     """A class map as its runs, column-major: what lies before a pixel is known without counting."""
 
     values: npt.NDArray[np.uint8]
@@ -57,7 +57,7 @@ class Regions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segments:
+class MaskRuns:
     """S stretches [start, end) of column-major pixels, of N masks one after the other; a mask's do not overlap."""
 
     starts: Ints
@@ -87,7 +87,7 @@ class Segments:
             size_hw=(size_hw[0], size_hw[1]),
         )
 
-    def overlaps(self, regions: Regions) -> Ints:
+    def overlaps(self, regions: MapRuns) -> Ints:
         """Pixels that each mask shares with each of K regions of the same image: (N, K)."""
         before, after = regions.until(self.starts), regions.until(self.ends)
         columns = [np.bincount(self.owners, weights=shared, minlength=self.num_masks) for shared in (after - before).T]

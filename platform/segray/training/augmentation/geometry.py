@@ -17,7 +17,7 @@ from segray.losses.criterion import Targets
 from segray.masks.instances import Instances
 from segray.masks.view import View
 from segray.models.preprocessing import PADDING_RGB
-from segray.training.views.batch import Batch
+from segray.training.augmentation.batch import Batch
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""`Group`: the data-parallel workers of a run, one of them being this process. Knows torch.distributed and no Ray."""
+"""The data-parallel workers of a run, as `WorkerGroup`, one of them this process. Knows torch.distributed and no Ray."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def _unwatched(_kind: str, _done: int, _values: Mapping[str, float]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class WorkerGroup:
     """This worker's place among all. The default is a worker alone."""
 
     device: torch.device

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segray.masks import rle
-from segray.masks.segments import Regions, Segments
+from segray.masks.run_overlaps import MapRuns, MaskRuns
 
 
 def random_masks(seed, number=7, size_hw=(13, 9)):
@@ -19,7 +19,7 @@ def flat(masks):
 @pytest.mark.parametrize("seed", range(12))
 def test_stretches_are_what_dense_masks_say(seed):
     masks = random_masks(seed)
-    found = Segments.from_counts(rle.encode(masks), masks.shape[1:])
+    found = MaskRuns.from_counts(rle.encode(masks), masks.shape[1:])
     again = np.zeros_like(flat(masks))
     for start, end, owner in zip(found.starts, found.ends, found.owners, strict=True):
         assert end > start
@@ -34,9 +34,9 @@ def test_stretches_are_what_dense_masks_say(seed):
 def test_overlaps_are_what_dense_masks_say(seed):
     masks = random_masks(seed)
     labels = np.random.default_rng(seed).choice([0, 3, 7, 255], 13 * 9).astype(np.uint8)
-    regions = Regions.of(labels, without=(0, 255))
+    regions = MapRuns.of(labels, without=(0, 255))
     expected = np.stack([(flat(masks) & (labels == value)).sum(1) for value in regions.values], axis=1)
-    found = Segments.from_counts(rle.encode(masks), masks.shape[1:]).overlaps(regions)
+    found = MaskRuns.from_counts(rle.encode(masks), masks.shape[1:]).overlaps(regions)
     assert regions.values.tolist() == [3, 7]
     assert regions.areas.tolist() == [(labels == 3).sum(), (labels == 7).sum()]
     assert np.array_equal(found, expected)
@@ -46,11 +46,11 @@ def test_long_runs_need_many_characters():
     masks = np.zeros((2, 700, 600), bool)
     masks[0, 30:650, 5:590] = True
     masks[1, 699, 599] = True
-    found = Segments.from_counts(rle.encode(masks), (700, 600))
+    found = MaskRuns.from_counts(rle.encode(masks), (700, 600))
     assert np.array_equal(found.union(), flat(masks).any(0))
 
 
 def test_no_masks_cover_nothing():
-    found = Segments.from_counts([], (4, 5))
+    found = MaskRuns.from_counts([], (4, 5))
     assert not found.union().any()
-    assert found.overlaps(Regions.of(np.ones(20, np.uint8))).shape == (0, 1)
+    assert found.overlaps(MapRuns.of(np.ones(20, np.uint8))).shape == (0, 1)

@@ -16,7 +16,7 @@ from segray.masks.semantic import BACKGROUND, UNKNOWN, from_map, paint
 from segray.store.rows import ImageRow
 
 
-class LabelMaps:
+class LabelMapSource:
     """A source as semantic students see it."""
 
     def __init__(self, source: Source, *, background: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 from segray.storage import files
 from segray.errors import TrainError
 from segray.models import promotion
-from segray.training.runs import lineage
+from segray.training.runs import catalog
 
 
 @pytest.fixture(params=["disk", "object store"])
@@ -31,11 +31,11 @@ def leave(runs: str, name: str, *, ap: float | None = 0.25, created: str = "2026
 
 
 def test_runs_are_listed_oldest_first(runs: str) -> None:
-    assert lineage.list_runs(runs) == []
+    assert catalog.list_runs(runs) == []
     leave(runs, "s4m-student-bb", created="2026-03-02")
     leave(runs, "s4m-teacher-cc", created="2026-03-01", ap=None)
     files.write_bytes_atomic(files.join(runs, "rows/x.arrow"), b"")
-    first, second = lineage.list_runs(runs)
+    first, second = catalog.list_runs(runs)
     assert (first.name, second.name) == ("s4m-teacher-cc", "s4m-student-bb")
     assert first.end is None
     assert first.figures == {}
@@ -49,7 +49,7 @@ def test_runs_are_listed_oldest_first(runs: str) -> None:
 def test_a_run_is_found_by_either_end_of_its_name(runs: str, name: str, found: str) -> None:
     leave(runs, "s4m-student-bb")
     leave(runs, "s4m-teacher-cc")
-    assert lineage.show_run(runs, name).name == found
+    assert catalog.show_run(runs, name).name == found
 
 
 @pytest.mark.parametrize(("name", "says"), [("s4m", "2 runs are called so"), ("x", "no such run"), ("", "no such run")])
@@ -57,20 +57,20 @@ def test_a_name_that_is_not_one_run_says_so(runs: str, name: str, says: str) -> 
     leave(runs, "s4m-student-bb")
     leave(runs, "s4m-teacher-cc")
     with pytest.raises(TrainError, match=says):
-        lineage.show_run(runs, name)
+        catalog.show_run(runs, name)
 
 
 def test_ancestors(runs: str) -> None:
     leave(runs, "c", parents={"teacher": "b"})
     leave(runs, "b", parents={"base": "a", "lost": "gone"})
     leave(runs, "a")
-    assert [run.name for run in lineage.ancestors(runs, lineage.show_run(runs, "c"))] == ["b", "a"]
+    assert [run.name for run in catalog.ancestors(runs, catalog.show_run(runs, "c"))] == ["b", "a"]
 
 
 def test_comparison_names_what_differs(runs: str) -> None:
     leave(runs, "a", ap=0.2, content={"seed": 0, "view": {"size": [1, 2]}, "same": None})
     leave(runs, "b", ap=0.3, content={"seed": 1, "view": {"size": [1, 3]}, "same": None, "more": True})
-    found = lineage.compare_runs(runs, "a", "b")
+    found = catalog.compare_runs(runs, "a", "b")
     assert [(one.path, one.first, one.second) for one in found.content] == [
         ("seed", 0, 1),
         ("view.size.1", 2, 3),
@@ -82,16 +82,16 @@ def test_comparison_names_what_differs(runs: str) -> None:
 def test_a_name_is_promoted_and_rolled_back(runs: str) -> None:
     for name in ("a", "b", "c"):
         leave(runs, name)
-    lineage.promote(runs, "a", "cells")
-    promoted = lineage.promote(runs, "b", "cells", "last")
+    catalog.promote(runs, "a", "cells")
+    promoted = catalog.promote(runs, "b", "cells", "last")
     assert promoted.student == files.join(runs, "b", "last")
-    assert promotion.promoted(runs, "cells") == promoted
-    assert (lineage.rollback(runs, "cells").run, promotion.promoted(runs, "cells").which) == ("a", "best")
-    lineage.promote(runs, "c", "cells")
+    assert promotion.current_promotion(runs, "cells") == promoted
+    assert (catalog.rollback(runs, "cells").run, promotion.current_promotion(runs, "cells").which) == ("a", "best")
+    catalog.promote(runs, "c", "cells")
     # What was rolled back from is not gone back to.
-    assert lineage.rollback(runs, "cells").run == "a"
+    assert catalog.rollback(runs, "cells").run == "a"
     with pytest.raises(TrainError, match="nothing to roll back to"):
-        lineage.rollback(runs, "cells")
+        catalog.rollback(runs, "cells")
     assert [(one.name, one.run) for one in promotion.promotions(runs)] == [("cells", "a")]
 
 
@@ -110,28 +110,28 @@ def test_what_cannot_be_promoted(runs: str, run: str, name: str, which: promotio
     leave(runs, "blind", ap=None)
     files.write_bytes_atomic(files.join(runs, "blind/finished.json"), b'{"step": 3, "best": null, "last": {}}')
     with pytest.raises(TrainError, match=says):
-        lineage.promote(runs, run, name, which)
+        catalog.promote(runs, run, name, which)
     assert promotion.promotions(runs) == []
 
 
 def test_an_unfinished_run_can_be_forced(runs: str) -> None:
     leave(runs, "open", ap=None)
-    assert lineage.promote(runs, "open", "cells", "last", force=True).run == "open"
+    assert catalog.promote(runs, "open", "cells", "last", force=True).run == "open"
 
 
 def test_rolling_back_to_a_removed_run_is_refused(runs: str) -> None:
     leave(runs, "a")
     leave(runs, "b")
-    lineage.promote(runs, "a", "cells")
-    lineage.promote(runs, "b", "cells")
-    lineage.RunFolder(runs=runs, name="a").remove()
+    catalog.promote(runs, "a", "cells")
+    catalog.promote(runs, "b", "cells")
+    catalog.RunFolder(runs=runs, name="a").remove()
     with pytest.raises(TrainError, match="has no student"):
-        lineage.rollback(runs, "cells")
-    assert promotion.promoted(runs, "cells").run == "b"
+        catalog.rollback(runs, "cells")
+    assert promotion.current_promotion(runs, "cells").run == "b"
 
 
 def test_an_unknown_name_says_which_there_are(runs: str) -> None:
     leave(runs, "a")
-    lineage.promote(runs, "a", "cells")
+    catalog.promote(runs, "a", "cells")
     with pytest.raises(TrainError, match="names are cells"):
-        promotion.promoted(runs, "dots")
+        promotion.current_promotion(runs, "dots")

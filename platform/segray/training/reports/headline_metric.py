@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from segray import figures
+from segray import metric_names
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class HeadlineMetric:
     """A figure that says which student is best, and those beside it."""
 
     key: str
@@ -32,37 +32,37 @@ class Measure:
         return self.names[self.key]
 
 
-AP: Final = Measure(
-    key=figures.AP,
-    of_class=figures.AP,
+AP: Final = HeadlineMetric(
+    key=metric_names.AP,
+    of_class=metric_names.AP,
     title="Average precision",
     lead="COCO mask AP in per cent: the mean over IoU 0.50 to 0.95. Small is up to 32 × 32 pixels, large from 96 × 96 on.",  # noqa: E501
     names={
-        figures.AP: "AP",
-        figures.AP50: "AP50",
-        figures.AP75: "AP75",
-        figures.AP_SMALL: "AP small",
-        figures.AP_MEDIUM: "AP medium",
-        figures.AP_LARGE: "AP large",
+        metric_names.AP: "AP",
+        metric_names.AP50: "AP50",
+        metric_names.AP75: "AP75",
+        metric_names.AP_SMALL: "AP small",
+        metric_names.AP_MEDIUM: "AP medium",
+        metric_names.AP_LARGE: "AP large",
     },
     second="IoU from 0.5 on",
-    curves=(figures.AP, figures.AP50, figures.AP75),
+    curves=(metric_names.AP, metric_names.AP50, metric_names.AP75),
     maps=False,
 )
-MIOU: Final = Measure(
-    key=figures.MIOU,
-    of_class=figures.IOU,
+MIOU: Final = HeadlineMetric(
+    key=metric_names.MIOU,
+    of_class=metric_names.IOU,
     title="Intersection over union",
     lead="mIoU in per cent: the mean over classes of what is right among all pixels of a class, found or true, of all"
     " images together. Pixels whose truth is unknown are left out.",
-    names={figures.MIOU: "mIoU", figures.PIXEL_ACCURACY: "Right pixels"},
+    names={metric_names.MIOU: "mIoU", metric_names.PIXEL_ACCURACY: "Right pixels"},
     second="of those whose class is known",
-    curves=(figures.MIOU, figures.PIXEL_ACCURACY),
+    curves=(metric_names.MIOU, metric_names.PIXEL_ACCURACY),
     maps=True,
 )
 
 
-def measure_of(figures: Iterable[str]) -> Measure:
+def headline_metric(figures: Iterable[str]) -> HeadlineMetric:
     """What a run with figures of these names is measured by; AP where it has none yet."""
     names = set(figures)
     return MIOU if MIOU.key in names and AP.key not in names else AP

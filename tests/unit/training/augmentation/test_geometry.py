@@ -10,7 +10,7 @@ from segray.errors import TrainError
 from segray.masks.instances import Instances
 from segray.masks.view import View
 from segray.models.preprocessing import PADDING_RGB
-from segray.training.views.geometry import apply_view, draw_view, sample
+from segray.training.augmentation.geometry import apply_view, draw_view, sample
 
 SETTINGS = WeakView(canvas_hw=(64, 96), min_scale=0.5, max_scale=2.0, flip=0.5)
 

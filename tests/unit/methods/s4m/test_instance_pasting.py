@@ -3,8 +3,8 @@ import torch
 
 from segray import keyed_random
 from segray.losses.criterion import Targets
-from segray.methods.s4m.arp import paste_instances
 from segray.methods.s4m.config import Arp
+from segray.methods.s4m.instance_pasting import paste_instances
 
 SIDE = (24, 32)
 MODES = ["static", "dynamic"]

@@ -5,7 +5,7 @@ import torch
 
 from segray import keyed_random
 from segray.config.views import StrongView
-from segray.training.views.colour import strong_view
+from segray.training.augmentation.colour import strong_view
 
 NOTHING = {"jitter": 0.0, "grey": 0.0, "blur": 0.0}
 
