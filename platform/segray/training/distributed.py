@@ -1,4 +1,4 @@
-"""The data-parallel workers of a run, as `WorkerGroup`, one of them this process. Knows torch.distributed and no Ray."""
+"""The data-parallel workers of a run as `WorkerGroup`, one of them this process. Knows torch.distributed, no Ray."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
