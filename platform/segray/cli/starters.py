@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from segray import job_configs
 from segray.config import base
-from segray.config.registry import STUDENT_CLASSES
+from segray.config.model_kinds import STUDENT_CLASSES
 from segray.config.text.starter import starter, tables
 from segray.methods import METHODS, settings_class
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from segray.datasets.training_rows import TrainingRows
+from segray.formats.as_label_maps import LabelMapSource
 from segray.formats.coco import CocoSource
 from segray.formats.folder import FolderSource
 from segray.formats.registry import open_source

@@ -48,7 +48,9 @@ def test_values_and_gradients_are_those_of_transformers(criterion, monkeypatch, 
         start = 3 * POINTS if num_points == POINTS // 4 else 0
         return table[start : start + num_points].expand(number, -1, -1).clone()
 
-    monkeypatch.setattr(set_loss, "random_points", lambda _keys, numbers, points, _device: same_points(sum(numbers), points))
+    monkeypatch.setattr(
+        set_loss, "random_points", lambda _keys, numbers, points, _device: same_points(sum(numbers), points)
+    )
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: same_points(shape[0], shape[1]))
     output, targets = make_output(2), make_targets(numbers, [(16, 12)] * 2)
     ours = criterion(output, targets, keys=KEYS[:2], count=criterion.count(targets))
