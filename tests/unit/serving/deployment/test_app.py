@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from segray.config.base import build, read
+from segray.config.base import build
 from segray.config.serve import ServeConfig
 from segray.errors import ConfigError
+from segray.job_configs import load_as
 from segray.serving.deployment.app import application, load_config
 
 TABLES: dict[str, Any] = {"job": "serve", "keys": {"kind": "off"}, "student": {"uri": "somewhere"}}
@@ -89,7 +90,7 @@ def test_queues_are_bounded_and_the_student_is_user_config():
 
 
 def test_the_shipped_config_fits_on_two_cores():
-    config = build(ServeConfig, read(Path("configs/serve/nano.toml")), "nano")
+    config = load_as(ServeConfig, Path("configs/serve/nano.toml"))
     assert set(config.copies) == {"student", "clicks"}
     assert sum(one.min * one.cpus for one in config.copies.values()) <= 2
 
