@@ -1,6 +1,6 @@
 """A label run that tests can kill: `driver.py IMAGES STORES SECONDS [CPUS [DEADLY]]`, one JSON line per event.
 
-An actor takes CPUS; the image called DEADLY ends the process of whoever labels it.
+An actor takes CPUS; the image called DEADLY ends the process of whoever labels it. It labels once its input ends.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ray
 
 from segray.config.label import LabelWorkers
-from segray.errors import LabelError
+from segray.errors import LabelError, StoreError
 from segray.formats.folder import FolderSource
 from segray.formats.registry import open_source
 from segray.labels import runner
@@ -55,6 +55,7 @@ def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str 
     ray.init(log_to_driver=False)
     with store.lease("driver"), PendingRows(store.missing(open_source(FolderSource(uri=images)).rows())) as plan:
         say(store=store.uri, known=store.info().images, pending=plan.number, nodes=busy_nodes())
+        sys.stdin.read()
         for part in runner.run(stage, store, plan.parts(2), workers):
             say(images=part.images, nodes=busy_nodes())
     say(done=True)
@@ -63,6 +64,6 @@ def main(images: str, stores: str, seconds: str, cpus: str = "0.5", deadly: str 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except LabelError as error:
+    except (LabelError, StoreError) as error:
         say(error=str(error))
         sys.exit(1)

@@ -128,10 +128,12 @@ def test_more_and_changed_images_are_all_that_is_computed(tmp_path, start_driver
 
 
 def test_the_second_of_two_jobs_is_told_who_holds_the_store(folder, tmp_path, start_driver, uninterrupted):
-    first = start_driver(folder, tmp_path, 2.0)
+    first = start_driver(folder, tmp_path, held=True)
     begun = first.next()
-    second = start_driver(folder, tmp_path, 0.1)
-    assert second.rest() == []
+    second = start_driver(folder, tmp_path)
+    (refusal,) = second.rest()
+    assert f"process {first.process.pid} " in refusal["error"]
     assert second.process.wait() != 0
+    first.process.stdin.close()
     assert first.rest()[-1] == {"done": True}
     assert content(begun["store"]) == uninterrupted

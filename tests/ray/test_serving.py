@@ -5,7 +5,6 @@ HAProxy, Ray Serve, HTTP, keys and students are real. The tests follow one endpo
 
 import io
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +29,8 @@ from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.serve import StudentServing
 from segray.demo.world import scene
+from segray.jobs.endpoint.isolation import environment, isolated
+from segray.jobs.endpoint.ports import free_port
 from segray.jobs.serve import FLAGS
 from segray.models.build import load_student
 from segray.models.package import save_student
@@ -67,25 +68,17 @@ def expected(students) -> dict[str, list[float]]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of Ray Serve on a cluster of its own, without applications."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in FLAGS.items():
-            patch.setenv(name, value)
+    """Of Ray Serve on a cluster of its own, without applications and apart from other endpoints of this machine."""
+    with environment(FLAGS), isolated():
         head = {"num_cpus": 8, "object_store_memory": 200 * 2**20, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        port = free_port()
+        port = free_port("127.0.0.1", 0)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         yield f"http://127.0.0.1:{port}"
         serve.shutdown()
         ray.shutdown()
         cluster.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 Deploy = Callable[..., None]
