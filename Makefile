@@ -59,4 +59,6 @@ clean:
 $(SET_UP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	# It asks for opencv-python, whose files are those of opencv-python-headless; the tests load one of its files alone.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps label-studio-sdk
 	touch $@
