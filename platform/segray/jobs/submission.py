@@ -163,9 +163,9 @@ def _copy_code(folder: Path) -> None:
 
 
 def _ignored() -> list[str]:
-    """Names that the checkout's .gitignore keeps out."""
+    """Names that the checkout's .gitignore keeps out everywhere; one that begins with / lies beside the code."""
     lines = (CHECKOUT / ".gitignore").read_text().splitlines() if (CHECKOUT / ".gitignore").exists() else []
-    return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+    return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith(("#", "!", "/"))]
 
 
 def _strings(tables: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -107,18 +107,28 @@ def test_a_command_that_computes_itself_reserves_for_it(tmp_path, kind, override
 
 def test_code_and_config_travel_and_what_git_ignores_does_not(config, tmp_path, monkeypatch):
     checkout = tmp_path / "checkout"
-    for name in ("platform/segray/a.py", "platform/segray/__pycache__/a.pyc", "jobs/label.py", "serve/app.py",
-                 "configs/x.toml", "configs/out/huge.bin", "data/images.bin", "configs/run.log"):  # fmt: skip
+    for name in ("platform/segray/a.py", "platform/segray/runs/b.py", "platform/segray/__pycache__/a.pyc",
+                 "jobs/label.py", "serve/app.py", "configs/x.toml", "configs/out/huge.bin",
+                 "data/images.bin", "configs/run.log", "runs/c"):  # fmt: skip
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_bytes(b"x")
-    (checkout / ".gitignore").write_text("# outputs\nout/\n*.log\n")
+    (checkout / ".gitignore").write_text("# outputs\nout/\n/runs/\n*.log\n")
     monkeypatch.setattr(submission, "CHECKOUT", checkout)
     with parcel(Submission.load("label", config), with_code=True) as folder:
         sent = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert sent == {
-        "platform/segray/a.py", "jobs/label.py", "serve/app.py", "configs/x.toml", "submitted/my label.toml"
+        "platform/segray/a.py", "platform/segray/runs/b.py", "jobs/label.py", "serve/app.py", "configs/x.toml",
+        "submitted/my label.toml",
     }  # fmt: skip
     assert not folder.exists()
+
+
+def test_every_module_of_the_package_travels(config):
+    """A room named as an output folder would stay behind."""
+    package = submission.CHECKOUT / "platform" / "segray"
+    with parcel(Submission.load("label", config), with_code=True) as folder:
+        sent = {path.relative_to(folder / "platform" / "segray") for path in folder.rglob("platform/**/*.py")}
+    assert sent == {path.relative_to(package) for path in package.rglob("*.py")}
 
 
 def test_with_the_code_in_the_image_only_the_config_travels(config):

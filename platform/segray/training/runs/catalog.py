@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segray.storage import files
 from segray.errors import TrainError
 from segray.models.promotion import Promotion, Which, promotions, record, require_name, standing
+from segray.storage import files
 from segray.training.runs.folder import RUN, RunFolder
 
 _CARD = "student.json"

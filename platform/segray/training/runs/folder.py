@@ -20,8 +20,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from segray.storage import files
-from segray.storage import lease
+from segray.storage import files, lease
 from segray.training.reports.panels import Panel, write_panels
 
 RUN, FINISHED = "run.json", "finished.json"

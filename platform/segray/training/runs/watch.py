@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from segray.storage import files
 from segray.errors import SourceError
+from segray.storage import files
 from segray.training.runs.folder import RunFolder
 from segray.training.runs.metrics import METRICS
 

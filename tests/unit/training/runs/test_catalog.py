@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segray.storage import files
 from segray.errors import TrainError
 from segray.models import promotion
+from segray.storage import files
 from segray.training.runs import catalog
 
 
