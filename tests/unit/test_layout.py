@@ -56,3 +56,9 @@ def test_a_public_class_name_means_one_thing():
                 homes[node.name].append(str(module.relative_to(ROOT)))
     shared = {name: places for name, places in homes.items() if len(places) > 1}
     assert len(shared) <= 3, f"rename: {shared}"
+
+
+def test_no_file_of_the_project_is_ignored_by_git():
+    """What .gitignore hides is in no wheel, in no submitted job, and seen by no linter."""
+    hidden = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(hidden, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
