@@ -17,7 +17,7 @@ import torch
 from segray import job_configs
 from segray.config import base
 from segray.config.evaluate import EvaluateConfig
-from segray.config.label import LabelConfig, StageJob
+from segray.config.label import LabelConfig, LabelWorkers, StageJob
 from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration
 from segray.config.types import Device
@@ -87,8 +87,9 @@ def label(
 
     Args:
         source: a folder of images; a COCO or Label Studio JSON file, whose images lie in `images` beside it or else in
-            its folder; a Parquet manifest; a list of image files; a store; the `source` table of a config; or the TOML
-            file of a label, classify, cam or vote job.
+            its folder; a Parquet manifest; a list of image files (each list has a store of its own, so give a folder
+            or a manifest for images that are added to); a store; the `source` table of a config; or the TOML file of
+            a label, classify, cam or vote job.
         sam: nano (ships with segray), vit_b, vit_l or vit_h, or a model of the Hugging Face Hub or a folder of one.
         weights: path or URI of the checkpoint that vit_b, vit_l and vit_h need.
         mode: exact, as in the SAM paper; or fast, nearly the same masks from fewer prompts. Of images by default fast.
@@ -121,8 +122,8 @@ def label(
         **changes,
     }
     if _is_config(source):
-        given |= {"workers__num_workers": 0, "workers__threads": torch.get_num_threads()} if ray is False else {}
         config: StageJob = job_configs.load_label_job(Path(str(source)), given)
+        config = replace(config, workers=_in_process(config.workers)) if ray is False else config
     else:
         tables = _label_tables(source, str(stores or STORES), sam or "nano", device, on_ray=bool(ray))
         config = base.build(LabelConfig, base.overridden(tables, given, LabelConfig), "segray.label")
@@ -196,8 +197,9 @@ def train(
         >>> run = segray.train("configs/s4m/family-b.toml", seed=1)
         >>> run.figures["best.ap"], segray.load_student(run.best)
     """
-    given = changes | ({"workers__num_workers": 0} if ray is False else {})
-    loaded = job_configs.load_as(TrainConfig, Path(config), given)
+    loaded = job_configs.load_as(TrainConfig, Path(config), changes)
+    if ray is False:
+        loaded = replace(loaded, workers=replace(loaded.workers, num_workers=0, min_workers=None))
     with torch_threads_kept(), _on(ray), _shown(progress, train_progress()) as show:
         results = train_job.train(loaded, fresh=fresh, until=until, show=show)
     *earlier, last = [_trained(one) for one in results]
@@ -218,7 +220,7 @@ def evaluate(
         what: a run (its best student), a student, its folder or promoted name; a store; or the TOML file of an evaluate
             job.
         data: images with masks, as `label` takes them; of a TOML file the file's own by default.
-        out: the folder for `metric_names.json` and `predictions.json`; `out/evaluation` by default.
+        out: the folder for `figures.json` and `predictions.json`; `out/evaluation` by default.
         progress: show a bar on the terminal.
         **changes: keys of the config, such as `student__max_images=100` or
             `student__device="cpu"`.
@@ -315,9 +317,16 @@ def _label_tables(source: Images, stores: str, sam: str, device: str | None, *, 
         "job": "label",
         "stores": stores,
         "source": source_table(source, stores),
+        "sam": _sam_table(sam),
         "masks": {"mode": "fast", **(NANO_MASKS if sam == "nano" else {})},
         "workers": {"num_workers": int(on_ray), "gpus": int(cuda), "threads": torch.get_num_threads()},
     }
+
+
+def _in_process(workers: LabelWorkers) -> LabelWorkers:
+    """Return the settings of a pool for one process, which computes with all threads unless the file says otherwise."""
+    fixed = {"num_workers": 0, "min_workers": 1, "max_workers": 1}
+    return replace(workers, **fixed, threads=workers.threads or torch.get_num_threads())
 
 
 def _measured_table(what: TrainedRun | StudentPredictor | Store | str | Path) -> dict[str, Any]:

@@ -100,6 +100,14 @@ def test_a_store_streams_its_images_and_finds_one_by_name(photos):
         store["nobody.png"]
 
 
+def test_a_store_knows_which_images_it_holds(photos):
+    store = segray.label(photos, **QUICK)
+    assert "broken.png" in store
+    assert "other.png" not in store
+    with pytest.raises(TypeError, match="indexed by image ids, which are texts, got int"):
+        store[0]
+
+
 def test_a_store_becomes_tables(photos):
     store = segray.label(photos, **QUICK)
     assert store.to_arrow().schema == LABELED
@@ -141,6 +149,22 @@ def test_a_label_config_takes_arguments_in_place_of_its_own(photos):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("given", [{"device": "cpu"}, {"sam__precision": "float32"}])
+def test_settings_of_the_sam_need_no_name_of_it(photos, given):
+    assert len(segray.label(photos, **QUICK, **given)) == 4
+
+
+def test_ray_false_takes_a_config_with_a_pool(photos, trained):
+    config = photos.parent / "pool.toml"
+    config.write_text(
+        'job = "label"\nstores = "stores"\nsource = { kind = "folder", uri = "photos" }\nmasks = { points_per_side = 2 }\n'
+        "workers = { max_workers = 8, images_per_part = 2 }\n"
+    )
+    assert len(segray.label(config, ray=False, progress=False)) == 4
+    elastic = {"workers__num_workers": 2, "workers__min_workers": 1}
+    assert segray.train(trained[0], seed=1, ray=False, progress=False, **elastic).was_finished
+
+
 def test_a_folder_is_labeled_on_ray_into_the_same_store(photos):
     here = segray.label(photos, stores="here", **QUICK)
     there = segray.label(photos, stores="there", ray=True, **QUICK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +30,15 @@ StoreOrConfig = Annotated[
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C ends a job that can be gone on with in words."""
+    """On Ctrl-C, say how to resume and exit with 130; on SIGTERM, clean up and exit with 143."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     except KeyboardInterrupt:
         typer.echo("stopped: what is committed stays, the same command goes on with the rest", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def wait_for_end() -> None:

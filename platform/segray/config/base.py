@@ -205,7 +205,7 @@ def _line(problem: Mapping[str, Any], tables: Mapping[str, Any], cls: type) -> s
 def _neighbours(cls: type, keys: Sequence[str], tables: Mapping[str, Any]) -> str:
     """Name the known key that is nearest to an unknown one, or all of them where none is near."""
     known = schema.keys_at(cls, keys[:-1], tables)
-    near = get_close_matches(keys[-1], known, n=1)
+    near = get_close_matches(keys[-1], known, n=1, cutoff=0.7)
     return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
 
 

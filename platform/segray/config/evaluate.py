@@ -52,7 +52,7 @@ class EvaluateConfig:
     data: SourceConfig
     """Images with masks. Their classes are matched by name to those of the student or store."""
     out: Uri
-    """Folder for `metric_names.json` and, for a student, `predictions.json` (COCO results)."""
+    """Folder for `figures.json` and, for a student, `predictions.json` (COCO results)."""
 
     @pydantic.model_validator(mode="after")
     def _one_is_measured(self) -> "EvaluateConfig":

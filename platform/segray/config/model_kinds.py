@@ -31,7 +31,7 @@ STUDENT_CLASSES: Final[tuple[type[StudentSettings], ...]] = tuple(map(resolve_na
 
 
 def _kind(given: Any) -> str:
-    return str(given.get("kind", "mask2former")) if isinstance(given, dict) else str(given.kind)
+    return str(given.get("kind", "mask2former") if isinstance(given, dict) else getattr(given, "kind", "mask2former"))
 
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ class SgdSchedule(Schedule):
 
 
 def _optimizer(given: Any) -> str:
-    names = given if isinstance(given, Mapping) else vars(given)
+    names = given if isinstance(given, Mapping) else getattr(given, "__dict__", {})
     return "sgd" if "momentum" in names else "adamw"
 
 

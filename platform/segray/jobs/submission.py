@@ -105,6 +105,8 @@ class Submission:
             return 1, float(student is not None and student.device == "cuda")
         if isinstance(self.loaded, TrainConfig) and self.loaded.workers.num_workers == 0:
             return self.loaded.workers.cpus, float(self.loaded.device == "cuda")
+        if isinstance(self.loaded, StageJob) and self.loaded.workers.in_process:
+            return self.loaded.workers.cpus, self.loaded.workers.gpus
         if isinstance(self.loaded, StageJob) and self.loaded.trains_first:
             # The command trains the model, unless a task with a GPU does.
             return float(not self.loaded.workers.gpus), 0

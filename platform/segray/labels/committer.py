@@ -44,8 +44,8 @@ class PartCommitter:
 def run_in_process(stage: Stage, store: Store, parts: Iterable[pa.Table]) -> Generator[PartCounts, None, None]:
     """Label the parts here, in order; yield each one's counts once it is committed.
 
-    The notes of `labels.attempts` outlive the process: where an image ends it, the next command does that part image by
-    image, and the third refuses the image. An exception or ctrl-C is no such end.
+    The notes of `labels.attempts` outlive the process: where an image ends it, the next commands do that part image by
+    image, and refuse the image after it ended two of them. An exception, ctrl-C or SIGTERM is no such end.
 
     Raises:
         StoreError: the store cannot be written.

@@ -58,6 +58,8 @@ class SamPredictor:
         coordinates, kinds = _prompts(points, labels, boxes)
         pixels = pixels_of(image)
         height, width = pixels.shape[:2]
+        if not len(coordinates):
+            return Instances.empty((height, width))
         alone = coordinates.shape[1] == 1
         prompts = Prompts(
             image_index=torch.zeros(len(coordinates), dtype=torch.int64),

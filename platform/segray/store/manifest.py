@@ -110,7 +110,7 @@ def _parse(data: bytes, uri: str) -> StoreManifest:
         kind = StoreKind(values.get("kind") or StoreKind.of_content(values["content"]))
         manifest = StoreManifest(**{**values, "kind": kind})
         intact = fingerprint(manifest.content) == manifest.fingerprint
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"{uri}: damaged ({type(error).__name__}: {error}); {_REMEDY}") from error
     if not intact:
         raise StoreError(

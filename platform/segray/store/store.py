@@ -179,13 +179,24 @@ class Store:
         """
         return (row for batch in self.rows() for row in labeled_rows(batch))
 
+    def __contains__(self, image_id: object) -> bool:
+        """Return whether the store holds an image of this id.
+
+        Raises:
+            StoreError: a part is damaged.
+        """
+        return isinstance(image_id, str) and any(len(batch) for batch in self.rows(["image_id"], image_ids=[image_id]))
+
     def __getitem__(self, image_id: str) -> LabeledRow:
         """Return one image by its id, such as its path below the source's folder.
 
         Raises:
             KeyError: the store does not hold it.
             StoreError: a part is damaged.
+            TypeError: the id is no text.
         """
+        if not isinstance(image_id, str):
+            raise TypeError(f"a store is indexed by image ids, which are texts, got {type(image_id).__name__}")
         for batch in self.rows(image_ids=[image_id]):
             for row in labeled_rows(batch):
                 return row

@@ -91,6 +91,8 @@ def test_paths_that_mean_one_machine_are_found(config, tmp_path):
     ("kind", "overrides", "driver"),
     [
         ("label", [], (0, 0)),
+        ("label", ["workers.num_workers=0", "workers.cpus=2"], (2, 0)),
+        ("label", ["workers.num_workers=0", "workers.gpus=1"], (1, 1)),
         ("evaluate", [], (1, 0)),
         ("evaluate", ["student.device=cuda"], (1, 1)),
         ("cam", [], (1, 0)),

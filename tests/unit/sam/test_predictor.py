@@ -23,6 +23,11 @@ def test_points_give_one_mask_each_in_their_order(image):
     assert set(found.provenance) == {"sam"}
 
 
+def test_no_boxes_are_no_masks(image):
+    found = SamPredictor(PaintedSam()).predict(image, boxes=np.empty((0, 4)))
+    assert (len(found), found.size_hw) == (0, (64, 64))
+
+
 def test_an_image_is_embedded_once_for_all_prompts_on_it(image):
     embedded = []
 

@@ -32,6 +32,8 @@ def part_paths(store):
         ('"x"', "damaged"),
         ('{"format": 1}', "damaged"),
         ('{"format": "one"}', "damaged"),
+        ('{"format": 1, "content": null}', "damaged"),
+        ('{"format": 1, "content": [1]}', "damaged"),
         ("changed", "fingerprint"),
         ("newer", "format 99, written by segray 9.9.9.*update"),
         ("gone", "no store here"),

@@ -57,7 +57,10 @@ def isolated() -> Iterator[None]:
         settings |= {name: str(folder / file) for name, file in PROXY_FILES.items()}
         binary = _haproxy()
         if binary and sys.platform == "linux":
-            settings["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_tethered(binary, folder))
+            script = _tethered(binary, folder)
+            # A file system mounted noexec runs no script: there HAProxy starts as Ray has it.
+            if os.access(script, os.X_OK):
+                settings["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(script)
         with environment(settings):
             yield
 
@@ -76,6 +79,7 @@ def endpoint_port(host: str, port: int) -> int:
             return free_port(host, port)
         if time.monotonic() > until:
             _remove_leftovers()
+            break
         time.sleep(0.1)
     return free_port(host, port)
 
@@ -121,7 +125,7 @@ def _leftovers() -> list[Path]:
     for lock in ROOT.glob(f"{PREFIX}*/{LOCK}"):
         # Another process may remove the folder at the same time.
         with suppress(OSError):
-            if lock.parent.stat().st_uid == os.getuid() and not _is_held(lock):
+            if lock.parent.lstat().st_uid == os.getuid() and not lock.parent.is_symlink() and not _is_held(lock):
                 found.append(lock.parent)
     return found
 
