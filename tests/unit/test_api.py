@@ -157,11 +157,11 @@ def test_settings_of_the_sam_need_no_name_of_it(photos, given):
 def test_ray_false_takes_a_config_with_a_pool(photos, trained):
     config = photos.parent / "pool.toml"
     config.write_text(
-        'job = "label"\nstores = "stores"\nsource = { kind = "folder", uri = "photos" }\nmasks = { points_per_side = 2 }\n'
-        "workers = { max_workers = 8, images_per_part = 2 }\n"
+        'job = "label"\nstores = "stores"\nsource = { kind = "folder", uri = "photos" }\n'
+        "masks = { points_per_side = 2 }\nworkers = { max_workers = 8, images_per_part = 2 }\n"
     )
     assert len(segray.label(config, ray=False, progress=False)) == 4
-    elastic = {"workers__num_workers": 2, "workers__min_workers": 1}
+    elastic = {"workers__num_workers": 1, "workers__min_workers": 1}
     assert segray.train(trained[0], seed=1, ray=False, progress=False, **elastic).was_finished
 
 
