@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from segray.assets import SAM_NANO
 from segray.demo.shapes import Family
-from segray.demo.world import Scene, scene
+from segray.demo.world import Scene, WorldLook, scene
 from segray.sam.backends.segment_anything.nano import IMAGE_SIZE, load_sam_nano
 from tools.nano.colour_baseline import METHODS, baseline_iou
 from tools.nano.sam_step import TargetPrompts, decode
@@ -36,10 +36,10 @@ HELD_OUT_SEED: Final = 1_000_000
 PROMPTS_AT_ONCE: Final = 8
 
 
-def held_out(family: Family, count: int, repeat: int = 0) -> Iterator[Scene]:
+def held_out(family: Family, count: int, repeat: int = 0, look: WorldLook = "busy") -> Iterator[Scene]:
     """The `repeat`-th set of `count` evaluation scenes of a family; the rare scene without objects is left out."""
     for index in range(count):
-        found = scene(family, HELD_OUT_SEED * (repeat + 1) + index, IMAGE_SIZE)
+        found = scene(family, HELD_OUT_SEED * (repeat + 1) + index, IMAGE_SIZE, look)
         if found.objects:
             yield found
 
@@ -103,15 +103,15 @@ def mean_ious(sam: Sam, scenes: Sequence[Scene], num_points: Sequence[int], seed
     return means
 
 
-def evaluate_nano(sam: Sam, num_scenes: int, repeats: int) -> dict[str, object]:
+def evaluate_nano(sam: Sam, num_scenes: int, repeats: int, look: WorldLook) -> dict[str, object]:
     """Means and spread over `repeats` sets of scenes, per family, with the colour-threshold baseline beside them."""
     points = (1, 3, 9)
-    report: dict[str, object] = {"scenes": num_scenes, "repeats": repeats}
+    report: dict[str, object] = {"scenes": num_scenes, "repeats": repeats, "look": look}
     families: tuple[Family, ...] = ("a", "b")
     for family in families:
         runs, baselines = [], []
         for repeat in range(repeats):
-            scenes = list(held_out(family, num_scenes, repeat))
+            scenes = list(held_out(family, num_scenes, repeat, look))
             runs.append(mean_ious(sam, scenes, points, seed=repeat))
             baselines.append(list(baseline_iou(scenes).values()))
         mean, spread = np.mean(runs, 0), np.std(runs, 0)
@@ -132,12 +132,13 @@ def main(
     weights: Annotated[Path, typer.Option(help="safetensors file of sam-nano")] = SAM_NANO,
     scenes: Annotated[int, typer.Option(help="scenes per set and family")] = 60,
     repeats: Annotated[int, typer.Option(help="independent sets of scenes; the spread is over them")] = 3,
+    photo: Annotated[bool, typer.Option(help="scenes of the photo look")] = False,
     threads: Annotated[int, typer.Option(help="threads of torch")] = 2,
     out: Annotated[Path | None, typer.Option(help="also write the JSON here")] = None,
 ) -> None:
     """Mean IoU of sam-nano at 1, 3 and 9 points on held-out scenes of both families."""
     torch.set_num_threads(threads)
-    report = evaluate_nano(load_sam_nano(weights), scenes, repeats)
+    report = evaluate_nano(load_sam_nano(weights), scenes, repeats, "photo" if photo else "busy")
     text = json.dumps({"weights": weights.name, **report}, indent=2)
     typer.echo(text)
     if out is not None:

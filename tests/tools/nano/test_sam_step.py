@@ -43,7 +43,8 @@ def test_iou_and_loss_order(low: int, high: int, expected: float) -> None:
     assert worse == pytest.approx(better) if expected == 1.0 else worse > better + 0.3
 
 
-def test_a_few_steps_on_one_batch_lower_the_loss() -> None:
+@pytest.mark.parametrize("side", [128, 256])
+def test_a_few_steps_on_one_batch_lower_the_loss(side: int) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 80, (2, 256, 256, 3), np.uint8)
@@ -57,7 +58,7 @@ def test_a_few_steps_on_one_batch_lower_the_loss() -> None:
     optimizer = torch.optim.AdamW([*sam.parameters(), *head.parameters()], lr=1e-3)
     losses = []
     for _ in range(8):
-        named = step_losses(sam, head, batch, np.random.default_rng(1), second_round=1)
+        named = step_losses(sam, head, batch, np.random.default_rng(1), second_round=1, side=side)
         optimizer.zero_grad()
         named["loss"].backward()
         optimizer.step()
