@@ -89,7 +89,7 @@ def part_table(rows: pa.Table | Sequence[LabeledRow]) -> pa.Table:
     return pa.table(columns, schema=PART).take(order)
 
 
-def write_new(store_uri: str, table: pa.Table) -> str:
+def commit_part(store_uri: str, table: pa.Table) -> str:
     """Commit a part named by its keys, so that writing the same images again replaces it. Returns its name.
 
     Raises:

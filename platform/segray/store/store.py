@@ -109,7 +109,7 @@ class Store:
             StoreError: it could not be written; the store is as before.
             ValueError: no rows, or not `LABELED`.
         """
-        return parts.write_new(self.uri, parts.part_table(rows))
+        return parts.commit_part(self.uri, parts.part_table(rows))
 
     def committed(self, *, errors: bool = True) -> KeySet:
         """The keys (`ImageRow.key`) of all that is here, with or without images that have only an error.
