@@ -44,7 +44,7 @@ def main() -> None:
     print(f"{picture.name}: {found}")
     found.plot(picture).save(options.out / "predicted.png")
 
-    figures = segray.evaluate(student, data["validation"], out=options.out / "evaluation", max_images=2)
+    figures = segray.evaluate(student, data["validation"], out=options.out / "evaluation", student__max_images=2)
     print({name: round(value, 3) for name, value in figures.items()})
 
 

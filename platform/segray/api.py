@@ -17,7 +17,7 @@ import torch
 from segray import job_configs
 from segray.config import base
 from segray.config.evaluate import EvaluateConfig
-from segray.config.label import LabelConfig, LabelWorkers, StageJob
+from segray.config.label import LabelConfig, StageJob
 from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration
 from segray.config.types import Device
@@ -46,6 +46,10 @@ EVALUATION: Final = "out/evaluation"
 """The folder of figures where none is given, below the current one."""
 NANO_MASKS: Final[dict[str, Any]] = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
 """sam-nano is far less sure of itself than the models that the usual thresholds are made for."""
+LABEL_HERE: Final[dict[str, Any]] = {"workers__num_workers": 0, "workers__min_workers": 1, "workers__max_workers": 1}
+"""What `ray=False` makes of the pool in a label job's file."""
+TRAIN_HERE: Final[dict[str, Any]] = {"workers__num_workers": 0, "workers__min_workers": None}
+"""What `ray=False` makes of the workers in a train job's file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +126,9 @@ def label(
         **changes,
     }
     if _is_config(source):
-        config: StageJob = job_configs.load_label_job(Path(str(source)), given)
-        config = replace(config, workers=_in_process(config.workers)) if ray is False else config
+        config: StageJob = job_configs.load_label_job(Path(str(source)), given | (LABEL_HERE if ray is False else {}))
+        if ray is False and config.workers.threads is None:
+            config = replace(config, workers=replace(config.workers, threads=torch.get_num_threads()))
     else:
         tables = _label_tables(source, str(stores or STORES), sam or "nano", device, on_ray=bool(ray))
         config = base.build(LabelConfig, base.overridden(tables, given, LabelConfig), "segray.label")
@@ -197,9 +202,7 @@ def train(
         >>> run = segray.train("configs/s4m/family-b.toml", seed=1)
         >>> run.figures["best.ap"], segray.load_student(run.best)
     """
-    loaded = job_configs.load_as(TrainConfig, Path(config), changes)
-    if ray is False:
-        loaded = replace(loaded, workers=replace(loaded.workers, num_workers=0, min_workers=None))
+    loaded = job_configs.load_as(TrainConfig, Path(config), changes | (TRAIN_HERE if ray is False else {}))
     with torch_threads_kept(), _on(ray), _shown(progress, train_progress()) as show:
         results = train_job.train(loaded, fresh=fresh, until=until, show=show)
     *earlier, last = [_trained(one) for one in results]
@@ -321,12 +324,6 @@ def _label_tables(source: Images, stores: str, sam: str, device: str | None, *, 
         "masks": {"mode": "fast", **(NANO_MASKS if sam == "nano" else {})},
         "workers": {"num_workers": int(on_ray), "gpus": int(cuda), "threads": torch.get_num_threads()},
     }
-
-
-def _in_process(workers: LabelWorkers) -> LabelWorkers:
-    """Return the settings of a pool for one process, which computes with all threads unless the file says otherwise."""
-    fixed = {"num_workers": 0, "min_workers": 1, "max_workers": 1}
-    return replace(workers, **fixed, threads=workers.threads or torch.get_num_threads())
 
 
 def _measured_table(what: TrainedRun | StudentPredictor | Store | str | Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from segray import keyed_random
 from segray.config.views import StrongView
 from segray.losses.criterion import Targets
 from segray.methods.s4m.config import Arp
-from segray.methods.s4m.instance_pasting import mix
+from segray.methods.s4m.instance_pasting import paste_instances
 from segray.training.augmentation.colour import strong_view
 
 pytestmark = [
@@ -28,8 +28,10 @@ def test_mixing_is_the_same_as_on_the_cpu(mode):
         mask[index % 40 : index % 40 + 30, 2 * index : 2 * index + 45] = True
     targets = [Targets(classes=torch.arange(3), masks=one) for one in masks]
     settings = Arp(mode=mode, min_area=0.01)
-    expected, labels, pasted = mix(images(), targets, settings, KEYS)
-    found, found_labels, found_pasted = mix(images().cuda(), [one.to("cuda") for one in targets], settings, KEYS)
+    expected, labels, pasted = paste_instances(images(), targets, settings, KEYS)
+    found, found_labels, found_pasted = paste_instances(
+        images().cuda(), [one.to("cuda") for one in targets], settings, KEYS
+    )
     assert found_pasted == pasted
     assert sum(pasted) > 0
     assert (found.cpu().int() - expected.int()).abs().max() <= 1

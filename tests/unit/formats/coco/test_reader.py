@@ -16,7 +16,7 @@ from segray.formats.coco.reader import CocoImages
 from segray.masks import rle
 from segray.storage import files
 
-FREE = Path(__file__).parents[4] / "shared/data/coco-free"
+FREE = Path(__file__).parents[5] / "shared/data/coco-free"
 SQUARE = np.zeros((20, 30), dtype=bool)
 SQUARE[5:10, 8:20] = True
 PACKED = rle.encode(SQUARE[None])[0]
