@@ -16,7 +16,7 @@ FEW = 5
 
 @app.command()
 def label(config: Config, overrides: Overrides = None) -> None:
-    """Label the images that the store does not hold yet. The same command again goes on where it was stopped."""
+    """Label the images that the store does not hold yet. Rerun the command to resume."""
     loaded = job_configs.load_label_job(config, overrides or ())
     from segray.jobs import inputs
 

@@ -20,7 +20,7 @@ def train(
     fresh: Annotated[bool, typer.Option(help="Remove what this config's runs have left, and start over.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this run of the method, such as teacher.")] = None,
 ) -> None:
-    """Train a student. The same command again goes on where it was stopped."""
+    """Train a student. Rerun the command to resume."""
     loaded = job_configs.load_as(TrainConfig, config, overrides or ())
     with interruptible():
         from segray.cli import console

@@ -59,7 +59,7 @@ def commit(uri: str, data: Any) -> None:
 
 
 def delete(uri: str) -> None:
-    """Delete a file; one that is not there is well.
+    """Delete a file. A missing file is not an error.
 
     Raises:
         StoreError: it is there and cannot be deleted.
@@ -73,7 +73,7 @@ def delete(uri: str) -> None:
 
 
 def delete_folder(uri: str) -> None:
-    """Delete a folder and all below it; one that is not there is well.
+    """Delete a folder and all below it. A missing folder is not an error.
 
     Raises:
         StoreError: it is there and cannot be deleted.
