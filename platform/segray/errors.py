@@ -45,6 +45,10 @@ class BackendError(SegrayError):
     """A model's weights are missing, cannot be downloaded, or were made for another architecture."""
 
 
+class DeviceError(SegrayError):
+    """The device of a process is broken for good (a sticky CUDA error); another process may find one that works."""
+
+
 class ExportError(SegrayError):
     """A store cannot be written in the wanted format."""
 

@@ -89,11 +89,11 @@ class Driver:
 def start_driver(ray_address):
     started = []
 
-    def start(images, stores, seconds=0.05, address=ray_address, cpus=0.5, deadly="", held=False):
+    def start(images, stores, seconds=0.05, address=ray_address, cpus=0.5, fault="", held=False):
         """Start one; `held`, it labels nothing before its `process.stdin` is closed, and holds the store."""
         environment = os.environ | {"RAY_ADDRESS": address}
         process = subprocess.Popen(
-            [sys.executable, str(DRIVER), str(images), str(stores), str(seconds), str(cpus), deadly],
+            [sys.executable, str(DRIVER), str(images), str(stores), str(seconds), str(cpus), fault],
             env=environment,
             stdin=subprocess.PIPE if held else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -115,12 +115,29 @@ def labels(folder, tmp_path_factory, start_driver):
 
 
 def test_an_image_that_ends_its_process_each_time_is_refused_and_no_other(folder, tmp_path, start_driver, labels):
-    driver = start_driver(folder, tmp_path, deadly="00007.png")
+    driver = start_driver(folder, tmp_path, fault="deadly:00007.png")
     begun = driver.next()
     assert driver.rest()[-1] == {"done": True}
     found = content(begun["store"])
     assert found.pop("00007.png")[1] == "ends-process"
     assert found == {image: said for image, said in labels.items() if image != "00007.png"}
+
+
+@pytest.mark.parametrize("fault", ["device", "flaky-start"])
+def test_a_worker_that_cannot_work_costs_no_image(fault, folder, tmp_path, start_driver, labels):
+    driver = start_driver(folder, tmp_path, fault=fault)
+    begun = driver.next()
+    assert driver.rest()[-1] == {"done": True}
+    assert content(begun["store"]) == labels
+    assert not files.exists(files.join(begun["store"], "attempts"))
+
+
+def test_a_job_whose_workers_cannot_start_says_why(folder, tmp_path, start_driver):
+    driver = start_driver(folder, tmp_path, fault="no-start")
+    driver.next()
+    (error,) = (event["error"] for event in driver.rest() if "error" in event)
+    assert "no weights at s3://weights/sam.pt" in error
+    assert "\n" not in error
 
 
 def test_labeling_waits_for_a_store_that_is_down_for_a_while(s3, bucket, folder, start_driver, labels, record_property):

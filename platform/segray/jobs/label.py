@@ -14,6 +14,7 @@ from segray.config.label import StageJob
 from segray.errors import LabelError
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
+from segray.labels.attempts import forget
 from segray.labels.committer import run_in_process
 from segray.labels.pending_rows import PendingRows
 from segray.labels.stages.stage import Stage
@@ -72,6 +73,8 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
     stage, store = prepare(config)
     with store.lease("label") as lease, PendingRows(store.missing(rows, retry_errors=config.retry_refused)) as plan:
         before = store.info()
+        if config.retry_refused:
+            forget(store.uri)
         if plan.number == 0 and before.images == 0:
             raise LabelError(f"no images in {where}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None

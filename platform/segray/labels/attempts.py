@@ -1,76 +1,139 @@
-"""Parts whose actor died on them: done again image by image, and without the image that ends its process each time.
+"""Parts whose worker died on them: done again image by image, and without the image that ends its process each time.
 
 Ray does a part again whenever its actor dies, without end: right for machines that go, wrong for an image that crashes
-a decoder. A note in the store says that a part is being done and, from the second try on, at which image. Knows stores
-and stages; no Ray.
+a decoder. A note in the store says that a part is being done and, from the second try on, at which image. What images
+cost is remembered over runs. Knows stores and stages; no Ray.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
-from segray.errors import SourceError, StoreError
+from segray.errors import DeviceError, LabelError, SourceError, StoreError
 from segray.labels.stages.stage import Label
 from segray.storage import commits, files
 from segray.store.rows import ImageRow, LabeledRow
 
-FOLDER = "attempts"
-"""In the store, while a job runs."""
-DEATHS = 2
+FOLDER: Final = "attempts"
+"""In the store, until a run has labeled everything."""
+_EARLIER: Final = "earlier-runs.json"
+"""Deaths by image that earlier runs saw."""
+DEATHS: Final = 2
 """An image at which the process ended so often is refused; once may have been the machine's end, not the image's."""
-REASON = "ends-process"
+DEVICE_FAILURES: Final = 2
+"""A worker whose device broke so often on one part gives the part back, since another worker's device may hold."""
+MAX_IN_A_ROW: Final = 20
+"""Ends of a process without one labeled image between them, after which the job stops."""
+REASON: Final = "ends-process"
 """The refused image's error."""
+
+
+class PartGivenBackError(Exception):
+    """This worker cannot do the part; another one may."""
 
 
 @dataclass
 class AttemptRecord:
-    """What the tries of a part so far came to."""
+    """What the tries of a part so far came to. Images are keys of `_name`."""
 
     at: str | None = None
     """The image that is being labeled; none: all at once."""
     deaths: dict[str, int] = field(default_factory=dict)
     """How often the process ended, by image."""
+    in_a_row: int = 0
+    """How often the process ended since an image was labeled."""
+    device_failures: int = 0
+    """How often the device broke since the part was given to a worker."""
+    ended_by_device: bool = False
+    """Whether the device's failure ended the try before."""
+
+    def count_end(self) -> None:
+        """Count that the process ended on the try before."""
+        self.in_a_row += 1
+        if self.at is not None:
+            self.deaths[self.at] = self.deaths.get(self.at, 0) + 1
+            self.at = None
 
 
 class Attempt:
     """One try at a part."""
 
-    def __init__(self, store_uri: str, rows: Sequence[ImageRow]) -> None:
-        """Reads what earlier tries left.
+    def __init__(self, store_uri: str, rows: Sequence[ImageRow], earlier: Mapping[str, int] | None = None) -> None:
+        """Read what earlier tries left.
+
+        Args:
+            store_uri: the store that is being written.
+            rows: the part's images.
+            earlier: what `carry_over` returned at the start of the run.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        key = hashlib.sha256("\n".join(f"{row.image_id} {row.version}" for row in rows).encode()).hexdigest()[:32]
-        self.uri, self.rows = files.join(store_uri, FOLDER, f"{key}.json"), rows
-        self.earlier = _read(self.uri)
+        self.uri, self.rows = files.join(store_uri, FOLDER, f"{part_key(rows)}.json"), rows
+        self.note = _read(self.uri)
+        self._again = self.note is not None
+        known = {name: earlier[name] for name in map(_name, rows) if name in earlier} if earlier else {}
+        if self.note is None and known:
+            self.note = AttemptRecord(deaths=known)
 
     def label(self, label: Label) -> Iterator[LabeledRow]:
-        """The part's rows: all at once on the first try, one by one after.
+        """Label the part's rows: all at once on the first try, one by one after.
 
         Raises:
+            DeviceError: the process's device is broken; it is noted, and the process should end.
+            LabelError: process after process ended here without labeling one image.
+            PartGivenBackError: the device broke again and again on this part.
             StoreError: the note cannot be written.
         """
-        if self.earlier is None:
-            self._write(AttemptRecord())
-            yield from label(self.rows)
-            return
-        note = self.earlier
-        if note.at is not None:
-            note.deaths[note.at] = note.deaths.get(note.at, 0) + 1
+        note = self.note or AttemptRecord()
+        try:
+            if self.note is None:
+                self._write(note)
+                yield from label(self.rows)
+                return
+            if self._again:
+                self._judge(note)
+            yield from self._one_by_one(label, note)
+        except DeviceError:
+            note.device_failures += 1
+            note.ended_by_device = True
+            self._write(note)
+            raise
+
+    def _one_by_one(self, label: Label, note: AttemptRecord) -> Iterator[LabeledRow]:
         for row in self.rows:
-            deaths = note.deaths.get(row.image_id, 0)
+            deaths = note.deaths.get(_name(row), 0)
             if deaths >= DEATHS:
                 detail = f"the process that labeled it ended {deaths} times"
                 yield LabeledRow(image=row, error=REASON, detail=detail, seconds=0.0)
                 continue
-            note.at = row.image_id
+            note.at = _name(row)
             self._write(note)
             yield from label([row])
+            note.in_a_row = 0
+
+    def _judge(self, note: AttemptRecord) -> None:
+        """Decide from the tries so far whether this worker, and this job, go on."""
+        given_back = note.device_failures >= DEVICE_FAILURES
+        if given_back or not note.ended_by_device:
+            # A device that broke once more is the device's fault, not the image's.
+            note.count_end()
+        note.ended_by_device = False
+        if note.in_a_row >= MAX_IN_A_ROW:
+            names = ", ".join(name.rpartition(" ")[0] for name in list(note.deaths)[:3]) or "the start of a part"
+            raise LabelError(
+                f"worker processes ended {note.in_a_row} times in a row without labeling an image, at {names}: the"
+                " workers' logs say what ended them"
+            )
+        if given_back:
+            note.device_failures = 0
+            self._write(note)
+            raise PartGivenBackError(f"the device broke {DEVICE_FAILURES} times in a row on this part")
 
     def done(self) -> None:
-        """The part is committed: its note goes.
+        """Remove the note of a part that is committed.
 
         Raises:
             StoreError: it cannot be deleted.
@@ -81,8 +144,41 @@ class Attempt:
         commits.commit(self.uri, json.dumps(asdict(note)).encode())
 
 
+def part_key(rows: Sequence[ImageRow]) -> str:
+    """Return 32 hexadecimal digits that name a part by its images and their versions."""
+    return hashlib.sha256("\n".join(map(_name, rows)).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def carry_over(store_uri: str, *, blame_last: bool) -> dict[str, int]:
+    """Gather from the notes of runs that are gone how often processes ended at which image; keep it for the next run.
+
+    Whoever holds the store's lease may call it. Notes that name no image stay: the same part is then done one by one.
+
+    Args:
+        store_uri: the store that is being written.
+        blame_last: count the image that was being labeled when the run ended. Wrong where the run may just have been
+            stopped.
+
+    Raises:
+        StoreError: notes cannot be read or written.
+    """
+    folder = files.join(store_uri, FOLDER)
+    earlier = _read_json(files.join(folder, _EARLIER)) or {}
+    told = {uri: note for uri, note in _notes(folder).items() if note.at is not None or note.deaths}
+    for note in told.values():
+        if blame_last and not note.ended_by_device:
+            note.count_end()
+        for name, deaths in note.deaths.items():
+            earlier[name] = max(earlier.get(name, 0), deaths)
+    if told:
+        commits.commit(files.join(folder, _EARLIER), json.dumps(earlier).encode())
+        for uri in told:
+            commits.delete(uri)
+    return earlier
+
+
 def forget(store_uri: str) -> None:
-    """Remove the notes of jobs that are gone; whoever holds the store's lease may.
+    """Remove all notes, of a run that has labeled everything; whoever holds the store's lease may.
 
     Raises:
         StoreError: they cannot be deleted.
@@ -90,8 +186,27 @@ def forget(store_uri: str) -> None:
     commits.delete_folder(files.join(store_uri, FOLDER))
 
 
-def _read(uri: str) -> AttemptRecord | None:
+def _name(row: ImageRow) -> str:
+    return f"{row.image_id} {row.version}"
+
+
+def _notes(folder: str) -> dict[str, AttemptRecord]:
+    """Return the notes of parts by their URIs."""
     try:
-        return AttemptRecord(**json.loads(files.read_bytes(uri))) if files.exists(uri) else None
+        uris = [entry.uri for entry in files.list_files(folder)] if files.exists(folder) else []
+    except SourceError as error:
+        raise StoreError(str(error)) from error
+    read = {uri: _read(uri) for uri in uris if not uri.endswith(_EARLIER)}
+    return {uri: note for uri, note in read.items() if note is not None}
+
+
+def _read(uri: str) -> AttemptRecord | None:
+    found = _read_json(uri)
+    return None if found is None else AttemptRecord(**found)
+
+
+def _read_json(uri: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(files.read_bytes(uri))) if files.exists(uri) else None
     except SourceError as error:
         raise StoreError(str(error)) from error

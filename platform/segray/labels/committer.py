@@ -4,11 +4,12 @@
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 
 import pyarrow as pa
 
-from segray.labels.attempts import Attempt, forget
+from segray.errors import DeviceError
+from segray.labels.attempts import Attempt, PartGivenBackError, carry_over, forget
 from segray.labels.stages.stage import Stage
 from segray.labels.summary import PartCounts
 from segray.store import Store
@@ -18,17 +19,25 @@ from segray.store.rows import image_rows
 class PartCommitter:
     """A stage with its models loaded, and the store that its parts are committed to."""
 
-    def __init__(self, stage: Stage, store: Store) -> None:
-        self.store = store
+    def __init__(self, stage: Stage, store: Store, earlier: Mapping[str, int]) -> None:
+        """Load the stage's models.
+
+        Args:
+            stage: what labels.
+            store: where parts are committed.
+            earlier: what `attempts.carry_over` returned.
+        """
+        self.store, self.earlier = store, earlier
         self.label = stage.build()
 
     def commit(self, part: pa.Table) -> PartCounts:
         """Label the images of a part (`SOURCE` rows), commit their rows together, and count them.
 
         Raises:
+            DeviceError, LabelError, PartGivenBackError: see `Attempt.label`.
             StoreError: the store cannot be written.
         """
-        attempt = Attempt(self.store.uri, image_rows(part))
+        attempt = Attempt(self.store.uri, image_rows(part), self.earlier)
         rows = list(attempt.label(self.label))
         self.store.write_part(rows)
         attempt.done()
@@ -48,14 +57,25 @@ def run_in_process(stage: Stage, store: Store, parts: Iterable[pa.Table]) -> Gen
     image, and refuse the image after it ended two of them. An exception, ctrl-C or SIGTERM is no such end.
 
     Raises:
+        DeviceError: the device is broken; the same command goes on in a new process.
         StoreError: the store cannot be written.
     """
-    committer = PartCommitter(stage, store)
+    committer = PartCommitter(stage, store, carry_over(store.uri, blame_last=True))
     for part in parts:
-        try:
-            counts = committer.commit(part)
-        except BaseException:
-            Attempt(store.uri, image_rows(part)).done()
-            raise
-        yield counts
+        yield _committed(committer, part)
     forget(store.uri)
+
+
+def _committed(committer: PartCommitter, part: pa.Table) -> PartCounts:
+    try:
+        while True:
+            try:
+                return committer.commit(part)
+            except PartGivenBackError:
+                # There is no other worker; the note now blames the image, so that this ends.
+                continue
+    except DeviceError:
+        raise
+    except BaseException:
+        Attempt(committer.store.uri, image_rows(part)).done()
+        raise

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segray.errors import ImageError
+from segray.errors import BackendError, DeviceError, ImageError, StoreError, first_line
 from segray.images import decoding
 from segray.masks.instances import Instances
 from segray.storage.prefetch import map_in_order
@@ -25,6 +25,12 @@ Pixels = npt.NDArray[np.uint8]
 Load = Callable[[ImageRow], tuple[Any, str | None]]
 """Of an image what a generator asks for, and the SHA-256 of its file; `ImageError` where it cannot be had. Runs in
 threads."""
+
+
+FAILED = "failed"
+"""The error of an image at which code raised what nobody expected."""
+_NOT_THE_IMAGES = (BackendError, DeviceError, StoreError)
+"""Errors that no image is to blame for: they leave the labeler."""
 
 
 class Generator(Protocol):
@@ -62,15 +68,34 @@ class Labeler:
         images_per_batch: int,
         decode_threads: int,
         load: Load | None = None,
+        check_device: Callable[[], None] | None = None,
     ) -> None:
-        """`load` None: the pixels, of images of at most `max_pixels`."""
+        """Take the model and how to feed it.
+
+        Args:
+            generator: makes masks of what is loaded.
+            max_pixels: largest image, in pixels (width times height).
+            images_per_batch: images in one call of the generator.
+            decode_threads: threads that load ahead.
+            load: loads what the generator takes; with None, the pixels.
+            check_device: raises `DeviceError` where the process's device is broken; asked after an error. None: the
+                generator uses no device that can break.
+        """
+        self.check_device = check_device or (lambda: None)
+        self._told: set[str] = set()
         self.generator = generator
         self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels))
         self.images_per_batch = images_per_batch
         self.decode_threads = decode_threads
 
     def __call__(self, rows: Sequence[ImageRow]) -> Iterator[LabeledRow]:
-        """One row per image; its `seconds` is its share of the time since the batch before it."""
+        """Yield one row per image; its `seconds` is its share of the time since the batch before it.
+
+        Whatever decoding or the model raises at an image becomes its row's error.
+
+        Raises:
+            BackendError, DeviceError, StoreError: no image is to blame.
+        """
         started, decoded = perf_counter(), self._decode_ahead(rows)
         while batch := list(islice(decoded, self.images_per_batch)):
             found = self._label([one for one in batch if one.refused is None])
@@ -86,27 +111,47 @@ class Labeler:
     def _decode(self, row: ImageRow) -> _Decoded:
         try:
             loaded, sha256 = self.load(row)
-        except ImageError as error:
-            return _Decoded(row, refused=error)
-        except MemoryError as error:
-            return _Decoded(row, refused=ImageError("out-of-memory", f"while decoding: {error}"))
+        except _NOT_THE_IMAGES:
+            raise
+        except Exception as error:
+            return _Decoded(row, refused=_reason(error, "while decoding: "))
         return _Decoded(row, loaded, sha256)
 
     def _label(self, batch: Sequence[_Decoded]) -> list[dict[str, Any]]:
-        """The batch at once; one by one where memory does not hold it, and refused where it does not hold one."""
+        """Label the batch at once; one by one where that raises, and refuse the image that raises alone."""
         if not batch:
             return []
         try:
             found = self.generator.generate([one.loaded for one in batch])
-        except MemoryError as error:
-            if len(batch) > 1:
-                log.warning("out of memory with %d images at once, going on one by one", len(batch))
-                return [fields for one in batch for fields in self._label([one])]
-            return [_refused(batch[0].row, ImageError("out-of-memory", f"even alone: {error}"))]
-        return [
-            {"image": one.row, "sha256": one.sha256, "instances": instances}
-            for one, instances in zip(batch, found, strict=True)
-        ]
+            return [
+                {"image": one.row, "sha256": one.sha256, "instances": instances}
+                for one, instances in zip(batch, found, strict=True)
+            ]
+        except _NOT_THE_IMAGES:
+            raise
+        except Exception as error:
+            if not isinstance(error, MemoryError):
+                self.check_device()
+            if len(batch) == 1:
+                self._tell(batch[0].row, error)
+                return [_refused(batch[0].row, _reason(error, ""))]
+            log.warning("%d images at once failed (%r), going on one by one", len(batch), error)
+        return [fields for one in batch for fields in self._label([one])]
+
+    def _tell(self, row: ImageRow, error: Exception) -> None:
+        """Log a refusal, with the trace of the first error of each type."""
+        trace = None if type(error).__name__ in self._told else error
+        self._told.add(type(error).__name__)
+        log.warning("image %s is refused: %r", row.image_id, error, exc_info=trace)
+
+
+def _reason(error: Exception, when: str) -> ImageError:
+    """Say of anything that was raised why an image is refused; `when` begins the detail."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, MemoryError):
+        return ImageError("out-of-memory", f"{when}{error}" if when else f"even alone: {error}")
+    return ImageError(FAILED, f"{when}{type(error).__name__}: {first_line(error)}")
 
 
 def _refused(row: ImageRow, error: ImageError) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 
 from segray.config.types import Device, Precision
-from segray.errors import BackendError
+from segray.errors import BackendError, DeviceError, first_line
 
 _HALF: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,6 +30,26 @@ def choose_device(device: Device, precision: Precision, *, compiled: bool) -> to
     if compiled:
         raise BackendError("compile=true needs CUDA, and this runs on the CPU; set compile=false")
     return torch.device("cpu")
+
+
+def check_device() -> None:
+    """Ask the CUDA device that this process uses for one small result; without CUDA in use there is nothing to ask.
+
+    After some errors (uncorrectable memory, a failed assertion in a kernel, an illegal address) every later call of
+    the process fails, whatever it computes. Only a new process can go on.
+
+    Raises:
+        DeviceError: the device does not answer.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    try:
+        torch.cuda.synchronize()
+        torch.ones(1, device="cuda").add_(1).item()
+    except torch.OutOfMemoryError:
+        return
+    except RuntimeError as error:
+        raise DeviceError(f"the CUDA device of this process does not answer any more: {first_line(error)}") from error
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from segray.errors import DeviceError, LabelError
 from segray.labels import attempts
-from segray.labels.attempts import Attempt
+from segray.labels.attempts import Attempt, PartGivenBackError
 from segray.masks.instances import Instances
 from segray.storage import files
 from segray.store.rows import ImageRow, LabeledRow
@@ -96,3 +97,61 @@ def test_notes_of_jobs_that_are_gone_are_forgotten(store):
     attempts.forget(store)
     assert list(files.list_files(store)) == []
     attempts.forget(store)
+
+
+def die(store, deadly, times, earlier=None):
+    for _ in range(times):
+        with pytest.raises(Death):
+            list(Attempt(store, ROWS, earlier).label(Labeler(dict.fromkeys(deadly, 99))))
+
+
+@pytest.mark.parametrize(
+    ("times", "blame_last", "earlier"),
+    [(1, True, {}), (2, False, {}), (2, True, {"b 1": 1}), (3, False, {"b 1": 1}), (3, True, {"b 1": 2})],
+)
+def test_the_next_run_knows_at_which_images_processes_ended(store, times, blame_last, earlier):
+    die(store, "b", times)
+    assert attempts.carry_over(store, blame_last=blame_last) == earlier
+    assert attempts.carry_over(store, blame_last=blame_last) == earlier
+
+
+def test_another_cut_of_the_images_is_still_warned_of_one(store):
+    die(store, "b", 3)
+    earlier = attempts.carry_over(store, blame_last=True)
+    labeler = Labeler({})
+    rows = list(Attempt(store, ROWS[1:], earlier).label(labeler))
+    assert said(rows) == {"b": attempts.REASON, "c": None, "d": None}
+    assert labeler.calls == ["c", "d"]
+
+
+class BrokenDevice(Labeler):
+    """Raises at its deadly images, as a device that no longer answers does."""
+
+    def __call__(self, rows):
+        try:
+            yield from super().__call__(rows)
+        except Death as death:
+            raise DeviceError("it does not answer") from death
+
+
+@pytest.mark.parametrize(("failures", "refused"), [(1, set()), (2, set()), (3, set()), (4, {"b"})])
+def test_a_broken_device_is_given_the_part_twice_before_the_image_is_blamed(store, failures, refused):
+    labeler, ends, given_back = BrokenDevice({"b": failures}), 0, 0
+    for _ in range(20):
+        attempt = Attempt(store, ROWS)
+        try:
+            rows = list(attempt.label(labeler))
+            break
+        except DeviceError:
+            ends += 1
+        except PartGivenBackError:
+            given_back += 1
+    assert {name for name, error in said(rows).items() if error} == refused
+    assert (ends, given_back) == (failures, failures // 2)
+
+
+def test_processes_that_end_without_end_stop_the_job(store, monkeypatch):
+    monkeypatch.setattr(attempts, "MAX_IN_A_ROW", 5)
+    die(store, "abcd", 5)
+    with pytest.raises(LabelError, match=r"ended 5 times in a row .*, at a, b"):
+        list(Attempt(store, ROWS).label(Labeler({})))

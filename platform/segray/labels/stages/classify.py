@@ -20,6 +20,7 @@ from segray.labels.stages.previous import PreviousRows
 from segray.labels.stages.truth import class_maps
 from segray.masks.instances import Instances
 from segray.masks.semantic import BACKGROUND, Map, paint
+from segray.nets.device import check_device
 from segray.store import Store, StoreKind
 
 CODE_VERSION = 2
@@ -77,6 +78,7 @@ class ClassifyStage:
             images_per_batch=workers.images_per_batch,
             decode_threads=workers.decode_threads,
             load=partial(PreviousRows(self.config.masks).with_pixels, max_pixels=self.config.limits.max_pixels),
+            check_device=check_device,
         )
 
 

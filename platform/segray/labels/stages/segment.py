@@ -11,6 +11,7 @@ from segray.config.label import LabelConfig
 from segray.errors import BackendError
 from segray.labels.labeler import Generator, Labeler
 from segray.labels.stages.tiled import TiledGenerator
+from segray.nets.device import check_device
 from segray.sam.build import build, describe
 from segray.sam.mask_generation.generator import MaskGenerator
 from segray.sam.protocol import Sam
@@ -54,6 +55,7 @@ class SegmentEverything:
             max_pixels=self.config.limits.max_pixels,
             images_per_batch=workers.images_per_batch,
             decode_threads=workers.decode_threads,
+            check_device=check_device,
         )
 
     def _sam(self) -> Sam:

@@ -27,6 +27,7 @@ from segray.masks.instances import Instances
 from segray.masks.provenance import Provenance
 from segray.methods.sepl.config import CamConfig, VoteRule, VoteTunedThreshold
 from segray.methods.sepl.vote import vote
+from segray.nets.device import check_device
 from segray.storage import files
 from segray.store import StoreKind
 from segray.store.rows import ImageRow
@@ -74,6 +75,7 @@ class CamStage:
             images_per_batch=workers.images_per_batch,
             decode_threads=workers.decode_threads,
             load=partial(_load, tags=self.tags, max_pixels=self.config.limits.max_pixels),
+            check_device=check_device,
         )
 
 
