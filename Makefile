@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 EXPORTS := PYTHONPATH=platform:.
 
-.PHONY: demo test check bench table docs-config manifests image-check format clean
+.PHONY: demo test test-alone test-ray check bench table docs-config manifests image-check format clean
 
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo $(if $(METHOD),--method $(METHOD)) $(if $(QUICK),--quick)
 
-# Two at once where tests are alone with their files; those that start clusters, one after the other.
+# Tests that start clusters wait more than they compute, so the others run beside them, two at once.
 test: $(SET_UP)
+	$(MAKE) --jobs 2 --output-sync=line --no-print-directory test-alone test-ray
+
+test-alone: $(SET_UP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/ray
+
+test-ray: $(SET_UP)
 	$(BIN)/python -m pytest tests/ray
 
 check: $(SET_UP)
