@@ -37,6 +37,10 @@ class ImageError(SegrayError):
         return f"{self.reason}: {self.detail}"
 
 
+class DamageError(SegrayError):
+    """More of the data is unreadable, unknown or invalid than the config allows; ends a command with exit status 3."""
+
+
 class StoreError(SegrayError):
     """A store is missing or damaged, or it (or a run's folder) is held by another job."""
 

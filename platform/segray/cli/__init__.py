@@ -1,24 +1,26 @@
 """The `segray` command. Each subcommand imports only what it needs: `check` runs where torch is not installed.
 
-Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused, 4 stopped by the budget,
-130 stopped by ctrl-C.
+Exit status: 0 done, 1 failed, 2 wrong config or command, 3 too many images were refused or too much of the data is
+damaged, 4 stopped by the budget, 130 stopped by ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
 
 import typer
 
 from segray import job_configs
 from segray.cli import configs, demo, doctor, labeling, runs, serving, stores, submitting, training
-from segray.cli.common import FAILED, WRONG, Config, Overrides, app
+from segray.cli.common import FAILED, REFUSED, WRONG, Config, Overrides, app
 from segray.config import base
-from segray.errors import ConfigError, SegrayError
+from segray.errors import ConfigError, DamageError, SegrayError
 
 app.info.help = __doc__
+
+_STATUS: Final[Mapping[type[SegrayError], int]] = {ConfigError: WRONG, DamageError: REFUSED}
 
 
 @app.command()
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         app([*arguments, *sys.argv[1:]])
     except SegrayError as error:
         typer.echo(f"segray: {error}", err=True)
-        sys.exit(WRONG if isinstance(error, ConfigError) else FAILED)
+        sys.exit(_STATUS.get(type(error), FAILED))
 
 
 __all__ = [
