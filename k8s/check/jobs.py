@@ -2,38 +2,22 @@
 
 import importlib
 import importlib.util
-import math
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from k8s.check.objects import Object, name, of_kind, pods, ray_cluster
-from k8s.check.quantities import quantity
 from k8s.check.serve_config import deploy_schema
-from segray.config.label import LabelConfig
 from segray.config.serve import KeyFile, NoKeys, ServeConfig
 from segray.errors import ConfigError
 from segray.job_configs import Job, load
+from segray.jobs.kubernetes.pools import PodGroup, pools_of, room_problems
 from segray.jobs.serve import FLAGS
-from segray.methods.config import TrainConfig
 
 Configs = dict[str, dict[str, str]]
 """The files of each config map."""
-GIB = 2.0**30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """So many actors of a size."""
-
-    called: str
-    count: int
-    cpus: float
-    gpus: float
-    memory: float = 0.0
 
 
 def job_problems(objects: Sequence[Object], beside: Sequence[Object] = ()) -> list[str]:
@@ -60,7 +44,7 @@ def _job(thing: Object, configs: Configs) -> Iterator[str]:
                 return
             if module != f"jobs.{job.job}":
                 yield f"entrypoint: {module} with a config of a {job.job} job"
-            yield from _fits(_pools(job), thing)
+            yield from _fits(job, thing)
         case words:
             yield f"entrypoint is not `python -m MODULE CONFIG`: {words}"
 
@@ -88,7 +72,7 @@ def _service(thing: Object, configs: Configs) -> Iterator[str]:
             yield "keys are off, and a RayService listens on the network: give a key file, or say keys.exposed = true"
         if isinstance(config.keys, KeyFile) and not _mounted(thing, config.keys.path):
             yield f"the keys' file {config.keys.path} is mounted in no or not in all worker groups"
-        yield from _fits(_pools(config), thing)
+        yield from _fits(config, thing)
     yield from _proxied(thing)
 
 
@@ -152,53 +136,8 @@ def _mounted(thing: Object, path: str) -> bool:
     )
 
 
-def _pools(job: Job) -> list[Pool]:
-    """The actors that a job asks the cluster for, at most."""
-    match job:
-        case LabelConfig():
-            workers = job.workers
-            memory = (workers.memory_gib or 0.0) * GIB
-            return [
-                Pool(called="actors", count=workers.most_workers, cpus=workers.cpus, gpus=workers.gpus, memory=memory)
-            ]
-        case TrainConfig():
-            return [Pool(called="workers", count=job.workers.num_workers, cpus=job.workers.cpus, gpus=job.workers.gpus)]
-        case ServeConfig():
-            return [
-                Pool(called=key, count=each.max, cpus=each.cpus, gpus=each.gpus) for key, each in job.copies.items()
-            ]
-        case _:
-            return []
-
-
-def _fits(pools: Sequence[Pool], thing: Object) -> Iterator[str]:
-    """Pools on the cluster at its largest, the most demanding first, each node filled before the next."""
+def _fits(job: Job, thing: Object) -> Iterator[str]:
+    """Say which workers of a job the cluster at its largest has no room for."""
     cluster = ray_cluster(thing)
     assert cluster is not None
-    nodes = [dict(_size(group)) for group in cluster["workerGroupSpecs"] for _ in range(group["maxReplicas"])]
-    # Actors without GPUs take nodes without one first, as Ray's scheduler does.
-    nodes.sort(key=lambda node: node["gpus"])
-    for pool in sorted(pools, key=lambda each: (each.gpus, each.cpus), reverse=True):
-        placed = sum(_take(nodes, pool) for _ in range(pool.count))
-        if placed < pool.count:
-            size = f"{pool.cpus:g} CPUs and {pool.gpus:g} GPUs"
-            yield f"{pool.count} {pool.called} of {size}: the cluster at its largest has room for {placed}"
-
-
-def _take(nodes: list[dict[str, float]], pool: Pool) -> bool:
-    wants = {"cpus": pool.cpus, "gpus": pool.gpus, "memory": pool.memory}
-    for node in nodes:
-        if all(node[key] >= amount for key, amount in wants.items()):
-            node.update({key: node[key] - amount for key, amount in wants.items()})
-            return True
-    return False
-
-
-def _size(group: Object) -> dict[str, float]:
-    """What a node has for Ray: KubeRay tells it whole CPUs, rounded up; 30 % of its memory are the object store's."""
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    return {
-        "cpus": float(math.ceil(quantity(limits["cpu"]))),
-        "gpus": quantity(limits.get("nvidia.com/gpu", 0)),
-        "memory": 0.7 * quantity(limits["memory"]),
-    }
+    yield from room_problems(pools_of(job), [PodGroup.of_spec(group) for group in cluster["workerGroupSpecs"]])

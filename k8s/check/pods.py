@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from k8s.check.objects import Object, Pod, name, of_kind, pods, ray_cluster
-from k8s.check.quantities import quantity
+from segray.jobs.kubernetes.quantities import quantity
 
 GPU: Final = "nvidia.com/gpu"
 AGENT_PORT: Final = 52365

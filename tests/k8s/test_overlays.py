@@ -12,9 +12,9 @@ from k8s.check.jobs import job_problems
 from k8s.check.objects import of_kind, pods, ray_cluster, read, render
 from k8s.check.operator import operator_problems
 from k8s.check.pods import pod_problems
-from k8s.check.quantities import quantity
 from k8s.check.references import network_problems, reference_problems, selector_problems, version_problems
 from k8s.check.schemas import schema_problems
+from segray.jobs.kubernetes.quantities import quantity
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ("gpu", "gpu/jobs", "cpu-dev", "cpu-dev/jobs", "kueue", "incremental")

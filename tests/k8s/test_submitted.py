@@ -8,7 +8,7 @@ from k8s.check.all import object_problems
 from k8s.check.cel import rule_problems
 from k8s.check.objects import read
 from k8s.check.schemas import schema_problems
-from segray.jobs.rayjob import render
+from segray.jobs.kubernetes.rayjob import render
 from segray.jobs.submission import Submission
 
 OVERLAYS = Path(__file__).parents[2] / "k8s" / "overlays"

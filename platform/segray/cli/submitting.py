@@ -30,6 +30,14 @@ class Machines(StrEnum):
     cpu = "cpu"
 
 
+class MachineCapacity(StrEnum):
+    """On which terms GPU machines are had."""
+
+    both = "both"
+    spot = "spot"
+    on_demand = "on-demand"
+
+
 @app.command()
 def submit(
     kind: Annotated[Kind, typer.Argument(help="Which job.", show_default=False)],
@@ -56,7 +64,26 @@ def submit(
         str | None, typer.Option(help="With --k8s: where it goes, beside accounts and secrets.")
     ] = None,
     max_replicas: Annotated[
-        list[str] | None, typer.Option(help="With --k8s: GROUP=N, most pods of a worker group; several times.")
+        list[str] | None,
+        typer.Option(
+            help="With --k8s: GROUP=N, most pods of a worker group, several times; else as the config's workers need."
+        ),
+    ] = None,
+    head_cpus: Annotated[float | None, typer.Option(help="With --k8s: CPUs of the head.")] = None,
+    head_memory_gib: Annotated[float | None, typer.Option(help="With --k8s: memory of the head.")] = None,
+    deadline_hours: Annotated[float | None, typer.Option(help="With --k8s: hours until the job is ended.")] = None,
+    capacity: Annotated[
+        MachineCapacity, typer.Option(help="With --k8s: spot or on-demand GPU machines, or spot before on-demand.")
+    ] = MachineCapacity.both,
+    gpu_type: Annotated[
+        str | None, typer.Option(help="With --k8s: nvidia.com/gpu.product of the nodes, as NVIDIA-H100-80GB-HBM3.")
+    ] = None,
+    node_selector: Annotated[
+        list[str] | None, typer.Option(help="With --k8s: LABEL=VALUE of the workers' nodes; several times.")
+    ] = None,
+    forecast: Annotated[
+        str | None,
+        typer.Option(help="With --k8s: a sampled run's summary, STORE/runs/X.json; deadline and head are checked."),
     ] = None,
 ) -> None:
     """Run a job on a cluster. The same command again follows it while it runs, and goes on with its work after."""
@@ -74,15 +101,22 @@ def submit(
     if address:
         _on_ray(submission, address, wait=wait, with_code=not image_code)
         return
-    from segray.jobs.rayjob import render
+    from segray.jobs.kubernetes.plan import WorkForecast
+    from segray.jobs.kubernetes.rayjob import ClusterOptions, render
 
-    text = render(
-        submission,
-        cluster=machines.value,
+    options = ClusterOptions(
         image=image,
         namespace=namespace,
         max_replicas=dict(_group(one) for one in max_replicas or ()),
+        head_cpus=head_cpus,
+        head_memory_gib=head_memory_gib,
+        deadline_hours=deadline_hours,
+        capacity=capacity.value,
+        gpu_type=gpu_type,
+        node_selector=dict(_label(one) for one in node_selector or ()),
+        forecast=WorkForecast.read(forecast) if forecast else None,
     )
+    text = render(submission, cluster=machines.value, options=options)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
@@ -116,3 +150,10 @@ def _group(given: str) -> tuple[str, int]:
     if not name or not number.isdecimal():
         raise typer.BadParameter(f"--max-replicas {given!r}: give GROUP=N, such as gpu-spot=4")
     return name, int(number)
+
+
+def _label(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"--node-selector {given!r}: give LABEL=VALUE, such as pool=segmentation")
+    return name, value

@@ -1,0 +1,1 @@
+"""Jobs as KubeRay's objects: what a job asks a cluster for, whether the cluster can give it, and the YAML."""
