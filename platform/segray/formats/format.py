@@ -13,21 +13,29 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
 
+from segray.config.base import config
+from segray.config.uris import InputUri, Uri
+
 if TYPE_CHECKING:
     from segray.formats.source import Source
     from segray.formats.tally import ExportSummary
     from segray.store.rows import LabeledRow
 
 
+@config
 class SourceSettings:
     """The table of a config that names a source. A kind derives from it and is a `config` dataclass."""
 
     kind: str
     """Name of the kind of source."""
-    uri: str
+    uri: Uri
     """Folder, file or store that holds the images or names them."""
-    name: str | None
-    """Name of this data set in a store; defaults to the URI."""
+    name: str | None = None
+    """Name of this data set in a store; defaults to the URI. With a name, the data can move without being labeled
+    again."""
+    image_list: InputUri | None = None
+    """File that names the images to take, one per line, or a JSON list of COCO ids
+    (docs/data.md#image-lists); "none" takes all."""
 
 
 class Export(Protocol):
@@ -66,7 +74,10 @@ class Reader:
             SourceError: what the settings point to cannot be read, or is not what its kind says.
         """
         source: Source = resolve_name(self.source)(settings)
-        return source
+        if settings.image_list is None:
+            return source
+        listed: Source = resolve_name("segray.formats.image_list:ListedImages")(source, settings.image_list)
+        return listed
 
 
 @dataclass(frozen=True)

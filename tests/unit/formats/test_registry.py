@@ -13,7 +13,7 @@ from segray.formats.registry import FOLDERS, FORMATS, READERS, WRITERS
 from segray.store.rows import LabeledRow
 
 README = Path(__file__).parents[3] / "README.md"
-SHARED = {"as_label_maps", "format", "output", "polygons", "registry", "source", "tally"}
+SHARED = {"as_label_maps", "format", "image_list", "output", "polygons", "registry", "source", "tally"}
 """Modules that formats share."""
 
 

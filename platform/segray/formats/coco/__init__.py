@@ -16,8 +16,6 @@ class CocoSource(SourceSettings):
     """Folder to which the file names are relative."""
     annotations: InputUri
     """Path or URI of the JSON file."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI."""
 
 
 _EXPORT = "segray.formats.coco.writer:export_coco"

@@ -49,6 +49,10 @@ class CocoImages:
         """The images that the file speaks of: all that it lists."""
         return self._images.keys()
 
+    def aliases(self, image_id: str) -> Iterable[str]:
+        """See `KnowsAliases`: the image's id in the file."""
+        return (str(self._images[image_id]["id"]),)
+
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`; in the file's order."""
         yield from rows_by_name(self._folder, {name: name for name in self._images})

@@ -14,9 +14,6 @@ class FolderSource(SourceSettings):
     kind: Literal["folder"] = "folder"
     uri: InputUri
     """Folder that holds the images."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI. With a name, the data can move without being labeled
-    again."""
 
 
 FORMAT = Format(reader=Reader(FolderSource, "segray.formats.folder.reader:FolderImages"))

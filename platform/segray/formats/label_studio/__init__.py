@@ -16,8 +16,6 @@ class LabelStudioSource(SourceSettings):
     """Folder to which the image names are relative."""
     annotations: InputUri
     """Path or URI of the exported JSON file."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(

@@ -14,8 +14,6 @@ class ManifestSource(SourceSettings):
     kind: Literal["manifest"] = "manifest"
     uri: InputUri
     """Parquet file, or folder of Parquet files."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(reader=Reader(ManifestSource, "segray.formats.manifest.reader:ManifestImages"))

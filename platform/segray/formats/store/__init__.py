@@ -14,8 +14,6 @@ class StoreSource(SourceSettings):
     kind: Literal["store"] = "store"
     uri: StoreUri
     """Folder of the store."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI."""
 
 
 FORMAT = Format(reader=Reader(StoreSource, "segray.formats.store.reader:StoredLabels"))

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from segray.config.base import config
+import pydantic
+
+from segray.config.base import SettingError, config
 from segray.config.uris import InputUri
 from segray.formats.format import Format, Reader, SourceSettings, Writer
 
@@ -16,12 +18,17 @@ class VocSource(SourceSettings):
     kind: Literal["voc"] = "voc"
     uri: InputUri
     """Folder of images (VOC: JPEGImages)."""
-    masks: InputUri
-    """Folder of class maps (VOC: SegmentationClass), in which 0 is the background and 255 unknown."""
+    masks: InputUri | None = None
+    """Folder of class maps (VOC: SegmentationClass), in which 0 is the background and 255 unknown; "none" takes the
+    class maps that `image_list` names beside the images."""
     classes: tuple[str, ...] = ()
     """Class names by index, background first; without them, classes are named by their numbers."""
-    name: str | None = None
-    """Name of this data set in a store; defaults to the URI."""
+
+    @pydantic.model_validator(mode="after")
+    def _masks_are_named(self) -> "VocSource":
+        if self.masks is None and self.image_list is None:
+            raise SettingError("masks", "missing, give the folder of class maps, or an image_list that names them")
+        return self
 
 
 FORMAT = Format(

@@ -25,7 +25,7 @@ class VocImages:
 
     def __init__(self, config: VocSource) -> None:
         self._uri, self._masks = config.uri, config.masks
-        self._named = bool(config.classes)
+        self.needs_mask_files = config.masks is None
         self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
 
     def rows(self) -> Iterator[ImageRow]:
@@ -35,7 +35,12 @@ class VocImages:
 
     def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - class maps have no crowds
         """See `Source`."""
-        uri = files.join(self._masks, PurePosixPath(image_id).with_suffix(".png").as_posix())
+        if self._masks is None:
+            return None
+        return self.read_masks(files.join(self._masks, PurePosixPath(image_id).with_suffix(".png").as_posix()))
+
+    def read_masks(self, uri: str) -> Instances | None:
+        """See `ReadsMaskFiles`."""
         if files.version(uri) is None:
             return None
         try:
