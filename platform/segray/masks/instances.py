@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import supervision
     from PIL.Image import Image
 
+REVIEW = "review"
+"""Attribute of a mask that a person should look at; its value is the reason."""
 UNLABELED = -1
 """Class of a mask that has none yet."""
 CROWD = "gt:crowd"
@@ -56,6 +58,10 @@ class Instances:
     """(N, 2) the prompt point in pixels; NaN where none."""
     provenance: npt.NDArray[np.object_]
     """(N,) str: who made the mask, a word of `Provenance` or `WORD:WHICH`; `CROWD` for regions of many objects."""
+    ids: npt.NDArray[np.object_]
+    """(N,) str: the object's id in the file that it comes from, as COCO's annotation ids; empty where it has none."""
+    attributes: npt.NDArray[np.object_]
+    """(N,) str: what else is known of the object, a JSON object as text; empty where nothing is. `REVIEW` is one."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -111,27 +117,27 @@ class Instances:
         classes: npt.ArrayLike | None = None,
         stabilities: npt.ArrayLike | None = None,
         points_xy: npt.ArrayLike | None = None,
+        ids: Sequence[str] | None = None,
+        attributes: Sequence[str] | None = None,
     ) -> Self:
         """Build from run lengths; boxes and areas are measured, scores default to 1 and classes to UNLABELED."""
         number = len(counts)
-        column = np.empty(number, dtype=object)
-        column[:] = list(counts)
-        makers = np.empty(number, dtype=object)
-        makers[:] = provenance if isinstance(provenance, str) else list(provenance)
         return cls(
             size_hw=(int(size_hw[0]), int(size_hw[1])),
-            counts=column,
+            counts=_objects(list(counts), number),
             boxes_xyxy=rle.boxes_xyxy(counts, size_hw),
             areas=rle.areas(counts, size_hw),
             scores=_column(scores, 1.0, (number,), np.float32),
             classes=_column(classes, UNLABELED, (number,), np.int32),
             stabilities=_column(stabilities, np.nan, (number,), np.float32),
             points_xy=_column(points_xy, np.nan, (number, 2), np.float32),
-            provenance=makers,
+            provenance=_objects(provenance if isinstance(provenance, str) else list(provenance), number),
+            ids=_objects("" if ids is None else list(ids), number),
+            attributes=_objects("" if attributes is None else list(attributes), number),
         )
 
     @classmethod
-    def from_masks(cls, masks: npt.NDArray[np.bool_], *, provenance: str, **columns: npt.ArrayLike) -> Self:
+    def from_masks(cls, masks: npt.NDArray[np.bool_], *, provenance: str, **columns: Any) -> Self:
         """Build from dense masks of shape (N, H, W); `columns` as in `from_rle`."""
         return cls.from_rle(rle.encode(masks), masks.shape[1:3], provenance=provenance, **columns)
 
@@ -231,6 +237,13 @@ class Instances:
     def _rows(self, which: slice | npt.NDArray[Any]) -> Self:
         columns = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "size_hw"}
         return replace(self, **columns)
+
+
+def _objects(values: Any, number: int) -> npt.NDArray[np.object_]:
+    """Return an array of Python objects: the values, or one value for all."""
+    column = np.empty(number, dtype=object)
+    column[:] = values
+    return column
 
 
 def _column(values: npt.ArrayLike | None, default: float, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:

@@ -12,7 +12,8 @@ from segray.config.base import fingerprint
 from segray.errors import SourceError, StoreError
 from segray.storage import commits, files
 
-FORMAT = 1
+FORMAT = 2
+"""Of the rows: 2 added ids and attributes of masks."""
 NAME = "store.json"
 
 
@@ -74,7 +75,7 @@ def read(store_uri: str) -> StoreManifest:
     """The manifest of the store in this folder.
 
     Raises:
-        StoreError: there is none, it is damaged, or of a newer format.
+        StoreError: there is none, it is damaged, or of another format.
     """
     uri = files.join(store_uri, NAME)
     try:
@@ -101,10 +102,11 @@ def write(store_uri: str, manifest: StoreManifest) -> None:
 def _parse(data: bytes, uri: str) -> StoreManifest:
     try:
         values = json.loads(data)
-        if values["format"] > FORMAT:
+        if values["format"] != FORMAT:
+            remedy = "update it" if values["format"] > FORMAT else "label into another folder, or delete this store"
             raise StoreError(
                 f"{uri}: format {values['format']}, written by segray {values['segray']}; this segray, {__version__}, "
-                f"reads up to format {FORMAT}: update it"
+                f"reads format {FORMAT}: {remedy}"
             )
         # Stores written before there was a kind do not have it.
         kind = StoreKind(values.get("kind") or StoreKind.of_content(values["content"]))

@@ -42,7 +42,7 @@ _AHEAD = 16
 """Parts read before they are asked for."""
 _MASKS = "masks.list.element."
 _STATISTICS = ["image_id", "version", "error", "seconds", "height", "width", "key", "image_key", "written", "num_masks"]
-_DICTIONARY = ["error", "written", "height", "width", f"{_MASKS}provenance", f"{_MASKS}class_id"]
+_DICTIONARY = ["error", "written", "height", "width", f"{_MASKS}provenance", f"{_MASKS}class_id", f"{_MASKS}attributes"]
 
 
 class PartMoved(Exception):  # noqa: N818 - a turn of events, not an error

@@ -33,6 +33,8 @@ MASK = pa.struct(
         pa.field("stability", pa.float32(), nullable=False),
         pa.field("point", pa.list_(pa.float32(), 2), nullable=False),
         pa.field("provenance", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("attributes", pa.string(), nullable=False),
     ]
 )
 """One mask; the columns of `Instances` in the order of its fields, `bbox` as x0, y0, x1, y1 in pixels."""
@@ -153,7 +155,7 @@ def _mask_array(found: Sequence[Instances]) -> pa.StructArray:
         pa.array(column("classes", []), pa.int32()),
         pa.array(column("stabilities", []), pa.float32()),
         pa.FixedSizeListArray.from_arrays(pa.array(points.reshape(-1), pa.float32()), 2),
-        pa.array(column("provenance", []), pa.string()),
+        *(pa.array(column(name, []), pa.string()) for name in ("provenance", "ids", "attributes")),
     ]
     return pa.StructArray.from_arrays(arrays, fields=list(MASK))
 
@@ -170,7 +172,10 @@ def _mask_columns(masks: pa.LargeListArray) -> dict[str, Any]:
         "classes": np.asarray(column["class_id"]),
         "stabilities": np.asarray(column["stability"]),
         "points_xy": np.asarray(column["point"].flatten()).reshape(-1, 2),
-        "provenance": np.asarray(column["provenance"].to_numpy(zero_copy_only=False), dtype=object),
+        **{
+            name: np.asarray(column[field].to_numpy(zero_copy_only=False), dtype=object)
+            for name, field in (("provenance", "provenance"), ("ids", "id"), ("attributes", "attributes"))
+        },
     }
 
 

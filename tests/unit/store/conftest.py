@@ -39,6 +39,8 @@ def row(image: Callable[..., ImageRow]) -> Callable[..., LabeledRow]:
             stabilities=np.full(num_masks, np.nan, np.float32),
             points_xy=random.random((num_masks, 2), np.float32),
             provenance=np.array(["sam:nano"] * num_masks, object),
+            ids=np.array([f"{name}-{index}" for index in range(num_masks)], object),
+            attributes=np.array([f'{{"seen": {index}}}' for index in range(num_masks)], object),
         )
         return LabeledRow(image=image(name, version), instances=found, seconds=0.25)
 

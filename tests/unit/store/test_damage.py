@@ -36,6 +36,7 @@ def part_paths(store):
         ('{"format": 1, "content": [1]}', "damaged"),
         ("changed", "fingerprint"),
         ("newer", "format 99, written by segray 9.9.9.*update"),
+        ("older", "format 1, written by segray 0.1.0.*label into another folder"),
         ("gone", "no store here"),
     ],
 )
@@ -45,6 +46,7 @@ def test_damaged_manifests_are_told(store, text, message):
     changed = {
         "changed": {**values, "content": {"threshold": 0.1}},
         "newer": {**values, "format": 99, "segray": "9.9.9", "unheard": 1},
+        "older": {**values, "format": 1, "segray": "0.1.0"},
     }
     path.write_text(json.dumps(changed[text]) if text in changed else text)
     if text == "gone":
