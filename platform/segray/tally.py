@@ -79,6 +79,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.kinds: dict[str, KindTally] = {}
+        self._met: set[str] = set()
 
     def __getitem__(self, kind: str) -> KindTally:
         """Return the counts of a kind, which are zero where nothing of it was met."""
@@ -88,6 +89,20 @@ class Tally:
         return isinstance(other, Tally) and self.kinds == other.kinds
 
     __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def once(self, key: str) -> "Tally":
+        """Return this tally the first time that a key is given, and then one that nobody reads.
+
+        So a source whose images may be asked for again counts each of them once.
+        """
+        if key in self._met:
+            return Tally()
+        self._met.add(key)
+        return self
+
+    def restart(self, kind: str) -> None:
+        """Forget the counts of a kind, because its things are gone through from the beginning."""
+        self.kinds.pop(kind, None)
 
     def use(self, kind: str, number: int = 1) -> None:
         """Count things that were read and are used."""

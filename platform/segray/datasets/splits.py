@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from segray import keyed_random
 from segray.errors import ConfigError
 from segray.formats.coco import CocoSource
-from segray.formats.coco.reader import read_document
+from segray.formats.coco.document import read_document
 from segray.images import near_duplicates
 from segray.storage import files
 

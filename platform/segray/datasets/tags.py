@@ -10,7 +10,7 @@ from typing import assert_never
 
 from segray.config.tags import CocoTags, CsvTags, FolderTags, Tags
 from segray.errors import SourceError
-from segray.formats.coco.reader import read_document
+from segray.formats.coco.document import read_document
 from segray.formats.source import refuse
 from segray.storage import files
 

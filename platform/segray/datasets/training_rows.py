@@ -6,7 +6,6 @@ machine. A row is sliced out of the buffers, never through nested Python objects
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +24,11 @@ from segray.masks.provenance import Provenance
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
+from segray.tally import Reason, Tally
 
-log = logging.getLogger(__name__)
+UNLABELED_IMAGE = Reason("unlabeled", "have no label and are left out")
+ELSEWHERE = Reason("elsewhere", "are among the labeled images and are left out")
+NO_MASK = Reason("no-mask", "have no mask")
 
 _SCHEMA = pa.schema(
     [
@@ -100,8 +102,8 @@ class TrainingRows:
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
 
-        With masks, images of which none are known (a task that nobody has finished) are left out, and a warning counts
-        them: taken for empty ones, they would teach that nothing is there.
+        With masks, images of which none are known (a task that nobody has finished) are left out: taken for empty ones,
+        they would teach that nothing is there. The source's tally counts images, and classes without a mask.
 
         Args:
             source: where images and masks come from.
@@ -119,8 +121,8 @@ class TrainingRows:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            rows = (row for row in source.rows() if row.uri not in without)
-            found = _found(source, rows, names, crowds=crowds) if with_masks else ((row, None) for row in rows)
+            rows = _taken(source, without)
+            found = _found(source, rows, names, crowds=crowds) if with_masks else _counted(rows, source.tally)
             _write(found, temporary, names, with_masks)
             temporary.replace(path)
         finally:
@@ -201,6 +203,39 @@ class _Chunk:
         return TrainingRow(image_id=image_id, uri=uri, instances=instances)
 
 
+def labeled_images(source: Source, rows: Iterable[ImageRow], *, crowds: bool) -> Iterator[tuple[ImageRow, Instances]]:
+    """Yield those images whose masks the source knows; its tally counts images, and classes without a mask."""
+    tally, shown = source.tally, np.zeros(len(source.classes), dtype=np.int64)
+    for row in rows:
+        instances = source.instances(row.image_id, crowds=crowds)
+        if instances is None:
+            tally.leave_out("images", UNLABELED_IMAGE, row.image_id)
+            continue
+        tally.use("images")
+        own = instances.classes[(instances.classes != UNLABELED) & (instances.provenance != CROWD)]
+        shown += np.bincount(own, minlength=len(shown))
+        yield row, instances
+    for name, number in zip(source.classes, shown.tolist(), strict=True):
+        if number:
+            tally.use("classes")
+        elif not name.isdecimal():  # Class maps without names have all 255 numbers.
+            tally.leave_out("classes", NO_MASK, name)
+
+
+def _taken(source: Source, without: Container[str]) -> Iterator[ImageRow]:
+    for row in source.rows():
+        if row.uri in without:
+            source.tally.leave_out("images", ELSEWHERE, row.image_id)
+        else:
+            yield row
+
+
+def _counted(rows: Iterable[ImageRow], tally: Tally) -> Iterator[tuple[ImageRow, None]]:
+    for row in rows:
+        tally.use("images")
+        yield row, None
+
+
 def _found(
     source: Source, rows: Iterable[ImageRow], names: tuple[str, ...], *, crowds: bool
 ) -> Iterator[tuple[ImageRow, Instances]]:
@@ -210,24 +245,17 @@ def _found(
         TrainError: a mask without a class, or of a class that is not ours.
     """
     table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
-    unknown = 0
-    for row in rows:
-        instances = source.instances(row.image_id, crowds=crowds)
-        if instances is None:
-            unknown += 1
-            continue
+    for row, instances in labeled_images(source, rows, crowds=crowds):
         if (instances.classes == UNLABELED).any():
             raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")
-        instances = replace(instances, classes=table[instances.classes])
-        if (instances.classes == UNLABELED).any():
+        named = replace(instances, classes=table[instances.classes])
+        if (named.classes == UNLABELED).any():
             strange = [one for one in source.classes if one not in names]
             raise TrainError(
                 f"image {row.image_id!r} has masks of a class that the student does not know, which are "
                 f"{_listed(strange)}; it knows {_listed(names)}: rename them, or take them out"
             )
-        yield row, instances
-    if unknown:
-        log.warning("%d images are left out: nothing is known of their masks", unknown)
+        yield row, named
 
 
 def _write(

@@ -14,6 +14,7 @@ from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.masks.semantic import BACKGROUND, UNKNOWN, from_map, paint
 from segray.store.rows import ImageRow
+from segray.tally import Tally
 
 
 class LabelMapSource:
@@ -24,6 +25,11 @@ class LabelMapSource:
         self._source = source
         self._adds = background and BACKGROUND not in source.classes
         self.classes: tuple[str, ...] = (BACKGROUND, *source.classes) if self._adds else source.classes
+
+    @property
+    def tally(self) -> Tally:
+        """See `Source`."""
+        return self._source.tally
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""

@@ -89,8 +89,8 @@ class ListedImages:
         self._source, self._uri = source, uri
         self._lines = read_list(uri)
         self.classes: tuple[str, ...] = source.classes
-        self.tally = Tally()
-        """Lines of the list."""
+        self.tally: Tally = source.tally
+        """Lines of the list, and what the source counts."""
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`.
@@ -100,14 +100,17 @@ class ListedImages:
         """
         return (match.row for match in self._taken.values())
 
-    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:
-        """See `Source`; read from the file that the list names, where only the list says where masks are."""
+    def instances(
+        self, image_id: str, *, crowds: bool = False, size_hw: tuple[int, int] | None = None
+    ) -> Instances | None:
+        """See `AnnotatedSource`; read from the file that the list names, where only the list says where masks are."""
         match = self._taken.get(image_id)
         if match is None:
             return None
         if isinstance(self._source, ReadsMaskFiles) and self._source.needs_mask_files:
             return self._source.read_masks(match.mask) if match.mask else None
-        return self._source.instances(image_id, crowds=crowds)
+        known = {} if size_hw is None else {"size_hw": size_hw}
+        return self._source.instances(image_id, crowds=crowds, **known)
 
     @property
     def annotated(self) -> Iterable[str]:

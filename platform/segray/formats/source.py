@@ -1,16 +1,45 @@
-"""Sources of images: the `Source` protocol and what its kinds share (rows by name, one error for a file's problems)."""
+"""Sources of images: the `Source` protocol and what its kinds share.
+
+Shared are rows by name, listings that count what lies beside images, JSON and one error for all problems of a file.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from segray.errors import SourceError
+from segray.images import decoding
 from segray.masks.instances import Instances
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
+from segray.tally import Reason, Tally
+
+BESIDE = Reason("beside", "are no images by their names and are left out")
+FOREIGN = Reason("foreign", "are images of a kind that segray does not read", is_damage=True)
 
 _SHOWN = 10
+_FOREIGN = (
+    *(
+        ".heic",
+        ".heif",
+        ".jxl",
+        ".jxr",
+        ".jfif",
+        ".jpe",
+        ".tga",
+        ".pcx",
+        ".dds",
+        ".psd",
+        ".psb",
+        ".xcf",
+        ".exr",
+        ".hdr",
+    ),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    *(".dcm", ".nii", ".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".nd2", ".lif", ".vsi"),
+)
+"""Suffixes of photographs, scans and slides that may not be read; those of `decoding.SUFFIXES` are."""
 _ONE_BY_ONE = ("", "file", "http", "https")
 
 
@@ -20,6 +49,15 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names by the class id of `instances`; empty where there are no annotations."""
+
+    @property
+    def tally(self) -> Tally:
+        """What was read so far, and what of it was left out and why.
+
+        `rows` counts what it passes over, but not the images that it yields: whoever takes those counts them.
+        `instances` counts an image's annotations, once, however often it is asked for them. Broken annotations are
+        counted as damage and left out; `Tally.check` then says whether they are too many.
+        """
 
     def rows(self) -> Iterator[ImageRow]:
         """Every image once, streamed, in an order that only its content decides. Nothing is opened.
@@ -38,7 +76,7 @@ class Source(Protocol):
                 such regions return the same either way; a source that wraps another passes it on.
 
         Raises:
-            SourceError: they are there and broken.
+            SourceError: they are there and cannot be understood at all.
         """
 
 
@@ -48,6 +86,27 @@ class AnnotatedSource(Source, Protocol):
     @property
     def annotated(self) -> Iterable[str]:
         """The ids of these images."""
+
+    def instances(
+        self, image_id: str, *, crowds: bool = False, size_hw: tuple[int, int] | None = None
+    ) -> Instances | None:
+        """See `Source`. `size_hw` is taken where the file does not say the image's size, which is then not opened."""
+
+
+def image_files(folder: str, tally: Tally) -> Iterator[files.FileEntry]:
+    """Yield the files below a folder that are images by their names, and count those and the others as "files".
+
+    Raises:
+        SourceError: the folder is missing or cannot be listed.
+    """
+    tally.restart("files")
+    for entry in files.list_files(folder):
+        name = entry.path.lower()
+        if name.endswith(decoding.SUFFIXES):
+            tally.use("files")
+            yield entry
+        else:
+            tally.leave_out("files", FOREIGN if name.endswith(_FOREIGN) else BESIDE, entry.path)
 
 
 def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:
@@ -92,6 +151,17 @@ def read_json(uri: str) -> Any:
         return json.loads(files.read_bytes(uri))
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{uri}: not JSON ({error})") from error
+
+
+def is_task_list(uri: str) -> bool:
+    """Return whether a JSON file is a list, as Label Studio's are, and not an object, as COCO's are.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    beginning = files.read_bytes(uri, 64)
+    text = beginning.decode(json.detect_encoding(beginning), errors="replace")
+    return text.lstrip("\ufeff \t\r\n").startswith("[")
 
 
 def refuse(uri: str, problems: Sequence[str]) -> None:

@@ -96,13 +96,22 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path, change, options, messa
     assert list((tmp_path / "rows").iterdir()) == []
 
 
-def test_images_whose_masks_nobody_knows_are_left_out_and_counted(tmp_path, caplog):
+def test_images_whose_masks_nobody_knows_are_left_out_and_counted(tmp_path):
     source = open_source(write_coco(tmp_path, 5))
     known = source.instances
     source.instances = lambda image_id, **asked: None if image_id == "00002.png" else known(image_id, **asked)
     rows = TrainingRows.build(source, tmp_path / "a.arrow")
     assert rows.image_ids == ("00000.png", "00001.png", "00003.png", "00004.png")
-    assert "1 images are left out: nothing is known of their masks" in caplog.text
+    assert (source.tally["images"].read, source.tally["images"].used) == (5, 4)
+    assert source.tally["images"].left_out["unlabeled"].examples == ["00002.png"]
+    source.tally.check(0)
+
+
+def test_classes_without_a_mask_are_counted(tmp_path):
+    source = edited(write_coco(tmp_path, 5), lambda document: document["categories"].append({"id": 99, "name": "kite"}))
+    TrainingRows.build(source, tmp_path / "a.arrow")
+    assert source.tally["classes"].left_out["no-mask"].examples == ["kite"]
+    assert source.tally["classes"].used == len(source.classes) - 1
 
 
 def test_images_that_are_not_wanted_are_left_out(tmp_path):

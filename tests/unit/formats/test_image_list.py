@@ -124,7 +124,7 @@ def test_only_listed_images_have_masks_and_repeated_lines_are_counted(root: Path
     assert found is not None
     assert found.classes.tolist() == [1]
     assert source.instances("2007_000032.jpg") is None
-    assert source.tally.lines()[1] == "  1 of 2 lines name an image that an earlier line of the list names"
+    assert "  1 of 2 lines name an image that an earlier line of the list names" in source.tally.lines()
 
 
 def test_a_list_says_where_class_maps_are(root: Path) -> None:

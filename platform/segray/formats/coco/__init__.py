@@ -6,6 +6,8 @@ from segray.config.base import config
 from segray.config.uris import InputUri
 from segray.formats.format import Format, Reader, SourceSettings, Writer
 
+Crowds = Literal["leave_out", "masks"]
+
 
 @config
 class CocoSource(SourceSettings):
@@ -16,6 +18,9 @@ class CocoSource(SourceSettings):
     """Folder to which the file names are relative."""
     annotations: InputUri
     """Path or URI of the JSON file."""
+    crowds: Crowds = "leave_out"
+    """Meaning of `iscrowd` 1. leave_out: a region of many objects, which is no mask to learn from and which evaluation
+    passes over. masks: a mask like any other, as CVAT writes for everything drawn with its brush."""
 
 
 _EXPORT = "segray.formats.coco.writer:export_coco"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from segray.formats.folder import FolderSource
-from segray.images import decoding
-from segray.storage import files
+from segray.formats.source import image_files
 from segray.store.rows import ImageRow
+from segray.tally import Tally
 
 
 class FolderImages:
@@ -14,11 +14,11 @@ class FolderImages:
     classes: tuple[str, ...] = ()
 
     def __init__(self, config: FolderSource) -> None:
-        self._uri = config.uri
+        self._uri, self.tally = config.uri, Tally()
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
-        for entry in files.list_files(self._uri, decoding.SUFFIXES):
+        for entry in image_files(self._uri, self.tally):
             yield ImageRow(image_id=entry.path, uri=entry.uri, version=entry.version)
 
     def instances(self, image_id: str, *, crowds: bool = False) -> None:  # noqa: ARG002 - a folder has no annotations

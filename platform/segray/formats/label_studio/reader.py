@@ -1,9 +1,10 @@
 """Label Studio's JSON export: regions that people drew or corrected, as masks.
 
-Read are brush, polygon, rectangle and ellipse regions, in percent of the image as Label Studio has them; all other
-results (choices, texts, key points) say nothing of masks and are passed over. A region's class is its first label. Of
-several annotations of a task the one marked as ground truth counts, else the last updated; cancelled ones never do. An
-annotation without regions says that there is nothing in the image. Classes are the labels in alphabetical order.
+Read are brush, bit mask, polygon, closed vector, rectangle and ellipse regions. Choices, texts, ratings, relations and
+key points say nothing of masks: they are counted and passed over. A region that holds a shape of any other type is an
+error, so that no mask is lost. A region's class is its first label. Of several annotations of a task the one marked as
+ground truth counts, else the last updated; cancelled ones never do. An annotation without regions says that there is
+nothing in the image. Classes are the labels in alphabetical order.
 
 An image's id is the task's `data.image_id` (our own export writes it), else the image's path below the source's
 folder: what follows the folder in its URI, `d=` in /data/local-files/?d=..., or an uploaded file's name without the
@@ -23,6 +24,10 @@ from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.storage import files
 from segray.store.rows import ImageRow
+from segray.tally import Reason, Tally
+
+UNFINISHED = Reason("unfinished", "have no finished annotation and are left out; predictions are not read")
+SEVERAL = Reason("several", "have several annotations, of which one is used")
 
 _UPLOADED = re.compile(r"^/data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?([^/]+)$")
 _LOCAL = "/data/local-files/"
@@ -37,11 +42,12 @@ class LabelStudioTasks:
         Raises:
             SourceError: not such an export; one line per problem.
         """
-        self._folder, self._uri = config.uri, config.annotations
+        self._folder, self._uri, self.tally = config.uri, config.annotations, Tally()
         document = read_json(self._uri)
         refuse(self._uri, _problems(document))
         self._paths: dict[str, str] = {}
         self._annotations: dict[str, Mapping[str, Any] | None] = {}
+        self._tasks: dict[str, str] = {}
         problems: list[str] = []
         for index, task in enumerate(document):
             image_id, path = _place(task["data"], files.absolute(self._folder))
@@ -50,6 +56,8 @@ class LabelStudioTasks:
             elif image_id in self._paths:
                 problems.append(f"[{index}]: there is another task for image {image_id!r}")
             self._paths[image_id], self._annotations[image_id] = path, _chosen(task)
+            self._tasks[image_id] = f"task {task.get('id', index)!r}"
+            self._count(task, image_id)
         refuse(self._uri, problems)
         labels = {label for found in self._annotations.values() if found for label in regions.labels(found["result"])}
         self.classes: tuple[str, ...] = tuple(sorted(labels))
@@ -63,24 +71,42 @@ class LabelStudioTasks:
         """See `Source`; in the file's order."""
         yield from rows_by_name(self._folder, self._paths)
 
-    def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - Label Studio has no crowds
-        """See `Source`; None for tasks that nobody has finished."""
+    def instances(
+        self,
+        image_id: str,
+        *,
+        crowds: bool = False,  # noqa: ARG002 - Label Studio has no crowds
+        size_hw: tuple[int, int] | None = None,
+    ) -> Instances | None:
+        """See `AnnotatedSource`; None for tasks that nobody has finished."""
         annotation = self._annotations.get(image_id)
         if annotation is None:
             return None
+        where = f"{self._tasks[image_id]}, image {image_id!r}"
         try:
-            found = regions.read(annotation["result"])
+            found = regions.read(annotation["result"], self.tally.once(image_id), where)
         except ValueError as error:
-            raise SourceError(f"{self._uri}: image {image_id!r}: {error}") from error
+            raise SourceError(f"{self._uri}: {where}: {error}") from error
         sizes = {region.size_hw for region in found}
         if len(sizes) > 1:
-            raise SourceError(f"{self._uri}: image {image_id!r}: regions of images of sizes {sorted(sizes)}")
+            raise SourceError(f"{self._uri}: {where}: regions of images of sizes {sorted(sizes)}")
+        known = sizes.pop() if sizes else regions.size_of(annotation["result"]) or size_hw
         return Instances.from_rle(
             [region.counts for region in found],
-            sizes.pop() if sizes else self._probed(image_id),
+            known or self._probed(image_id),
             provenance=Provenance.GT,
             classes=[self.classes.index(one.label) if one.label is not None else UNLABELED for one in found],
         )
+
+    def _count(self, task: Mapping[str, Any], image_id: str) -> None:
+        """Count a task as used or not."""
+        finished = sum(not one.get("was_cancelled") for one in task["annotations"])
+        if not finished:
+            self.tally.leave_out("tasks", UNFINISHED, self._tasks[image_id])
+            return
+        self.tally.use("tasks")
+        if finished > 1:
+            self.tally.note("tasks", SEVERAL, self._tasks[image_id])
 
     def _probed(self, image_id: str) -> tuple[int, int]:
         """The size that no region tells."""

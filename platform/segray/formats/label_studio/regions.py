@@ -1,20 +1,34 @@
-"""Label Studio's regions to masks: brush, polygon, rectangle, ellipse, with or without labels of their own.
+"""Label Studio's regions to masks: brush, bit mask, polygon, closed vector, rectangle, ellipse.
 
 Places are percent of the image's width and height; a rectangle turns about its upper left corner, an ellipse about its
-centre, by degrees clockwise. Knows one annotation's results, nothing of tasks.
+centre, by degrees clockwise. Labels come with the region or in a result of their own. Results that are known to hold no
+mask are counted and passed over; a shape that is not understood is an error. Knows one annotation's results, nothing of
+tasks.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from segray.formats.label_studio import brush
+from segray.formats.label_studio import bitmask, brush
 from segray.masks import rle
+from segray.tally import Reason, Tally
 
+NO_MASK = Reason("no-mask", "are choices, texts, ratings, relations or key points, and are passed over")
+OPEN_LINE = Reason("open-line", "are open lines, which have no inside, and are left out")
+UNKNOWN_TYPE = Reason("unknown-type", "are of a type that segray does not know", is_damage=True)
+INVALID = Reason("invalid", "have a shape that cannot be read", is_damage=True)
+NO_PIXEL = Reason("no-pixel", "have a shape that covers no pixel", is_damage=True)
+
+_WITHOUT_MASK: Final = (
+    *("choices", "taxonomy", "rating", "textarea", "text", "number", "datetime", "pairwise", "ranker", "relation"),
+    *("keypoint", "hypertext", "paragraph", "timeseries", "timeline", "audio", "table", "chatmessage"),
+)
+"""Types of results, without "labels" at their end, that say nothing of masks."""
 _CORNERS = 128
 _FARTHEST = 1000.0
 
@@ -31,28 +45,46 @@ class Region:
     label: str | None
 
 
-def read(results: Sequence[Result]) -> list[Region]:
-    """The regions among an annotation's results; those that cover no pixel are left out.
+class NotUnderstoodError(ValueError):
+    """A region holds a shape of a type that is not read, so that leaving it out would lose a mask."""
+
+
+def read(results: Sequence[Result], tally: Tally, where: str) -> list[Region]:
+    """Return an annotation's regions that are masks, and count all of them as "regions".
+
+    Args:
+        results: the annotation's.
+        tally: counts what is used, passed over and broken.
+        where: names the annotation in examples.
 
     Raises:
-        ValueError: a region that cannot be understood; says which.
+        NotUnderstoodError: a region holds a shape that is not understood; says which.
     """
     named, seen = _named(results), set()
     found = []
     for result in results:
         shape = _shape(result)
         # With separate <Labels>, a region comes twice under one id: as its shape and as its label.
-        if shape is None or (result.get("id") is not None and result["id"] in seen):
+        if shape is not None and result.get("id") is not None and result["id"] in seen:
+            continue
+        name = f"{result.get('type') or 'result'} {result.get('id')!r} of {where}"
+        if shape is None:
+            tally.leave_out("regions", _why_no_mask(result), name)
             continue
         seen.add(result.get("id"))
-        try:
-            size_hw = _size(result)
-            counts = _MASKS[shape](result["value"], size_hw)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{shape} region {result.get('id')!r}: {_said(error)}") from error
-        if rle.areas([counts], size_hw)[0]:
-            found.append(Region(counts=counts, size_hw=size_hw, label=named.get(result.get("id")) or _own(result)))
+        if (region := _region(result, shape, named, tally, name)) is not None:
+            found.append(region)
     return found
+
+
+def size_of(results: Iterable[Result]) -> tuple[int, int] | None:
+    """Return the (height, width) that any result says, of whatever type it is; None where none does."""
+    for result in results:
+        try:
+            return _size(result)
+        except (ValueError, KeyError):
+            continue
+    return None
 
 
 def labels(results: Iterable[Result]) -> Iterator[str]:
@@ -62,16 +94,51 @@ def labels(results: Iterable[Result]) -> Iterator[str]:
             yield label
 
 
+def _region(result: Result, shape: str, named: Mapping[object, str], tally: Tally, name: str) -> Region | None:
+    """Decode one region; None, counted with the reason, where it gives no mask."""
+    if shape == "vector" and result.get("value", {}).get("closed") is not True:
+        tally.leave_out("regions", OPEN_LINE, name)
+        return None
+    try:
+        size_hw = _size(result)
+        counts = _MASKS[shape](result["value"], size_hw)
+    except NotUnderstoodError as error:
+        raise NotUnderstoodError(f"region {result.get('id')!r} of type {result.get('type')!r} {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        tally.leave_out("regions", INVALID, f"{name}: {_said(error)}")
+        return None
+    if not rle.areas([counts], size_hw)[0]:
+        tally.leave_out("regions", NO_PIXEL, name)
+        return None
+    tally.use("regions")
+    return Region(counts=counts, size_hw=size_hw, label=named.get(result.get("id")) or _own(result))
+
+
+def _why_no_mask(result: Result) -> Reason:
+    """Return why a result that is no known shape is passed over.
+
+    Raises:
+        NotUnderstoodError: it holds a shape all the same.
+    """
+    kind = str(result.get("type", ""))
+    if kind == "labels" or kind.removesuffix("labels") in _WITHOUT_MASK:
+        return NO_MASK
+    if any(key in result.get("value", {}) for key in (*_MARKS, "sequence", "x")):
+        raise NotUnderstoodError(
+            f"region {result.get('id')!r} of type {kind!r} holds a shape that segray does not read; it reads"
+            f" {', '.join(_MASKS)}: draw it as one of these, or delete it"
+        )
+    return UNKNOWN_TYPE
+
+
 def _shape(result: Result) -> str | None:
     """Which mask a result describes: by its type, or for type "labels" by what it holds."""
     kind = str(result.get("type", "")).removesuffix("labels")
-    value = result.get("value", {})
     if kind in _MASKS:
         return kind
     if kind:
         return None
-    marks = (("rle", "brush"), ("points", "polygon"), ("radiusX", "ellipse"), ("width", "rectangle"))
-    return next((shape for key, shape in marks if key in value), None)
+    return next((shape for key, shape in _MARKS.items() if key in result.get("value", {})), None)
 
 
 def _own(result: Result) -> str | None:
@@ -102,6 +169,17 @@ def _brush(value: Result, size_hw: tuple[int, int]) -> rle.Counts:
     return brush.decode(value["rle"], size_hw)
 
 
+def _bitmask(value: Result, size_hw: tuple[int, int]) -> rle.Counts:
+    return bitmask.decode(value["imageDataURL"], size_hw)
+
+
+def _vector(value: Result, size_hw: tuple[int, int]) -> rle.Counts:
+    vertices = value["vertices"]
+    if any(one.get("isBezier") for one in vertices):
+        raise NotUnderstoodError("is curved, and segray reads straight lines: draw it as a polygon, or delete it")
+    return _filled(np.array([(one["x"], one["y"]) for one in vertices], dtype=np.float64).reshape(-1, 2), size_hw)
+
+
 def _polygon(value: Result, size_hw: tuple[int, int]) -> rle.Counts:
     return _filled(np.asarray(value["points"], dtype=np.float64).reshape(-1, 2), size_hw)
 
@@ -120,10 +198,21 @@ def _ellipse(value: Result, size_hw: tuple[int, int]) -> rle.Counts:
 
 _MASKS: Mapping[str, Callable[[Result, tuple[int, int]], rle.Counts]] = {
     "brush": _brush,
+    "bitmask": _bitmask,
     "polygon": _polygon,
+    "vector": _vector,
     "rectangle": _rectangle,
     "ellipse": _ellipse,
 }
+_MARKS: Final[Mapping[str, str]] = {
+    "rle": "brush",
+    "imageDataURL": "bitmask",
+    "points": "polygon",
+    "vertices": "vector",
+    "radiusX": "ellipse",
+    "width": "rectangle",
+}
+"""Keys of a region's value that tell its shape where its type does not."""
 
 
 def _filled(

@@ -1,11 +1,14 @@
 """A Parquet manifest: a table of URIs, for sources too large or too scattered to list.
 
-Columns: `uri` (absolute, or relative to the manifest's folder), `image_id` (must be unique; the URI as written where
-absent), `version` (asked for, one request an image, where absent). Read as a stream, file by file, in their order.
+Columns: `uri` (absolute, or relative to the manifest's folder), `image_id` (the URI as written where absent), `version`
+(asked for, one request an image, where absent). Of several rows of one id the first counts. Read as a stream, file by
+file, in their order; sixteen bytes of each id are held.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,7 +17,13 @@ from segray.formats.manifest import ManifestSource
 from segray.formats.source import name_problem, version_or_missing
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
+from segray.store.keys import KeySet, as_keys
+from segray.store.out_of_core import Records
 from segray.store.rows import SOURCE, ImageRow
+from segray.tally import Reason, Tally
+
+REPEATED = Reason("repeated", "have an image_id that an earlier row has", is_damage=True)
+BESIDE = Reason("beside", "are no .parquet files and are left out")
 
 _BATCH_ROWS = 16_384
 
@@ -25,26 +34,67 @@ class ManifestImages:
     classes: tuple[str, ...] = ()
 
     def __init__(self, config: ManifestSource) -> None:
-        self._uri = config.uri
+        self._uri, self.tally = config.uri, Tally()
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
         uri = files.absolute(self._uri)
         single = files.version(uri) is not None
         base = files.parent(uri) if single else uri
-        parts = [uri] if single else (entry.uri for entry in files.list_files(uri, (".parquet",)))
-        found = False
+        parts = iter([uri]) if single else self._parquet_files(uri)
+        self.tally.restart("rows")
+        ids, found = SeenIds(), False
         for part in parts:
             found = True
-            for rows in _read(part, base):
+            for read in _read(part, base):
+                rows = self._first(read, ids)
                 complete = all(row.version for row in rows)
                 yield from rows if complete else map_in_order(_complete, rows)
         if not found:
             raise SourceError(f"{uri}: holds no .parquet files")
 
+    def _parquet_files(self, folder: str) -> Iterator[str]:
+        self.tally.restart("files")
+        for entry in files.list_files(folder):
+            if entry.path.lower().endswith(".parquet"):
+                self.tally.use("files")
+                yield entry.uri
+            else:
+                self.tally.leave_out("files", BESIDE, entry.path)
+
+    def _first(self, rows: list[ImageRow], ids: "SeenIds") -> list[ImageRow]:
+        """Return the rows whose id no earlier row has, and count all of them."""
+        first = []
+        for row, is_new in zip(rows, ids.add([row.image_id for row in rows]), strict=True):
+            if is_new:
+                first.append(row)
+            else:
+                self.tally.leave_out("rows", REPEATED, row.image_id)
+        self.tally.use("rows", len(first))
+        return first
+
     def instances(self, image_id: str, *, crowds: bool = False) -> None:  # noqa: ARG002 - a manifest has no annotations
         """Return None: a manifest has no annotations."""
         return
+
+
+class SeenIds:
+    """The ids met so far: sixteen bytes of each, in sorted layers of which each is larger than the next."""
+
+    def __init__(self) -> None:
+        self._layers: list[Records] = []
+
+    def add(self, ids: Sequence[str]) -> list[bool]:
+        """Add ids; return which of them are here for the first time."""
+        keys = as_keys(hashlib.blake2b(one.encode(), digest_size=16).digest() for one in ids)
+        is_first = np.zeros(len(keys), dtype=np.bool_)
+        is_first[np.unique(keys, return_index=True)[1]] = True
+        is_first &= ~KeySet([[layer] for layer in self._layers]).contains(keys)
+        layer = np.unique(keys[is_first])
+        while self._layers and len(self._layers[-1]) <= len(layer):
+            layer = np.union1d(self._layers.pop(), layer)
+        self._layers.append(layer)
+        return [bool(one) for one in is_first]
 
 
 def _read(uri: str, base: str) -> Iterator[list[ImageRow]]:

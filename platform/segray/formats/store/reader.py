@@ -15,6 +15,7 @@ from segray.masks.instances import Instances
 from segray.store import Store
 from segray.store.lookup import StoreLookup
 from segray.store.rows import SOURCE, ImageRow, image_rows
+from segray.tally import Reason, Tally
 
 
 class StoredLabels:
@@ -31,6 +32,7 @@ class StoredLabels:
         except StoreError as error:
             raise SourceError(str(error)) from error
         self.classes = stored_classes(self._store)
+        self.tally = Tally()
 
     @cached_property
     def _lookup(self) -> StoreLookup:
@@ -39,12 +41,23 @@ class StoredLabels:
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`. Masks are not read."""
+        self.tally.restart("images")
         for batch in self._store.rows([*SOURCE.names, "error"]):
+            refused = batch.filter(pc.is_valid(batch["error"]))
+            for image_id, error in zip(*(refused[name].to_pylist() for name in ("image_id", "error")), strict=True):
+                self.tally.leave_out("images", refusal(error), image_id)
             yield from image_rows(batch.filter(pc.is_null(batch["error"])))
 
     def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - stores hold no crowds
         """See `Source`."""
-        return self._lookup.masks(image_id)
+        found = self._lookup.masks(image_id)
+        self.tally.once(image_id).use("masks", 0 if found is None else len(found))
+        return found
+
+
+def refusal(error: str) -> Reason:
+    """Return the reason to count an image by that a label job refused with this error."""
+    return Reason(error, f"are refused: {error}", is_damage=True)
 
 
 def stored_classes(store: Store) -> tuple[str, ...]:

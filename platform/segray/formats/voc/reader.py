@@ -1,7 +1,8 @@
 """Class maps as Pascal VOC has them, as a source: images beside index PNGs of the same stems.
 
 0 is background, 255 unknown. One mask per class that an image shows, the background among them, so that nothing is
-lost; objects of a class are one mask, and a folder of objects (SegmentationObject) is not read.
+lost; objects of a class are one mask, and a folder of objects (SegmentationObject) is not read. A map that cannot be
+read, or that holds a class without a name, is left out and counted as damage.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from segray.errors import ImageError, SourceError
+from segray.formats.source import image_files
 from segray.formats.voc import VocSource
 from segray.images import decoding
 from segray.masks import rle
@@ -18,19 +20,23 @@ from segray.masks.provenance import Provenance
 from segray.masks.semantic import UNKNOWN
 from segray.storage import files
 from segray.store.rows import ImageRow
+from segray.tally import Reason, Tally
+
+INVALID = Reason("invalid", "are no class maps", is_damage=True)
+UNNAMED = Reason("unnamed", "have a class without a name", is_damage=True)
 
 
 class VocImages:
     """The images below one folder, with the class maps that another one holds for some of them."""
 
     def __init__(self, config: VocSource) -> None:
-        self._uri, self._masks = config.uri, config.masks
+        self._uri, self._masks, self.tally = config.uri, config.masks, Tally()
         self.needs_mask_files = config.masks is None
         self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
-        for entry in files.list_files(self._uri, decoding.SUFFIXES):
+        for entry in image_files(self._uri, self.tally):
             yield ImageRow(image_id=entry.path, uri=entry.uri, version=entry.version)
 
     def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - class maps have no crowds
@@ -43,13 +49,18 @@ class VocImages:
         """See `ReadsMaskFiles`."""
         if files.version(uri) is None:
             return None
+        tally = self.tally.once(uri)
         try:
             indices = decoding.decode_indices(files.read_bytes(uri))
-        except ImageError as error:
-            raise SourceError(f"{uri}: not a class map ({error})") from error
+        except (ImageError, SourceError) as error:
+            tally.leave_out("class maps", INVALID, f"{uri}: {error}")
+            return None
         present = np.unique(indices)
         present = present[present != UNKNOWN]
         if len(present) and present[-1] >= len(self.classes):
-            raise SourceError(f"{uri}: holds class {present[-1]}, but {len(self.classes)} classes are named")
+            detail = f"{uri} holds class {present[-1]}, but {len(self.classes)} classes are named"
+            tally.leave_out("class maps", UNNAMED, detail)
+            return None
+        tally.use("class maps")
         counts = [rle.encode((indices == index)[None])[0] for index in present]
         return Instances.from_rle(counts, indices.shape, provenance=Provenance.GT, classes=present)

@@ -10,11 +10,14 @@ import pytest
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
-from segray.errors import SourceError
+from segray.errors import DamageError, SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.reader import CocoImages
+from segray.formats.coco.writer import export_coco
 from segray.masks import rle
+from segray.masks.instances import Instances
 from segray.storage import files
+from segray.store.rows import ImageRow, LabeledRow
 
 FREE = Path(__file__).parents[5] / "shared/data/coco-free"
 SQUARE = np.zeros((20, 30), dtype=bool)
@@ -44,11 +47,12 @@ def content(**changes: Any) -> dict[str, Any]:
     return document | changes
 
 
-def source(tmp_path: Path, document: Any) -> CocoImages:
+def source(tmp_path: Path, document: Any, crowds: Any = "leave_out") -> CocoImages:
     text = document if isinstance(document, str) else json.dumps(document)
     (tmp_path / "instances.json").write_text(text)
     (tmp_path / "pictures").mkdir(exist_ok=True)
-    return CocoImages(CocoSource(uri=str(tmp_path / "pictures"), annotations=str(tmp_path / "instances.json")))
+    given = {"uri": str(tmp_path / "pictures"), "annotations": str(tmp_path / "instances.json"), "crowds": crowds}
+    return CocoImages(CocoSource(**given))
 
 
 def annotated(tmp_path: Path, segmentation: Any) -> CocoImages:
@@ -103,14 +107,39 @@ def test_a_list_of_images_alone_is_enough(tmp_path: Path) -> None:
         opened.instances("a.png")
 
 
-@pytest.mark.parametrize("segmentation", [[], [[1, 1, 2, 2]], {"size": [20, 30], "counts": [600]}])
-def test_what_covers_nothing_is_left_out_with_a_warning(
-    segmentation: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    found = annotated(tmp_path, segmentation).instances("a.png")
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ([], "no-segmentation"),
+        (None, "no-segmentation"),
+        ([[1, 1, 2, 2]], "too-few-points"),
+        ([[], [1, 1]], "too-few-points"),
+        ([[1.1, 1.1, 1.2, 1.1, 1.1, 1.2]], "no-pixel"),
+        ({"size": [20, 30], "counts": [600]}, "no-pixel"),
+    ],
+)
+def test_what_covers_nothing_is_left_out_and_counted(segmentation: Any, reason: str, tmp_path: Path) -> None:
+    opened = annotated(tmp_path, segmentation)
+    found = opened.instances("a.png")
     assert found is not None
     assert len(found) == 0
-    assert "a.png" in caplog.text
+    count = opened.tally["annotations"].left_out[reason]
+    assert (count.number, count.reason.is_damage, count.examples) == (1, True, ["annotation 5 of 'a.png'"])
+
+
+def test_a_polygon_of_two_points_beside_others_is_noted(tmp_path: Path) -> None:
+    opened = annotated(tmp_path, [*FORMS["polygon"], [1, 1, 2, 2]])
+    found = opened.instances("a.png")
+    assert found is not None
+    assert np.array_equal(found.to_masks()[0], SQUARE)
+    assert opened.tally["annotations"].used == opened.tally["annotations"].notes["short-polygons"].number == 1
+
+
+def test_an_image_that_is_read_twice_is_counted_once(tmp_path: Path) -> None:
+    opened = source(tmp_path, content())
+    for _ in range(2):
+        opened.instances("a.png", crowds=True)
+    assert (opened.tally["annotations"].used, opened.tally["annotations"].read) == (1, 2)
 
 
 @pytest.mark.parametrize("where", ["disk", "s3", "memory"])
@@ -166,6 +195,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "category no id": (content(categories=[{"name": "cat"}]), r"categories\[0\].id is None"),
     "no such image": (content(images=[]), r"annotations\[0\].image_id is 7, which the file does not list"),
     "no such category": (content(categories=[]), r"annotations\[0\].category_id is 90"),
+    "no flag": (content(annotations=[{"image_id": 7, "category_id": 4, "iscrowd": "maybe"}]), "iscrowd is 'maybe'"),
+    "flag of two": (content(annotations=[{"image_id": 7, "category_id": 4, "iscrowd": 2}]), "iscrowd is 2, it must be"),
     "unhashable": (content(annotations=[{"image_id": [], "category_id": 4}]), r"image_id is \[\]"),
 }
 
@@ -193,7 +224,6 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
 
 
 BROKEN: dict[str, Any] = {
-    "none": None,
     "text": "polygon",
     "odd": [[1, 2, 3, 4, 5, 6, 7]],
     "words": [["a", "b", "c", "d", "e", "f"]],
@@ -215,10 +245,101 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_mask_names_its_annotation(name: str, tmp_path: Path) -> None:
+def test_a_broken_mask_is_damage_and_says_why(name: str, tmp_path: Path) -> None:
     opened = annotated(tmp_path, BROKEN[name])
-    with pytest.raises(SourceError, match=r"annotation 5 of image 'a.png'"):
-        opened.instances("a.png")
+    found = opened.instances("a.png")
+    assert found is not None
+    assert len(found) == 0
+    (example,) = opened.tally["annotations"].left_out["invalid"].examples
+    assert example.startswith("annotation 5 of 'a.png': ")
+    with pytest.raises(DamageError, match=r"1 of 1 annotations"):
+        opened.tally.check(0.05)
+
+
+FLAGS = {
+    "0": 0,
+    "1": 1,
+    "text 0": "0",
+    "text 1": "1",
+    "false": False,
+    "true": True,
+    "null": None,
+    "text false": "false",
+}
+
+
+@pytest.mark.parametrize(("flag", "is_crowd"), [(FLAGS[name], name.endswith(("1", "true"))) for name in FLAGS])
+@pytest.mark.parametrize("crowds", ["leave_out", "masks"])
+def test_iscrowd_is_read_in_every_form(flag: Any, is_crowd: bool, crowds: Any, tmp_path: Path) -> None:
+    one = {"id": 5, "image_id": 7, "category_id": 4, "segmentation": FORMS["polygon"], "iscrowd": flag}
+    opened = source(tmp_path, content(annotations=[one]), crowds=crowds)
+    found = opened.instances("a.png")
+    assert found is not None
+    assert len(found) == (not is_crowd or crowds == "masks")
+    assert set(found.provenance) <= {"gt"}
+
+
+def test_ids_are_numbers_or_texts_of_digits(tmp_path: Path) -> None:
+    images = [{"id": "7", "file_name": "a.png", "height": 20, "width": 30}]
+    one = {"id": "5", "image_id": 7, "category_id": "04", "segmentation": FORMS["polygon"]}
+    opened = source(tmp_path, content(images=images, annotations=[one]))
+    found = opened.instances("a.png")
+    assert found is not None
+    assert [opened.classes[index] for index in found.classes] == ["cat"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_file(encoding: str, tmp_path: Path) -> None:
+    opened = source(tmp_path, content())
+    path = tmp_path / "instances.json"
+    path.write_bytes(path.read_text().encode(encoding))
+    again = CocoImages(CocoSource(uri=str(tmp_path / "pictures"), annotations=str(path)))
+    assert list(again.annotated) == list(opened.annotated)
+
+
+def test_masks_with_holes_survive_our_own_export_for_cvat(tmp_path: Path) -> None:
+    """CVAT's form has `iscrowd` 1 for each of them; `provenance` says that they are no crowds."""
+    ring = np.zeros((2, 20, 30), dtype=bool)
+    ring[:, 3:15, 3:15] = True
+    ring[0, 6:10, 6:10] = False
+    made = Instances.from_masks(ring, provenance="sam:nano", classes=[0, 0])
+    row = LabeledRow(image=ImageRow(image_id="a.png", uri="a.png", version="1"), instances=made)
+    export_coco([row], tmp_path / "cvat.json", ("cell",), form="cvat")
+    written = json.loads((tmp_path / "cvat.json").read_text())["annotations"]
+    assert [one["iscrowd"] for one in written] == [1, 0]
+    opened = CocoImages(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "cvat.json")))
+    found = opened.instances("a.png")
+    assert found is not None
+    assert np.array_equal(found.to_masks(), ring)
+    assert opened.tally["annotations"].notes["crowd"].number == 1
+
+
+CASES = Path(__file__).parents[5] / "shared/cases"
+
+
+@pytest.mark.parametrize(
+    ("file", "crowds", "masks", "left_out"),
+    [
+        ("00-base/instances.json", "leave_out", 24, 0),
+        ("04-crowd-masks/mixed.json", "leave_out", 12, 12),
+        ("04-crowd-masks/mixed.json", "masks", 24, 0),
+        ("04-crowd-masks/all.json", "leave_out", 0, 24),
+        ("04-crowd-masks/all.json", "masks", 24, 0),
+        ("04-crowd-masks/donuts.json", "leave_out", 24, 0),
+        ("05-iscrowd-text/text-0.json", "leave_out", 24, 0),
+        ("05-iscrowd-text/text-false.json", "leave_out", 24, 0),
+        ("05-iscrowd-text/null.json", "leave_out", 24, 0),
+        ("05-iscrowd-text/false.json", "leave_out", 24, 0),
+    ],
+)
+def test_cases_that_people_brought(file: str, crowds: Any, masks: int, left_out: int) -> None:
+    opened = CocoImages(CocoSource(uri=str(CASES / "00-base/images"), annotations=str(CASES / file), crowds=crowds))
+    found = [opened.instances(image_id) for image_id in opened.annotated]
+    assert sum(len(one) for one in found if one is not None) == masks
+    assert opened.tally["annotations"].used == masks
+    told = f'  {left_out} of 24 annotations have iscrowd 1 and are left out; `crowds = "masks"` takes them'
+    assert (told in opened.tally.lines()) == bool(left_out)
+    opened.tally.check(0)
 
 
 @pytest.mark.skipif(not FREE.is_dir(), reason="the coco-free photographs are not here")

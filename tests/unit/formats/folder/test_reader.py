@@ -32,6 +32,17 @@ def test_every_image_once_in_one_order(where: str, tmp_path: Path, request: pyte
     assert all(files.read_bytes(row.uri) == b"1" for row in rows)
     assert source.classes == ()
     assert source.instances("b.PNG") is None
+    assert (source.tally["files"].used, source.tally["files"].read) == (4, 6)
+    assert sorted(source.tally["files"].left_out["beside"].examples) == ["mask.npy", "notes.txt"]
+
+
+def test_photographs_that_are_not_read_are_damage_and_notes_are_not(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.CR2", "c.psd", "notes.txt"):
+        (tmp_path / name).touch()
+    source = open_source(FolderSource(uri=str(tmp_path)))
+    assert [row.image_id for row in source.rows()] == ["a.jpg"]
+    assert source.tally["files"].left_out["foreign"].examples == ["b.CR2", "c.psd"]
+    assert source.tally["files"].damaged == 2
 
 
 def test_ids_and_order_stay_when_the_folder_moves(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_broken_export_is_one_clear_error(tasks: Any, message: str, tmp_path: 
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        ([region("a", image_rotation=90)], "turned by 90"),
+        ([region("a", type="cuboidlabels")], r"task 1, .*region 'a' of type 'cuboidlabels'"),
         ([region("a"), region("b", original_width=41)], "sizes"),
     ],
 )
@@ -165,3 +165,46 @@ def test_a_broken_annotation_names_its_image(result: Any, message: str, tmp_path
     with pytest.raises(SourceError, match=message) as caught:
         opened.instances("a.png")
     assert "'a.png'" in str(caught.value)
+    assert "export.json" in str(caught.value)
+
+
+def test_tasks_and_regions_are_counted(tmp_path: Path) -> None:
+    choice = {"id": "c", "type": "choices", "value": {"choices": ["good"]}}
+    two = [{"result": [region("a"), choice]}, {"result": [region("b")]}]
+    opened = source(
+        tmp_path, [task("a.png", *two), task("b.png"), task("c.png", {"was_cancelled": True, "result": []})]
+    )
+    opened.instances("a.png")
+    assert opened.tally.to_json().keys() == {"tasks", "regions"}
+    assert (opened.tally["tasks"].read, opened.tally["tasks"].used) == (3, 1)
+    assert opened.tally["tasks"].left_out["unfinished"].number == 2
+    assert opened.tally["tasks"].notes["several"].number == 1
+    opened.tally.check(0)
+
+
+CASES = Path(__file__).parents[5] / "shared/cases"
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("mixed.json", {"s0.png": [1150, 481, 556, 1157]}),
+        ("bitmask.json", {"s0.png": [1150, 481, 556, 1157], "s1.png": [824, 978, 587, 493]}),
+    ],
+)
+def test_bit_masks_that_people_brought(file: str, expected: dict[str, list[int]]) -> None:
+    """The regions' ids say their areas."""
+    config = LabelStudioSource(uri=str(CASES / "00-base/images"), annotations=str(CASES / "15-ls-bitmask" / file))
+    opened = LabelStudioTasks(config)
+    found = {image_id: opened.instances(image_id) for image_id in opened.annotated}
+    assert {image_id: one.areas.tolist() for image_id, one in found.items() if one is not None} == expected
+    assert opened.classes == ("blue", "green", "red")[-len(set(opened.classes)) :]
+    assert opened.tally["regions"].read == opened.tally["regions"].used
+
+
+def test_a_closed_vector_that_people_brought() -> None:
+    config = LabelStudioSource(uri=".", annotations=str(CASES / "15-ls-bitmask/vector.json"))
+    (found,) = [one for one in map(LabelStudioTasks(config).instances, ["s0.png"]) if one is not None]
+    assert len(found) == 1
+    assert found.size_hw == (120, 160)
+    assert found.areas[0] > 0

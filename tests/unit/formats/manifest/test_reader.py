@@ -10,6 +10,7 @@ import pytest
 
 from segray.errors import SourceError
 from segray.formats.manifest import ManifestSource
+from segray.formats.manifest.reader import ManifestImages, SeenIds
 from segray.formats.registry import open_source
 from segray.storage import files
 
@@ -39,6 +40,25 @@ def test_what_is_given_is_taken(tmp_path: Path) -> None:
         ("one", "s3://b/a.png", "v1"),
         ("two", "/x/b.png", "v2"),
     ]
+
+
+def test_of_several_rows_of_one_id_the_first_counts(tmp_path: Path) -> None:
+    ids = [f"{index % 7}" for index in range(20)]
+    uri = write(tmp_path / "m.parquet", {"uri": [f"{at}.png" for at in range(20)], "image_id": ids})
+    source = ManifestImages(ManifestSource(uri=uri))
+    for _ in range(2):
+        assert [row.image_id for row in source.rows()] == ids[:7]
+        assert (source.tally["rows"].read, source.tally["rows"].damaged) == (20, 13)
+
+
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [5, 1, 3, 20, 2]])
+def test_ids_are_remembered_over_all_batches(sizes: list[int]) -> None:
+    ids, known = SeenIds(), set[str]()
+    for number, size in enumerate(sizes):
+        batch = [f"{(number + at) % 11}" for at in range(size)]
+        expected = [one not in known and batch.index(one) == at for at, one in enumerate(batch)]
+        assert ids.add(batch) == expected
+        known.update(batch)
 
 
 def test_versions_given_for_some(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def source(tmp_path: Path, make_row: MakeRow, make_refused: MakeRow) -> StoredLa
 def test_images_and_classes_without_what_was_refused(source: StoredLabels) -> None:
     assert source.classes == ("cat", "dog")
     assert sorted((row.image_id, row.version) for row in source.rows()) == [(image_id, "1") for image_id in IDS]
+    assert source.tally["images"].left_out["truncated"].examples == ["refused.jpg"]
+    assert source.tally["images"].damaged == 1
 
 
 @pytest.mark.parametrize(
