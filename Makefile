@@ -66,4 +66,6 @@ $(SET_UP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	# It asks for opencv-python, whose files are those of opencv-python-headless; the tests load one of its files alone.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps label-studio-sdk
+	# It asks for the backport of `typing`, which stands in the way of Python's own; the tests need none of what it asks for but pyquaternion.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps cityscapesscripts
 	touch $@

@@ -17,6 +17,9 @@ AP_SMALL: Final = "ap_small"
 AP_MEDIUM: Final = "ap_medium"
 AP_LARGE: Final = "ap_large"
 AP_FIGURES: Final = (AP, AP50, AP75, AP_SMALL, AP_MEDIUM, AP_LARGE)
+CITYSCAPES_AP: Final = "ap_cityscapes"
+"""Average precision by the protocol of cityscapesScripts; of one class `ap_cityscapes/<class>`."""
+CITYSCAPES_AP50: Final = "ap50_cityscapes"
 
 MIOU: Final = "miou"
 """Mean intersection over union of label maps."""

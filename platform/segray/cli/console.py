@@ -10,6 +10,8 @@ from rich.table import Table
 
 from segray import metric_names
 from segray.evaluation.average_precision import ApResult
+from segray.evaluation.cityscapes_precision import CityscapesApResult
+from segray.evaluation.instance_scores import InstanceResult
 from segray.evaluation.recall import RecallResult
 from segray.formats.tally import ExportSummary
 from segray.jobs.progress import duration
@@ -67,14 +69,23 @@ def answer(instances: Sequence[Mapping[str, Any]]) -> None:
     table(("object", "score", "area"), rows)
 
 
-def evaluation(result: ApResult | IouResult | RecallResult) -> None:
+def evaluation(result: InstanceResult | IouResult | RecallResult) -> None:
     """AP, mIoU of label maps, or recall of masks without a class, in percent."""
     if isinstance(result, RecallResult):
         table(("", "%"), [("recall of the true objects (AR@1000)", _percent(result.recall))])
         return
-    names = ("miou", "accuracy", "coverage") if isinstance(result, IouResult) else metric_names.AP_FIGURES
+    if isinstance(result, IouResult):
+        _shares(result, ("miou", "accuracy", "coverage"))
+        return
+    _shares(result.coco, metric_names.AP_FIGURES)
+    if result.cityscapes is not None:
+        _shares(result.cityscapes, ("ap", "ap50"), "by cityscapesScripts")
+
+
+def _shares(result: IouResult | ApResult | CityscapesApResult, names: Sequence[str], title: str = "") -> None:
+    """Print figures and those of each class, in percent."""
     rows = [(name, _percent(getattr(result, name))) for name in names]
-    table(("", "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
+    table((title, "%"), [*rows, *((f"  {name}", _percent(value)) for name, value in result.per_class.items())])
 
 
 def runs(found: Sequence[Run]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.types import Count, Device
+from segray.config.types import ApProtocol, Count, Device
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
 
@@ -51,6 +51,9 @@ class EvaluateConfig:
     """Store to measure; give either this or `student`."""
     data: SourceConfig
     """Images with masks. Their classes are matched by name to those of the student or store."""
+    protocol: ApProtocol = "coco"
+    """Protocol of average precision. cityscapes: AP by cityscapesScripts is measured beside COCO's, as `ap_cityscapes`
+    (docs/methods/metrics.md#cityscapes-average-precision). It can only be given for instances."""
     out: Uri
     """Folder for `figures.json` and, for a student, `predictions.json` (COCO results)."""
 

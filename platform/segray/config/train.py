@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from segray.config.base import config
+from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import StudentConfig
-from segray.config.students import Mask2Former
-from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive
+from segray.config.students import Mask2Former, SemanticStudentConfig
+from segray.config.types import ApProtocol, Count, CountOrZero, Device, NonNegative, Positive
 from segray.config.uris import Uri
 from segray.config.views import WeakView
 from segray.formats.registry import SourceConfig
@@ -87,6 +87,16 @@ class Intervals:
 
 
 @config
+class Evaluation:
+    """Figures of evaluations, and the choice of the best step. They do not affect the loss."""
+
+    protocol: ApProtocol = "coco"
+    """Protocol of average precision that decides which step is best. cityscapes: AP by cityscapesScripts is measured
+    beside COCO's, as `ap_cityscapes` (docs/methods/metrics.md#cityscapes-average-precision). It can only be given for
+    students of instances."""
+
+
+@config
 class Tracking:
     """Tracking of metrics beside the run's own `metrics.jsonl`."""
 
@@ -116,8 +126,16 @@ class TrainSettings:
     """Data-parallel workers, and the resources each reserves."""
     intervals: Intervals = Intervals()
     """Logging, evaluation and checkpoint intervals."""
+    evaluation: Evaluation = Evaluation()
+    """Figures of evaluations, and the choice of the best step."""
     tracking: Tracking = Tracking()
     """Tracking of metrics beside the run's own `metrics.jsonl`."""
+
+    @pydantic.model_validator(mode="after")
+    def _protocol_measures_objects(self) -> "TrainSettings":
+        if isinstance(self.student, SemanticStudentConfig):
+            refuse_without_effect(self.evaluation, ["protocol"], "it is of instances", "evaluation")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _device_is_reserved(self) -> "TrainSettings":

@@ -25,3 +25,5 @@ Precision = Literal["float32", "bfloat16", "float16"]
 """The type in which a model computes; the half types need CUDA."""
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 """The type in which a student is trained; auto is bfloat16 on CUDA and float32 on CPUs."""
+ApProtocol = Literal["coco", "cityscapes"]
+"""Protocol of average precision that decides; COCO's is measured in any case."""

@@ -244,12 +244,14 @@ def _found(
     Raises:
         TrainError: a mask without a class, or of a class that is not ours.
     """
-    table = np.array([names.index(one) if one in names else UNLABELED for one in source.classes], dtype=np.int32)
+    known = [names.index(one) if one in names else UNLABELED for one in source.classes]
+    table = np.array([*known, UNLABELED], dtype=np.int32)
     for row, instances in labeled_images(source, rows, crowds=crowds):
-        if (instances.classes == UNLABELED).any():
+        nameless = instances.classes == UNLABELED  # Void is a crowd without a class.
+        if (nameless & (instances.provenance != CROWD)).any():
             raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")
         named = replace(instances, classes=table[instances.classes])
-        if (named.classes == UNLABELED).any():
+        if ((named.classes == UNLABELED) & ~nameless).any():
             strange = [one for one in source.classes if one not in names]
             raise TrainError(
                 f"image {row.image_id!r} has masks of a class that the student does not know, which are "

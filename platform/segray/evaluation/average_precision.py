@@ -16,7 +16,7 @@ from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 from segray import metric_names
-from segray.masks.instances import CROWD, Instances
+from segray.masks.instances import CROWD, UNLABELED, Instances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class AveragePrecision:
         self._images: dict[str, tuple[Instances, Instances]] = {}
 
     def add(self, image_id: str, found: Instances, true: Instances) -> None:
-        """One image. True instances of provenance "gt:crowd" are crowds.
+        """One image. True instances of provenance "gt:crowd" are crowds; those without a class (void) do not count.
 
         Raises:
             ValueError: the image was added before, classes are not of the list, or the two are not of one size.
@@ -66,6 +66,7 @@ class AveragePrecision:
             raise ValueError(f"image {image_id!r} was added before")
         if found.size_hw != true.size_hw:
             raise ValueError(f"image {image_id!r}: found masks are of {found.size_hw}, the true ones of {true.size_hw}")
+        true = true.filter((true.classes != UNLABELED) | (true.provenance != CROWD))
         for name, instances in (("found", found), ("true", true)):
             if len(instances) and not 0 <= instances.classes.min() <= instances.classes.max() < len(self.classes):
                 raise ValueError(

@@ -7,8 +7,8 @@ from typing_extensions import override
 from segray import metric_names
 from segray.config.students import InstanceStudentConfig
 from segray.config.train import TrainSettings
-from segray.evaluation.average_precision import AveragePrecision
 from segray.evaluation.evaluators import EvaluationView, ImageShare, StudentEvaluator
+from segray.evaluation.instance_scores import InstanceScores
 from segray.evaluation.pseudo_labels import PseudoLabelQuality
 from segray.evaluation.students import EvaluationExamples, measure_instances
 from segray.masks import rle
@@ -21,7 +21,7 @@ LEAST_SCORE = 0.3
 """Instances of a lower score are not drawn."""
 
 
-class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
+class InstanceEvaluator(StudentEvaluator[InstanceScores, PseudoLabelQuality]):
     """AP on the validation images; pseudo-labels against the true masks of unlabeled images."""
 
     metric = metric_names.AP
@@ -30,21 +30,25 @@ class InstanceEvaluator(StudentEvaluator[AveragePrecision, PseudoLabelQuality]):
         super().__init__(config, classes, rows)
         assert isinstance(config.student, InstanceStudentConfig)
         self.max_dets = config.student.predict.top_k
+        self.protocol = config.evaluation.protocol
+        if self.protocol == "cityscapes":
+            self.metric = metric_names.CITYSCAPES_AP
 
     @override
-    def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> AveragePrecision:
+    def score(self, student: Student, examples: EvaluationExamples, share: ImageShare) -> InstanceScores:
         return measure_instances(
             student.predict,
             examples,
             classes=self.classes,
             max_dets=self.max_dets,
+            protocol=self.protocol,
             limit=share.limit,
             rank=share.rank,
             world=share.world,
         )
 
     @override
-    def student_figures(self, whole: AveragePrecision) -> Mapping[str, float]:
+    def student_figures(self, whole: InstanceScores) -> Mapping[str, float]:
         return whole.result().figures()
 
     @override

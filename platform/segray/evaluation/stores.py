@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from segray.errors import LabelError
-from segray.evaluation.average_precision import ApResult, AveragePrecision
+from segray.config.types import ApProtocol
+from segray.errors import ConfigError, LabelError
+from segray.evaluation.instance_scores import InstanceResult, InstanceScores
 from segray.evaluation.recall import RecallResult, average_recall
 from segray.formats.as_label_maps import LabelMapSource
 from segray.formats.source import Source
@@ -27,24 +28,29 @@ Pairs = Iterator[tuple[str, Instances, Instances]]
 """Image id, what was found, what is true."""
 
 
-def measure_store(store: Store, truth: Source, seen: Tick = lambda: None) -> ApResult | IouResult | RecallResult:
+def measure_store(
+    store: Store, truth: Source, seen: Tick = lambda: None, *, protocol: ApProtocol = "coco"
+) -> InstanceResult | IouResult | RecallResult:
     """How right a store's labels are; classes are matched by name.
 
     Label maps are measured by mIoU and objects by AP. Of masks without classes it is measured how many of the true ones
     are among them.
 
     Raises:
+        ConfigError: another protocol than COCO's for a store that holds no objects.
         LabelError: no image in common, a size or a class of the truth that is not the store's.
         SourceError, StoreError: one of both cannot be read.
     """
     classes = stored_classes(store)
+    if protocol != "coco" and store.manifest.kind is not StoreKind.OBJECTS:
+        raise ConfigError(f'protocol: "{protocol}" measures objects, and {store.uri} holds none: leave it out')
     match store.manifest.kind:
         case StoreKind.MASKS:
             return _recall(_pairs(store, truth, seen))
         case StoreKind.LABEL_MAPS:
             return _maps(classes, LabelMapSource(truth, background=True), store, seen)
         case StoreKind.OBJECTS:
-            return _objects(classes, truth, store, seen)
+            return _objects(classes, truth, store, seen, protocol)
 
 
 def _recall(pairs: Pairs) -> RecallResult:
@@ -59,8 +65,8 @@ def _maps(classes: Sequence[str], truth: LabelMapSource, store: Store, seen: Tic
     return gathered.result()
 
 
-def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Tick) -> ApResult:
-    gathered, table = AveragePrecision(classes), _table(truth.classes, classes)
+def _objects(classes: Sequence[str], truth: Source, store: Store, seen: Tick, protocol: ApProtocol) -> InstanceResult:
+    gathered, table = InstanceScores(classes, protocol=protocol), _table(truth.classes, classes)
     for image_id, found, true in _pairs(store, truth, seen):
         gathered.add(image_id, found, replace(true, classes=table[true.classes]))
     return gathered.result()

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segray.evaluation.average_precision import AveragePrecision
+from segray.config.types import ApProtocol
+from segray.evaluation.instance_scores import InstanceScores
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
 from segray.masks.semantic import paint
@@ -51,12 +52,13 @@ def measure_instances(
     *,
     classes: Sequence[str],
     max_dets: int,
+    protocol: ApProtocol = "coco",
     limit: int | None = None,
     rank: int = 0,
     world: int = 1,
     batch: int = 4,
     seen: Seen | None = None,
-) -> AveragePrecision:
+) -> InstanceScores:
     """What the student finds in this worker's share of the images.
 
     Args:
@@ -64,13 +66,14 @@ def measure_instances(
         examples: the images, the same on every worker.
         classes: names by class id.
         max_dets: the best of an image and class that take part.
+        protocol: of average precision.
         limit: images in all, spread evenly over the examples; none: every image.
         rank: this worker.
         world: workers.
         batch: images per call of `predict`, which are held at once with a few that are opened ahead.
         seen: called with each image and what was found, in order.
     """
-    gathered = AveragePrecision(classes, max_dets)
+    gathered = InstanceScores(classes, max_dets, protocol)
     for example, found in found_in(predict, examples, limit=limit, rank=rank, world=world, batch=batch, seen=seen):
         gathered.add(example.image_id, found, example.true)
     return gathered

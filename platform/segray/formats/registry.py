@@ -15,6 +15,7 @@ FOLDERS: Final = (
     "folder",
     "coco",
     "voc",
+    "cityscapes",
     "manifest",
     "label_studio",
     "store",

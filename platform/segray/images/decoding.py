@@ -117,6 +117,20 @@ def decode_indices(data: bytes) -> Pixels:
     return np.array(image, dtype=np.uint8)
 
 
+def decode_numbers(data: bytes) -> npt.NDArray[np.int32]:
+    """The numbers of an image of one channel of 8 or 16 bits (H, W), such as those of objects, never turned.
+
+    Raises:
+        ImageError: as of `decode_indices`.
+    """
+    image = _open(data)
+    if image.mode not in ("P", "L", "I") and not image.mode.startswith("I;16"):
+        raise ImageError("not-an-image", f"numbers lie in one channel of whole numbers, this image is {image.mode}")
+    with _pillow("truncated"):
+        image.load()
+    return np.array(image, dtype=np.int32)
+
+
 def _open(data: bytes) -> Image.Image:
     """The header, parsed; nothing decoded."""
     if not data:

@@ -10,8 +10,10 @@ from typing import Any
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig, MeasuredStudent
 from segray.config.students import SemanticStudentConfig
+from segray.config.types import ApProtocol
 from segray.datasets.training_rows import TrainingRows, probe_all
-from segray.evaluation.average_precision import ApResult
+from segray.errors import ConfigError
+from segray.evaluation.instance_scores import InstanceResult
 from segray.evaluation.recall import RecallResult
 from segray.evaluation.row_examples import RowExamples
 from segray.evaluation.stores import measure_store
@@ -32,7 +34,7 @@ from segray.nets.device import choose_device
 from segray.storage import files
 from segray.store import Store
 
-Result = ApResult | IouResult | RecallResult
+Result = InstanceResult | IouResult | RecallResult
 Show = Callable[[int, int], None]
 FIGURES, PREDICTIONS = "figures.json", "predictions.json"
 
@@ -44,7 +46,7 @@ def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
 
     Raises:
         BackendError: the folder holds no student that this version knows.
-        ConfigError: `student.predict` is not of such a student.
+        ConfigError: `student.predict` or `protocol` is not of such a student.
         StoreError, LabelError: there is no such store, or its labels and the masks do not go together.
         SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
@@ -64,7 +66,7 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
         if show is not None:
             show(done, total)
 
-    result = measure_store(store, open_source(config.data), seen)
+    result = measure_store(store, open_source(config.data), seen, protocol=config.protocol)
     _leave(config, FIGURES, {"store": store.uri, "images": result.num_images, **result.figures()})
     return result
 
@@ -72,6 +74,10 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
 def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
     folder = resolve_student(measured.uri)
     student = load_student(folder, choose_device(measured.device, "float32", compiled=False))
+    if config.protocol != "coco" and isinstance(student.settings, SemanticStudentConfig):
+        raise ConfigError(
+            f'protocol: "{config.protocol}" measures objects, and {folder} finds label maps: leave it out'
+        )
     if measured.predict is not None:
         predict = build(type(student.settings.predict), measured.predict, "student.predict")
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
@@ -94,7 +100,7 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
             if show is not None:
                 show(done, total)
 
-        result = _measured(student, RowExamples(rows), measured, seen)
+        result = _measured(student, RowExamples(rows), measured, config.protocol, seen)
     _leave(config, FIGURES, {"student": folder, "images": total, **result.figures()})
     _leave(config, PREDICTIONS, predictions)
     return result
@@ -106,8 +112,8 @@ def _leave(config: EvaluateConfig, name: str, content: Any) -> None:
 
 
 def _measured(
-    student: Student, examples: EvaluationExamples, measured: MeasuredStudent, seen: Seen
-) -> ApResult | IouResult:
+    student: Student, examples: EvaluationExamples, measured: MeasuredStudent, protocol: ApProtocol, seen: Seen
+) -> InstanceResult | IouResult:
     classes, limit, batch = student.classes, measured.max_images, measured.images_per_batch
     settings = student.settings
     if isinstance(settings, SemanticStudentConfig):
@@ -118,6 +124,7 @@ def _measured(
         examples,
         classes=classes,
         max_dets=settings.predict.top_k,
+        protocol=protocol,
         limit=limit,
         batch=batch,
         seen=seen,

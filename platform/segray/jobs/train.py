@@ -225,7 +225,8 @@ def measurement(config: TrainConfig, rows: Mapping[str, StoredRows]) -> str:
     """Names what figures depend on beside the weights: the images, and how a student's output becomes instances."""
     measured = {role: rows[role].rows.fingerprint for role in ("validation", "hidden") if role in rows}
     few = {"hidden_images": config.intervals.evaluate_images} if "hidden" in rows else {}
-    return fingerprint({**measured, **few, "predict": plain(config.student.predict)})
+    protocol = {} if config.evaluation.protocol == "coco" else {"protocol": config.evaluation.protocol}
+    return fingerprint({**measured, **few, **protocol, "predict": plain(config.student.predict)})
 
 
 def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_each_key_has_a_comment(starter):
 @pytest.mark.parametrize(
     ("job", "method", "line"),
     [
-        ("label", None, 'kind = "folder"  # or "coco", "voc", "manifest", "label-studio", "store"'),
+        ("label", None, 'kind = "folder"  # or "coco", "voc", "cityscapes", "manifest", "label-studio", "store"'),
         ("label", None, "#gpus = 0"),
         ("label", None, '#tiles = { size = 1024, overlap = 128, merge = "union", merge_iou = 0.5 }'),
         ("classify", None, 'classes = ["cat", "dog"]'),

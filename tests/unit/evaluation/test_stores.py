@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from segray.errors import LabelError
-from segray.evaluation.average_precision import ApResult
+from segray.errors import ConfigError, LabelError
+from segray.evaluation.instance_scores import InstanceResult
 from segray.evaluation.stores import measure_store
 from segray.formats.coco import CocoSource
 from segray.formats.registry import open_source
@@ -73,13 +73,18 @@ def test_objects_are_measured_by_ap(stored, truth):
         return with_classes(found, 1 - found.classes)
 
     result = measure_store(stored(label, ("square", "disc")), truth)
-    assert isinstance(result, ApResult)
-    assert result.ap == pytest.approx(1)
+    assert isinstance(result, InstanceResult)
+    assert result.coco.ap == pytest.approx(1)
+    assert result.cityscapes is None
+    by_both = measure_store(stored(label, ("square", "disc")), truth, protocol="cityscapes").figures()
+    assert by_both["ap_cityscapes"] == pytest.approx(1)
 
 
 def test_masks_without_a_class_are_measured_by_recall(stored, truth):
     seen = []
     store = stored(lambda image_id: with_classes(truth.instances(image_id), None))
+    with pytest.raises(ConfigError, match="holds none: leave it out"):
+        measure_store(store, truth, protocol="cityscapes")
     result = measure_store(store, truth, lambda: seen.append(1))
     assert result.figures() == {"recall": pytest.approx(1)}
     assert len(seen) == result.num_images == IMAGES

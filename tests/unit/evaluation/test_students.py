@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from segray.evaluation.average_precision import AveragePrecision
+from segray.evaluation.instance_scores import InstanceScores
 from segray.evaluation.students import EvaluationExample, evenly_spread, measure_instances, measure_label_maps
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import MeanIou
@@ -35,12 +35,12 @@ def examples(number: int) -> list[EvaluationExample]:
 
 @pytest.mark.parametrize("world", [1, 2, 5])
 def test_every_image_once_on_any_number_of_workers(world: int) -> None:
-    merged = AveragePrecision(("thing",), 10)
+    merged = InstanceScores(("thing",), 10)
     for rank in range(world):
         merged.merge(
             measure_instances(bright, examples(9), classes=("thing",), max_dets=10, rank=rank, world=world, batch=2)
         )
-    result = merged.result()
+    result = merged.result().coco
     assert result.num_images == 9
     # 6 of 9 right, all equally sure: ranked by image, every third is wrong.
     assert result.ap == result.ap50

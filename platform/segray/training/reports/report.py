@@ -121,7 +121,22 @@ def _rows(run: Run, measure: HeadlineMetric) -> list[Row]:
     reported += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
     others = [name.removesuffix(f"_{key}") for name in last if name.endswith(f"_{key}")]
     reported += [(f"{_words(other)} at the end", other, last) for other in others]
-    return [row(name, reached, measure, network) for name, network, reached in reported]
+    rows = [row(name, reached, measure, network) for name, network, reached in reported]
+    return rows + _cityscapes_rows({"Best student": best, "Last student": last}, measure)
+
+
+def _cityscapes_rows(ends: Mapping[str, Mapping[str, float]], measure: HeadlineMetric) -> list[Row]:
+    """Show AP by the protocol of cityscapesScripts, where it was measured."""
+    names = {metric_names.AP: metric_names.CITYSCAPES_AP, metric_names.AP50: metric_names.CITYSCAPES_AP50}
+    return [
+        Row(
+            name=f"{end}, by cityscapesScripts",
+            values=tuple(percent(reached.get(names.get(one, ""))) for one in measure.names),
+            share=reached[metric_names.CITYSCAPES_AP],
+        )
+        for end, reached in ends.items()
+        if metric_names.CITYSCAPES_AP in reached
+    ]
 
 
 def class_rows(ends: Sequence[Mapping[str, Any]], classes: Sequence[str], measure: HeadlineMetric) -> list[Row]:
