@@ -25,11 +25,18 @@ class StageNames:
     """The class of its config, a `StageJob`; its module imports no torch."""
     stage_of: str
     """The function that makes the stage (`segray.labels.stages.stage.Stage`) that such a config describes."""
+    images_of: str | None = None
+    """The function that yields the images of such a config, where they are not simply those of its source or store."""
 
 
 LABEL_JOBS: Final[Mapping[str, StageNames]] = {
     "label": StageNames("segray.config.label:LabelConfig", "segray.labels.stages.segment:stage_of"),
     "classify": StageNames("segray.config.label:ClassifyConfig", "segray.labels.stages.classify:stage_of"),
+    "prompt": StageNames(
+        "segray.labels.prompting.config:PromptConfig",
+        "segray.labels.prompting.stage:stage_of",
+        images_of="segray.labels.prompting.stage:images_of",
+    ),
     "cam": StageNames("segray.methods.sepl.config:CamConfig", "segray.methods.sepl.cam_stage:stage_of"),
     "vote": StageNames("segray.methods.sepl.config:VoteConfig", "segray.methods.sepl.vote_stage:stage_of"),
 }

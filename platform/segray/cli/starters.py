@@ -14,6 +14,7 @@ from segray.methods import METHODS, settings_class
 
 CHOSEN: Final[Mapping[str, Mapping[str, Any]]] = {
     "label": {"masks.mode": "fast", "masks.pred_iou_thresh": 0.3, "masks.stability_score_thresh": 0.5},
+    "prompt": {"source.kind": "coco"},
     "train": {
         "data.labeled.kind": "coco",
         "data.labeled.annotations": "labeled.json",

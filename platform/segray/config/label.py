@@ -7,7 +7,7 @@ import pydantic
 from segray.config.base import config, refuse_without_effect
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.model_kinds import SamConfig
-from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
+from segray.config.sam import MaskGeneration, OriginalSamConfig, SamSettings, Tiles
 from segray.config.types import Count, CountOrZero, NonNegative, Positive, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.coco import CocoSource
@@ -164,12 +164,21 @@ class LabelConfig(StageJob):
 
     @pydantic.model_validator(mode="after")
     def _gpus_reserved(self) -> "LabelConfig":
-        wants = ["compile"] if self.sam.compile else []
-        wants += ["device"] if self.sam.device == "cuda" else []
-        wants += ["precision"] if self.sam.precision != "float32" else []
-        if wants and not self.workers.gpus:
-            raise ValueError(f"sam.{' and sam.'.join(wants)} need a GPU: set workers.gpus, the share one actor gets")
+        require_gpus(self.sam, self.workers)
         return self
+
+
+def require_gpus(sam: SamSettings, workers: LabelWorkers) -> None:
+    """See that workers reserve a GPU where the model's settings need one.
+
+    Raises:
+        ValueError: they reserve none.
+    """
+    wants = ["compile"] if sam.compile else []
+    wants += ["device"] if sam.device == "cuda" else []
+    wants += ["precision"] if sam.precision != "float32" else []
+    if wants and not workers.gpus:
+        raise ValueError(f"sam.{' and sam.'.join(wants)} need a GPU: set workers.gpus, the share one actor gets")
 
 
 Grid = Annotated[tuple[Share, ...], pydantic.Field(min_length=1)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from segray.config.base import SettingError, config, plain, refuse_without_effect
-from segray.config.types import Count, CountOrZero, Device, Positive, Precision, Share, ShareBelowOne
+from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive, Precision, Share, ShareBelowOne
 
 
 @config
@@ -80,6 +80,37 @@ class HfSamConfig(SamSettings):
     def display_name(self) -> str:
         """Return the Hub id or folder."""
         return self.model
+
+
+@config
+class PromptedMasksSettings:
+    """Settings of masks from boxes and points: how prompts are asked, and which masks are doubted. In the place of a
+    doubted mask comes the object's box, marked for review.
+    """
+
+    multimask: bool = False
+    """Decode three masks for each prompt and take the one with the best predicted IoU. It helps with single points;
+    a box is rarely ambiguous."""
+    num_moved_boxes: CountOrZero = 0
+    """Number of further prompts for each box, with sides moved at random; the mask with the best predicted IoU wins."""
+    box_jitter: Share = 0.1
+    """Largest move of a side, as a share of the box's width or height."""
+    min_predicted_iou: Share = 0.5
+    """Smallest predicted IoU of a mask that is not doubted; 0 doubts none."""
+    min_stability: Share = 0.5
+    """Smallest stability score of a mask that is not doubted; 0 doubts none."""
+    stability_score_offset: NonNegative = 1.0
+    """Distance of the two thresholds, in logits, whose masks the stability score compares."""
+    min_box_agreement: Share = 0.5
+    """Smallest IoU between the prompt's box and the box of the mask that is not doubted; 0 doubts none."""
+    min_mask_region_area: CountOrZero = 0
+    """Fill holes and remove specks of fewer pixels; 0 leaves masks as they are."""
+
+    @pydantic.model_validator(mode="after")
+    def _jitter_is_drawn(self) -> "PromptedMasksSettings":
+        if not self.num_moved_boxes:
+            refuse_without_effect(self, ["box_jitter"], "num_moved_boxes = 0 moves no boxes")
+        return self
 
 
 @config

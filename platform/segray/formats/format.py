@@ -61,6 +61,8 @@ class Reader:
     """The class of its sources as `module:name`, constructed with such settings; imported when first opened."""
     reads_annotations: bool = False
     """Whether opening reads a whole annotation file, which is too much for a look before a job starts."""
+    has_prompts: bool = False
+    """Whether its sources are `PromptedSource`."""
 
     @property
     def kind(self) -> str:

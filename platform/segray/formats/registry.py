@@ -21,6 +21,7 @@ FOLDERS: Final = (
     "store",
     "yolo",
     "png",
+    "table",
 )
 """Folders of this package, each with a `FORMAT`."""
 

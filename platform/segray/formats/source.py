@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from segray.errors import SourceError
 from segray.images import decoding
 from segray.masks.instances import Instances
+from segray.masks.object_prompts import ObjectPrompts
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
@@ -107,6 +108,18 @@ def image_files(folder: str, tally: Tally) -> Iterator[files.FileEntry]:
             yield entry
         else:
             tally.leave_out("files", FOREIGN if name.endswith(_FOREIGN) else BESIDE, entry.path)
+
+
+class PromptedSource(Source, Protocol):
+    """A source that knows where the objects of an image are, though perhaps not their masks."""
+
+    def prompts(self, image_id: str) -> ObjectPrompts | None:
+        """Return the boxes and points of an image's objects, as the file has them; None for an image that is not of
+        this source.
+
+        Raises:
+            SourceError: they are there and broken.
+        """
 
 
 def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:

@@ -47,6 +47,9 @@ def images_of(config: StageJob) -> tuple[str, Iterator[ImageRow]]:
     """
     if isinstance(config.images, str):
         return config.images, _images_in(Store.open(config.images))
+    if own := LABEL_JOBS[config.job].images_of:
+        yield_images: Callable[[StageJob], Iterator[ImageRow]] = resolve_name(own)
+        return config.images.uri, yield_images(config)
     return config.images.uri, open_source(config.images).rows()
 
 

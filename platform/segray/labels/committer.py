@@ -45,6 +45,7 @@ class PartCommitter:
             images=len(rows),
             masks=sum(len(row.instances) for row in rows if row.instances is not None),
             refused=Counter(row.error for row in rows if row.error is not None),
+            left_out=Counter(reason for row in rows for reason in row.left_out),
             seconds=sum(row.seconds for row in rows),
             squares=sum(row.seconds**2 for row in rows),
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,18 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
-Load = Callable[[ImageRow], tuple[Any, str | None]]
-"""Of an image what a generator asks for, and the SHA-256 of its file; `ImageError` where it cannot be had. Runs in
-threads."""
+class Loaded(NamedTuple):
+    """Of an image what a generator asks for."""
+
+    value: Any
+    sha256: str | None
+    """Of the image's file."""
+    left_out: tuple[str, ...] = ()
+    """Why objects of the image are not asked for, a reason for each."""
+
+
+Load = Callable[[ImageRow], tuple[Any, str | None] | Loaded]
+"""Loads an image; raises `ImageError` where it cannot be had. Runs in threads."""
 
 
 FAILED = "failed"
@@ -45,11 +54,13 @@ class Generator(Protocol):
         ...
 
 
+_NOTHING = Loaded(None, None)
+
+
 @dataclass(frozen=True)
 class _Decoded:
     row: ImageRow
-    loaded: Any = None
-    sha256: str | None = None
+    loaded: Loaded = _NOTHING
     refused: ImageError | None = None
 
 
@@ -110,21 +121,25 @@ class Labeler:
 
     def _decode(self, row: ImageRow) -> _Decoded:
         try:
-            loaded, sha256 = self.load(row)
+            return _Decoded(row, Loaded(*self.load(row)))
         except _NOT_THE_IMAGES:
             raise
         except Exception as error:
             return _Decoded(row, refused=_reason(error, "while decoding: "))
-        return _Decoded(row, loaded, sha256)
 
     def _label(self, batch: Sequence[_Decoded]) -> list[dict[str, Any]]:
         """Label the batch at once; one by one where that raises, and refuse the image that raises alone."""
         if not batch:
             return []
         try:
-            found = self.generator.generate([one.loaded for one in batch])
+            found = self.generator.generate([one.loaded.value for one in batch])
             return [
-                {"image": one.row, "sha256": one.sha256, "instances": instances}
+                {
+                    "image": one.row,
+                    "sha256": one.loaded.sha256,
+                    "left_out": one.loaded.left_out,
+                    "instances": instances,
+                }
                 for one, instances in zip(batch, found, strict=True)
             ]
         except _NOT_THE_IMAGES:

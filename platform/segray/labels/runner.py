@@ -51,6 +51,7 @@ COUNTS = pa.schema(
         pa.field("images", pa.int64()),
         pa.field("masks", pa.int64()),
         pa.field("refused", pa.list_(pa.string())),
+        pa.field("left_out", pa.list_(pa.string())),
         pa.field("seconds", pa.float64()),
         pa.field("squares", pa.float64()),
         pa.field("worker", pa.string()),
@@ -91,9 +92,10 @@ class Committer:
             os._exit(1)
         except PartGivenBackError as error:
             return self._given_back(part, str(error))
-        refused = list(Counter(counts.refused).elements())
+        refused, left_out = (list(Counter(each).elements()) for each in (counts.refused, counts.left_out))
         self.meters.committed(images=counts.images, masks=counts.masks, refused=refused, seconds=counts.seconds)
-        return pa.Table.from_pylist([{**asdict(counts), "refused": refused, "worker": self.worker}], COUNTS)
+        row = {**asdict(counts), "refused": refused, "left_out": left_out, "worker": self.worker}
+        return pa.Table.from_pylist([row], COUNTS)
 
     def _given_back(self, part: pa.Table, why: str) -> pa.Table:
         row = {"worker": self.worker, "part": part_key(image_rows(part)), "given_back": why}
@@ -210,7 +212,7 @@ def _pass(
                     given_back.add(part, worker, why)
                     continue
                 given_back.committed()
-                yield PartCounts(**row | {"refused": Counter(row["refused"])})
+                yield PartCounts(**row | {name: Counter(row[name]) for name in ("refused", "left_out")})
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         raise LabelError(
             f"the label job stopped; what was committed stays, run it again to go on: {_why(error)}"

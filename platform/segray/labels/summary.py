@@ -21,6 +21,8 @@ class PartCounts:
     """Of one actor."""
     squares: float
     """Sum of the squared seconds per image, for the spread."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Objects without a mask by reason."""
 
 
 @dataclass(kw_only=True)
@@ -30,6 +32,7 @@ class LabelTally:
     images: int = 0
     masks: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     squares: float = 0.0
 
@@ -38,6 +41,7 @@ class LabelTally:
         self.images += part.images
         self.masks += part.masks
         self.refused.update(part.refused)
+        self.left_out.update(part.left_out)
         self.seconds += part.seconds
         self.squares += part.squares
 
@@ -74,6 +78,8 @@ class Summary:
     masks: int
     refused: Mapping[str, int]
     """Images by reason."""
+    left_out: Mapping[str, int]
+    """Objects that the source has and that got no mask, by reason."""
     startup_s: float
     """Until the first part was committed, less that part's own work: cluster, actors, models."""
     wall_s: float
@@ -116,6 +122,7 @@ def summarize(
         known=known,
         masks=tally.masks,
         refused=dict(tally.refused),
+        left_out=dict(tally.left_out),
         startup_s=startup_s,
         wall_s=wall_s,
         images_per_s=tally.images / steady if tally.images and steady > 0 else 0.0,

@@ -12,6 +12,8 @@ class Provenance:
     """A person's correction of a machine's mask; the file follows."""
     SAM: Final = "sam"
     """A Segment Anything model; its name follows."""
+    BOX: Final = "box"
+    """A box, in the place of a model's mask that was doubted."""
     TEACHER: Final = "teacher"
     """The teacher of a training."""
     ZERO_SHOT: Final = "zero-shot"

@@ -48,11 +48,13 @@ LABELED = pa.schema(
         pa.field("error", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("seconds", pa.float32(), nullable=False),
+        pa.field("left_out", pa.list_(pa.string()), nullable=False),
         pa.field("masks", pa.large_list(MASK), nullable=False),
     ]
 )
 """What a labeling stage leaves: `error` is a short stable reason (null where all went well), `detail` says more,
-`seconds` is the time spent on this image by the stage's actor."""
+`seconds` is the time spent on this image by the stage's actor, `left_out` the reasons why objects that its source has
+got no mask, one for each object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class LabeledRow:
     error: str | None = None
     detail: str | None = None
     seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
+    """Why objects that the source has got no mask, a short reason for each."""
     instances: Instances | None = None
 
     @property
@@ -94,6 +98,10 @@ class LabeledRow:
     def __post_init__(self) -> None:
         if (self.error is None) == (self.instances is None):
             raise ValueError(f"{self.image.image_id}: either instances or an error is needed, got error={self.error!r}")
+
+
+_PLAIN = ("sha256", "error", "detail", "seconds", "left_out")
+"""Columns that are fields of `LabeledRow` under the same name."""
 
 
 def source_table(rows: Sequence[ImageRow]) -> pa.Table:
@@ -113,7 +121,7 @@ def labeled_table(rows: Sequence[LabeledRow]) -> pa.Table:
     offsets = np.concatenate([[0], np.cumsum([len(instances) for instances in found])])
     masks = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), _mask_array(found))
     columns: dict[str, Any] = {name: [getattr(row.image, name) for row in rows] for name in SOURCE.names}
-    columns |= {name: [getattr(row, name) for row in rows] for name in ("sha256", "error", "detail", "seconds")}
+    columns |= {name: [getattr(row, name) for row in rows] for name in _PLAIN}
     columns["height"] = [row.instances.size_hw[0] if row.instances is not None else None for row in rows]
     columns["width"] = [row.instances.size_hw[1] if row.instances is not None else None for row in rows]
     columns["masks"] = masks
@@ -125,7 +133,8 @@ def labeled_rows(table: pa.Table | pa.RecordBatch) -> list[LabeledRow]:
     if isinstance(table, pa.Table):
         return [row for batch in table.to_batches() for row in labeled_rows(batch)]
     images = image_rows(table)
-    plain = {n: table.column(n).to_pylist() for n in ("sha256", "height", "width", "error", "detail", "seconds")}
+    plain = {name: table.column(name).to_pylist() for name in (*_PLAIN, "height", "width")}
+    plain["left_out"] = [tuple(reasons) for reasons in plain["left_out"]]
     masks = table.column("masks")
     columns, starts = _mask_columns(masks), np.asarray(masks.offsets) - np.asarray(masks.offsets)[0]
     rows = []
@@ -135,7 +144,7 @@ def labeled_rows(table: pa.Table | pa.RecordBatch) -> list[LabeledRow]:
             part = slice(int(starts[index]), int(starts[index + 1]))
             size_hw = (plain["height"][index], plain["width"][index])
             instances = Instances(size_hw=size_hw, **{name: column[part] for name, column in columns.items()})
-        own = {name: plain[name][index] for name in ("sha256", "error", "detail", "seconds")}
+        own = {name: plain[name][index] for name in _PLAIN}
         rows.append(LabeledRow(image=image, instances=instances, **own))
     return rows
 

@@ -235,7 +235,7 @@ def test_200_000_keys_cost_16_bytes_each(store, image):
     for part in np.array_split(np.array(names), 4):
         columns = {name: [None] * len(part) for name in LABELED.names}
         columns |= {"image_id": part, "uri": part, "version": ["1"] * len(part), "error": ["cut"] * len(part)}
-        columns |= {"seconds": np.zeros(len(part)), "masks": [[]] * len(part)}
+        columns |= {"seconds": np.zeros(len(part)), "masks": [[]] * len(part), "left_out": [[]] * len(part)}
         store.write_part(pa.table(columns, schema=LABELED))
     assert store.committed().nbytes == 16 * number
     store.compact()

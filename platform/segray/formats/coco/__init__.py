@@ -26,7 +26,7 @@ class CocoSource(SourceSettings):
 _EXPORT = "segray.formats.coco.writer:export_coco"
 
 FORMAT = Format(
-    reader=Reader(CocoSource, "segray.formats.coco.reader:CocoImages", reads_annotations=True),
+    reader=Reader(CocoSource, "segray.formats.coco.reader:CocoImages", reads_annotations=True, has_prompts=True),
     writers=[
         Writer("coco", "COCO JSON with run lengths, lossless", _EXPORT, suffix=".json"),
         Writer("coco-polygons", "COCO JSON with polygons", _EXPORT, suffix=".json", options={"form": "polygons"}),

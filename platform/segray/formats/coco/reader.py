@@ -13,6 +13,7 @@ from typing import Any, Final
 from segray.errors import SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.document import read_document
+from segray.formats.coco.prompts import prompts_of
 from segray.formats.coco.segmentations import (
     NO_PIXEL,
     SOME_TOO_SHORT,
@@ -23,6 +24,7 @@ from segray.formats.coco.segmentations import (
 from segray.formats.source import rows_by_name
 from segray.masks import rle
 from segray.masks.instances import CROWD, Instances
+from segray.masks.object_prompts import ObjectPrompts
 from segray.masks.provenance import Provenance
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
@@ -91,7 +93,18 @@ class CocoImages:
             size_hw,
             provenance=[provenance for *_, provenance in chosen],
             classes=[self._class_ids[annotation["category_id"]] for annotation, *_ in chosen],
+            ids=[str(annotation.get("id", "")) for annotation, *_ in chosen],
         )
+
+    def prompts(self, image_id: str) -> ObjectPrompts | None:
+        """See `PromptedSource`: boxes, crowds left out."""
+        image = self._images.get(image_id)
+        if image is None:
+            return None
+        chosen = [
+            one for one in self._annotations.get(image_id, []) if self._crowds_are_masks or not one.get("iscrowd")
+        ]
+        return prompts_of(chosen, self._class_ids, _size(image))
 
     def _is_mask(self, annotation: Mapping[str, Any], name: str, tally: Tally) -> bool:
         """Return whether an annotation is a mask and not a crowd, and count the crowds."""

@@ -16,4 +16,4 @@ class StoreSource(SourceSettings):
     """Folder of the store."""
 
 
-FORMAT = Format(reader=Reader(StoreSource, "segray.formats.store.reader:StoredLabels"))
+FORMAT = Format(reader=Reader(StoreSource, "segray.formats.store.reader:StoredLabels", has_prompts=True))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from segray.errors import SourceError, StoreError
 from segray.formats.store import StoreSource
 from segray.masks.instances import Instances
+from segray.masks.object_prompts import ObjectPrompts
 from segray.store import Store
 from segray.store.lookup import StoreLookup
 from segray.store.rows import SOURCE, ImageRow, image_rows
@@ -54,12 +55,26 @@ class StoredLabels:
         self.tally.once(image_id).use("masks", 0 if found is None else len(found))
         return found
 
-
-def refusal(error: str) -> Reason:
-    """Return the reason to count an image by that a label job refused with this error."""
-    return Reason(error, f"are refused: {error}", is_damage=True)
+    def prompts(self, image_id: str) -> ObjectPrompts | None:
+        """See `PromptedSource`: the boxes of the masks."""
+        found = self.instances(image_id)
+        if found is None:
+            return None
+        return ObjectPrompts.build(
+            boxes_xyxy=found.boxes_xyxy,
+            scores=found.scores,
+            classes=found.classes,
+            ids=list(found.ids),
+            attributes=list(found.attributes),
+            size_hw=found.size_hw,
+        )
 
 
 def stored_classes(store: Store) -> tuple[str, ...]:
     """Names by the class id of a store's masks; none where its stage gives no classes."""
     return tuple(store.manifest.content.get("classes", ()))
+
+
+def refusal(error: str) -> Reason:
+    """Return the reason to count an image by that a label job refused with this error."""
+    return Reason(error, f"are refused: {error}", is_damage=True)

@@ -8,6 +8,7 @@ import torch
 
 from segray.config.base import plain
 from segray.config.label import LabelConfig
+from segray.config.model_kinds import SamConfig
 from segray.errors import BackendError
 from segray.labels.labeler import Generator, Labeler
 from segray.labels.stages.tiled import TiledGenerator
@@ -47,7 +48,8 @@ class SegmentEverything:
         """Load SAM here, with the threads the config asks for."""
         workers = self.config.workers
         torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
-        generator: Generator = MaskGenerator(self._sam(), self.config.masks, workers.points_per_batch)
+        sam = sam_of(self.config.sam, self.weights_hash, gpus=workers.gpus)
+        generator: Generator = MaskGenerator(sam, self.config.masks, workers.points_per_batch)
         if self.config.tiles:
             generator = TiledGenerator(generator, self.config.tiles, self.config.masks.box_nms_thresh)
         return Labeler(
@@ -58,19 +60,23 @@ class SegmentEverything:
             check_device=check_device,
         )
 
-    def _sam(self) -> Sam:
-        """The model that the driver saw, on the device that the actor was given."""
-        settings = self.config.sam
-        if settings.device == "auto" and not self.config.workers.gpus:
-            # Ray does not hide GPUs from actors that reserve none.
-            settings = replace(settings, device="cpu")
-        sam = build(settings)
-        if sam.weights_hash != self.weights_hash:
-            raise BackendError(
-                f"{sam.name}: other weights on this node than where the job was started ({sam.weights_hash[:12]}, "
-                f"{self.weights_hash[:12]}): give one URI or revision that all nodes reach"
-            )
-        return sam
+
+def sam_of(settings: SamConfig, weights_hash: str, *, gpus: float) -> Sam:
+    """Build the model that the driver saw, on the device that the actor was given.
+
+    Raises:
+        BackendError: the weights are missing here, or others than the driver saw.
+    """
+    if settings.device == "auto" and not gpus:
+        # Ray does not hide GPUs from actors that reserve none.
+        settings = replace(settings, device="cpu")
+    sam = build(settings)
+    if sam.weights_hash != weights_hash:
+        raise BackendError(
+            f"{sam.name}: other weights on this node than where the job was started ({sam.weights_hash[:12]}, "
+            f"{weights_hash[:12]}): give one URI or revision that all nodes reach"
+        )
+    return sam
 
 
 def stage_of(config: LabelConfig) -> SegmentEverything:

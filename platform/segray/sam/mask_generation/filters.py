@@ -86,7 +86,7 @@ def encode_stable_masks(
     counts: list[rle.Counts] = []
     rows = [np.zeros(0, dtype=np.int64)]
     stabilities = [np.zeros(0, dtype=np.float32)]
-    for start, columns in _full_size(sam, candidates.logits, size_hw):
+    for start, columns in full_size(sam, candidates.logits, size_hw):
         stability = stability_scores(columns, sam.mask_threshold, settings.stability_score_offset)
         stable = is_stable(stability, settings.stability_score_thresh)
         inside = columns > sam.mask_threshold
@@ -178,7 +178,7 @@ def remove_small_regions(mask: npt.NDArray[np.bool_], min_area: int) -> tuple[np
     return filled & ~np.isin(regions, islands), True
 
 
-def _full_size(sam: Sam, logits: Tensor, size_hw: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+def full_size(sam: Sam, logits: Tensor, size_hw: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
     """Yield chunks of masks at full size as (first row, logits (n, W, H)), column by column as run lengths are."""
     pixels = _PIXELS_AT_ONCE_CPU if logits.device.type == "cpu" else _PIXELS_AT_ONCE_CUDA
     step = max(1, pixels // (size_hw[0] * size_hw[1]))
