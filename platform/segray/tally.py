@@ -14,6 +14,8 @@ from segray.errors import DamageError
 
 EXAMPLES: Final = 3
 """Number of examples that are kept of each reason."""
+MAX_DAMAGED: Final = 0.05
+"""Share of damaged things of a kind with which jobs work, where nothing else is said."""
 _SINGULAR: Final = {"have": "has", "are": "is", "lie": "lies"}
 
 
@@ -134,24 +136,21 @@ class Tally:
             whole.merge(one)
         return whole
 
-    def check(self, bound: float) -> None:
-        """See that of each kind no larger share is damaged than `bound`, from 0 to 1.
+    def check(self, bound: float, where: str = "") -> None:
+        """See that of each kind no larger share is damaged than `bound`, from 0 to 1; `where` begins the message.
 
         Raises:
             DamageError: more is damaged; the message says of each reason how much, with examples.
         """
         broken = {kind: one for kind, one in self.kinds.items() if one.damaged > bound * one.read}
-        if broken:
-            told = (
-                f"{one.damaged} of {one.read} {kind} ({one.damaged / one.read:.1%})" for kind, one in broken.items()
-            )
-            message = (
-                f"{', '.join(told)} cannot be used, and max_damaged allows {bound:.1%}: mend them, take them out of the"
-                " source, or raise max_damaged"
-            )
-            raise DamageError(
-                "\n".join([message, *(line for kind in broken for line in _damage_lines(kind, self[kind]))])
-            )
+        if not broken:
+            return
+        told = (f"{one.damaged} of {one.read} {kind} ({one.damaged / one.read:.1%})" for kind, one in broken.items())
+        message = (
+            f"{where}{': ' if where else ''}{', '.join(told)} cannot be used, and max_damaged allows {bound:.1%}: mend"
+            " them, take them out of the source, or raise max_damaged"
+        )
+        raise DamageError("\n".join([message, *(line for kind in broken for line in _damage_lines(kind, self[kind]))]))
 
     def lines(self) -> list[str]:
         """Return what was read, used and left out, as lines for people."""

@@ -110,7 +110,7 @@ def test_too_many_refused_images_show_in_the_exit_status(python, config, tmp_pat
         (images / name).write_bytes(content)
     done = python("-m", "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")
     assert done.returncode == 3, done.stderr
-    assert "above limits.max_refused" in done.stderr
+    assert "above max_damaged" in done.stderr
     assert "a.jpg: empty" in done.stderr
     assert "b.jpg: not-an-image" in done.stderr
     again = python("-m", "jobs.label", config, f"source.uri={images}", f"stores={tmp_path}/stores")

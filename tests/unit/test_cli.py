@@ -94,6 +94,21 @@ def test_a_starter_needs_neither_torch_nor_ray_nor_any_file(tmp_path):
     assert '\nmode = "dynamic"  # default\n' in shown.stdout
 
 
+@pytest.mark.parametrize(("damaged", "status"), [(0, 0), (1, 3)])
+def test_check_counts_what_is_left_out_and_stops_at_damage(tmp_path, damaged, status):
+    source = write_coco(tmp_path, 4)
+    document = json.loads(Path(source.annotations).read_text())
+    document["annotations"][0]["iscrowd"] = "true"
+    for annotation in document["annotations"][1 : 1 + damaged]:
+        annotation["segmentation"] = []
+    Path(source.annotations).write_text(json.dumps(document))
+    data = [f"data.uri={source.uri}", f"data.annotations={source.annotations}"]
+    done = segray("check", ROOT / "configs/evaluate/family-b.toml", *data, "student.uri=anywhere")
+    assert done.returncode == status, done.stderr
+    assert '1 of 6 annotations has iscrowd 1 and is left out; `crowds = "masks"` takes them' in done.stdout
+    assert ("max_damaged allows 5.0%" in done.stderr) == bool(damaged)
+
+
 @pytest.mark.parametrize(("folder", "why"), [("empty", "holds no images"), ("nowhere", "no such file or folder")])
 def test_images_that_are_not_there_are_told_before_anything_starts(tmp_path, folder, why):
     (tmp_path / "empty").mkdir()
@@ -326,6 +341,8 @@ def test_splits_are_nested(tmp_path):
     shares = ["--share", "0.25", "--share", "0.5"]
     told = said("split", source.annotations, "--images", source.uri, *shares, "--out", out)
     assert "0.25" in told
+    assert "12 images read, all used" in told
+    assert json.loads((out / "split.json").read_text())["tally"]["images"]["used"] == 12
     few, many = (json.loads((out / f"labeled-{share}.json").read_text())["images"] for share in ("0.25", "0.5"))
     assert (len(few), len(many)) == (3, 6)
     assert all(one in many for one in few)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from segray import job_configs
 
 if TYPE_CHECKING:
     from segray.store import Store
+    from segray.tally import Tally
 
 FAILED, WRONG, REFUSED, BUDGET, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -25,6 +26,13 @@ Config = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, values as in TOML.", show_default=False)]
 StoreOrConfig = Annotated[
     str, typer.Argument(help="A store's folder, or the config of its label job.", show_default=False)
+]
+CrowdsOption = Annotated[
+    Literal["leave_out", "masks"],
+    typer.Option(help="What iscrowd 1 means in COCO files: a crowd, or a mask like any other, as CVAT writes it."),
+]
+MaxDamaged = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of damaged annotations beyond which nothing is written.")
 ]
 
 
@@ -39,6 +47,12 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def tally_lines(name: str, tally: Tally) -> list[str]:
+    """Return what was read for something, as lines below its name; none where nothing was counted."""
+    lines = tally.lines()
+    return [f"{name}:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def wait_for_end() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segray import metric_names
+from segray.cli.common import tally_lines
 from segray.evaluation.average_precision import ApResult
 from segray.evaluation.cityscapes_precision import CityscapesApResult
 from segray.evaluation.instance_scores import InstanceResult
@@ -19,6 +20,7 @@ from segray.jobs.train import RunResult
 from segray.labels.summary import Summary
 from segray.masks.mean_iou import IouResult
 from segray.store import StoreInfo
+from segray.tally import Tally
 from segray.training.reports.headline_metric import headline_metric
 from segray.training.runs.catalog import Run
 
@@ -45,6 +47,7 @@ def run_results(results: Sequence[RunResult]) -> None:
         )
         rows.append((one.name, reached or "not measured", note))
     table(("run", "last student, %", ""), rows)
+    tallies(results[-1].tallies)
     folders({one.name: one.folder.uri for one in results})
 
 
@@ -111,7 +114,15 @@ def label_summary(summary: Summary) -> None:
     for name, value in _label_lines(summary):
         table.add_row(name, value)
     out.print(table, highlight=False)
+    tallies({"read": summary.tally})
     out.print(f"store: {summary.store}", highlight=False, soft_wrap=True)
+
+
+def tallies(named: Mapping[str, Tally]) -> None:
+    """What was read, by what it was read for: used, left out and why."""
+    for name, tally in named.items():
+        for line in tally_lines(name, tally):
+            out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _label_lines(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -156,6 +167,7 @@ def export_summary(summary: ExportSummary, target: Path) -> None:
     for what, skipped in (("images", summary.skipped), ("masks", summary.skipped_masks)):
         for reason, number in sorted(skipped.items()):
             out.print(f"  {number} {what} left out: {reason}", highlight=False)
+    tallies({"corrections": summary.corrections})
 
 
 def stores(found: Sequence[StoreInfo]) -> None:

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from segray import job_configs
-from segray.cli.common import BUDGET, REFUSED, Config, Overrides, StoreOrConfig, app, interruptible, open_store
+from segray.cli.common import (
+    BUDGET,
+    REFUSED,
+    Config,
+    CrowdsOption,
+    MaxDamaged,
+    Overrides,
+    StoreOrConfig,
+    app,
+    interruptible,
+    open_store,
+)
+from segray.tally import MAX_DAMAGED
 
 FEW = 5
 """Refused images that are named at the end of a job; its report names more."""
@@ -29,12 +41,12 @@ def label(config: Config, overrides: Overrides = None) -> None:
         with progress.label_progress("labeling") as show:
             summary = run(loaded, show)
     console.label_summary(summary)
-    share, bound = summary.store_refused_share, loaded.limits.max_refused
+    share, bound = summary.store_refused_share, loaded.max_damaged
     if share:
         _name_refused(summary.store)
     if share > bound:
         typer.echo(
-            f"{share:.1%} of the store's images are refused, above limits.max_refused {bound:.1%}: `segray report`"
+            f"{share:.1%} of the store's images are refused, above max_damaged {bound:.1%}: `segray report`"
             " shows which and why, retry_refused=true tries them again",
             err=True,
         )
@@ -65,13 +77,23 @@ def export(
     corrections: Annotated[
         list[str] | None, typer.Option(help="COCO or Label Studio JSON that takes precedence.")
     ] = None,
+    crowds: CrowdsOption = "masks",
+    max_damaged: MaxDamaged = MAX_DAMAGED,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Write a store in another tool's format."""
     from segray.cli import console
     from segray.jobs.outputs import export as run
 
-    summary = run(open_store(store), form, out, corrections=corrections or (), overwrite=overwrite)
+    summary = run(
+        open_store(store),
+        form,
+        out,
+        corrections=corrections or (),
+        crowds=crowds,
+        max_damaged=max_damaged,
+        overwrite=overwrite,
+    )
     console.export_summary(summary, out)
 
 
@@ -80,10 +102,11 @@ def report(
     store: StoreOrConfig,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("out/report.html"),
     corrections: Annotated[list[str] | None, typer.Option(help="As for export.")] = None,
+    crowds: CrowdsOption = "masks",
     sample: Annotated[int, typer.Option(min=0, help="How many images to show.")] = 24,
 ) -> None:
     """Write one HTML file to look at: masks, refused images and why, distributions, cost."""
     from segray.jobs.outputs import report as run
 
-    run(open_store(store), out, corrections=corrections or (), sample=sample)
+    run(open_store(store), out, corrections=corrections or (), crowds=crowds, sample=sample)
     typer.echo(f"report: {out}")

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from segray import job_configs
-from segray.cli.common import Config, Overrides, app, interruptible
+from segray.cli.common import Config, CrowdsOption, MaxDamaged, Overrides, app, interruptible
 from segray.config.evaluate import EvaluateConfig
 from segray.formats.coco import CocoSource
 from segray.methods.config import TrainConfig
+from segray.tally import MAX_DAMAGED
 
 
 @app.command()
@@ -39,10 +40,12 @@ def evaluate(config: Config, overrides: Overrides = None) -> None:
     from segray.cli import console
     from segray.jobs import progress
     from segray.jobs.evaluate import evaluate as run
+    from segray.jobs.evaluate import last_tally
 
     with progress.counting("evaluating") as show:
         result = run(loaded, show)
     console.evaluation(result)
+    console.tallies({"data": last_tally(loaded)})
     typer.echo(f"figures: {loaded.out}")
 
 
@@ -55,7 +58,9 @@ def split(
     holdout: Annotated[
         float | None, typer.Option(help="Instead: this share for validation, the rest to train.")
     ] = None,
-    images: Annotated[str, typer.Option(help="The folder of its images.")] = ".",
+    images: Annotated[
+        str | None, typer.Option(help="The folder of its images; by default `images` beside it, or its own folder.")
+    ] = None,
     out: Annotated[str, typer.Option(help="The folder to write to.")] = "out/splits",
     seed: Annotated[int, typer.Option(help="The same seed gives the same splits, nested in each other.")] = 0,
     group_pattern: Annotated[str | None, typer.Option(help="Regular expression: equal matches stay together.")] = None,
@@ -63,21 +68,25 @@ def split(
         str | None, typer.Option(help="Images with equal values of this entry stay together.")
     ] = None,
     near_bits: Annotated[int | None, typer.Option(help="Near-duplicates stay together; 6 is usual.")] = None,
+    crowds: CrowdsOption = "leave_out",
+    max_damaged: MaxDamaged = MAX_DAMAGED,
 ) -> None:
     """Split a COCO file into labeled and unlabeled images, or training and validation: seeded, stratified, by group."""
     if (share is None) == (holdout is None):
         raise typer.BadParameter("give --share (labeled and unlabeled) or --holdout (training and validation)")
     from segray.cli import console
     from segray.datasets.splits import Grouping, Splitter, write_holdout, write_shares
+    from segray.formats.source import images_beside
 
     grouping = Grouping(pattern=group_pattern, field=group_field, near_bits=near_bits)
-    splitter = Splitter(CocoSource(uri=images, annotations=annotations), seed, grouping)
+    source = CocoSource(uri=images or images_beside(annotations), annotations=annotations, crowds=crowds)
+    splitter = Splitter(source, seed, grouping)
+    splitter.tally.check(max_damaged, annotations)
     if holdout is not None:
         done = write_holdout(splitter, holdout, out)
         typer.echo(f"{out}: {len(done.first)} images to train, {len(done.second)} for validation")
-        return
-    rows = [
-        (f"{one.share:g}", str(len(one.first)), str(len(one.second)))
-        for one in write_shares(splitter, share or [], out)
-    ]
-    console.table(("share", "labeled", "unlabeled"), rows)
+    else:
+        done_shares = write_shares(splitter, share or [], out)
+        rows = [(f"{one.share:g}", str(len(one.first)), str(len(one.second))) for one in done_shares]
+        console.table(("share", "labeled", "unlabeled"), rows)
+    console.tallies({annotations: splitter.tally})

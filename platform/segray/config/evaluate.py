@@ -5,9 +5,10 @@ from typing import Any, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.types import ApProtocol, Count, Device
+from segray.config.types import ApProtocol, Count, Device, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
+from segray.tally import MAX_DAMAGED
 
 
 @config
@@ -54,6 +55,10 @@ class EvaluateConfig:
     protocol: ApProtocol = "coco"
     """Protocol of average precision. cityscapes: AP by cityscapesScripts is measured beside COCO's, as `ap_cityscapes`
     (docs/methods/metrics.md#cityscapes-average-precision). It can only be given for instances."""
+    max_damaged: Share = MAX_DAMAGED
+    """Largest share of damaged images, annotations or files (unreadable, unknown or invalid ones) with which the job
+    works; beyond it the command stops with exit status 3. What is left out on purpose, such as crowds and images
+    without a label, is never damage."""
     out: Uri
     """Folder for `figures.json` and, for a student, `predictions.json` (COCO results)."""
 

@@ -13,17 +13,16 @@ from segray.config.uris import StoreUri, Uri
 from segray.formats.coco import CocoSource
 from segray.formats.registry import SourceConfig
 from segray.formats.voc import VocSource
+from segray.tally import MAX_DAMAGED
 
 
 @config
 class ImageLimits:
-    """Limits on the images of a job: which are refused, and from which share on the job reports failure."""
+    """Limits beyond which an image is refused."""
 
     max_pixels: Count = 100_000_000
     """Largest image in pixels (width times height); larger ones are refused before they are decoded. Pillow warns of
     decompression bombs from 89 million pixels."""
-    max_refused: Share = 0.05
-    """Share of refused images above which the job's exit status reports failure."""
 
 
 @config
@@ -114,6 +113,10 @@ class StageJob:
     content."""
     limits: ImageLimits = ImageLimits()
     """Limits beyond which images are refused."""
+    max_damaged: Share = MAX_DAMAGED
+    """Largest share of damaged files, or of images in the store that were refused, with which the job works; beyond it
+    the command's exit status is 3. Files are counted before the first image is labeled, refused images afterwards: with
+    `sample` the job sees what is to come before much is spent."""
     workers: LabelWorkers = LabelWorkers()
     """Workers that label, and the resources each reserves."""
     cost: Cost = Cost()

@@ -7,10 +7,11 @@ import pydantic
 from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import StudentConfig
 from segray.config.students import Mask2Former, SemanticStudentConfig
-from segray.config.types import ApProtocol, Count, CountOrZero, Device, NonNegative, Positive
+from segray.config.types import ApProtocol, Count, CountOrZero, Device, NonNegative, Positive, Share
 from segray.config.uris import Uri
 from segray.config.views import WeakView
 from segray.formats.registry import SourceConfig
+from segray.tally import MAX_DAMAGED
 
 
 @config
@@ -112,6 +113,10 @@ class TrainSettings:
 
     data: TrainingData
     """Images to learn from and to measure on."""
+    max_damaged: Share = MAX_DAMAGED
+    """Largest share of damaged images, annotations or files (unreadable, unknown or invalid ones) with which the job
+    works; beyond it the command stops with exit status 3. What is left out on purpose, such as crowds and images
+    without a label, is never damage."""
     runs: Uri
     """Folder that holds runs. The job's own run is a folder in it, named by the settings that decide its content."""
     student: StudentConfig = Mask2Former()

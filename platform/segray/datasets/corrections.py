@@ -4,9 +4,10 @@ The rule: an image that a corrections file speaks of has exactly the masks of th
 `correction:<file name>`; all machine masks of it go, and so does an error. A COCO file speaks of every image that it
 lists, also of those without annotations (there, a person found nothing): leave out images that nobody looked at. A
 Label Studio export speaks of the tasks with an annotation that was not cancelled. Where several files speak of an
-image the last one counts. In COCO files `iscrowd` 1 is a mask like any other, as CVAT writes it for every brush mask.
+image the last one counts. Files are read as by every other job; where `crowds` of a COCO file is "leave_out", its
+crowds are left out and counted.
 
-Images are matched by id, classes by name. Knows no stores.
+Images are matched by id, classes by name. An image's size is in the row, so that no image is opened. Knows no stores.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from segray.formats.tally import OBJECT
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.store.rows import LabeledRow
+from segray.tally import Tally
 
 
 class Corrections:
@@ -57,6 +59,17 @@ class Corrections:
         """Which images are corrected: one that no store knows is a misspelt id, or an image that went away."""
         return frozenset(self._source_of)
 
+    def read_all(self) -> Tally:
+        """Read all corrections that count, and return what of them is used, left out and why.
+
+        Raises:
+            SourceError: a correction cannot be understood.
+        """
+        for image_id, at in self._source_of.items():
+            # Only whoever applies them knows the sizes of images in which nothing is marked.
+            self._sources[at][1].instances(image_id, size_hw=(1, 1))
+        return Tally.merged(source.tally for _, source in self._sources)
+
     def apply(self, row: LabeledRow) -> LabeledRow:
         """The row with what people said of its image; the same row where they said nothing.
 
@@ -67,7 +80,8 @@ class Corrections:
         if image_id not in self._source_of:
             return row
         name, source = self._sources[self._source_of[image_id]]
-        found = source.instances(image_id, crowds=True)
+        size_hw = row.instances.size_hw if row.instances is not None else None
+        found = source.instances(image_id, size_hw=size_hw)
         assert found is not None  # It is one of the annotated.
         if row.instances is not None and row.instances.size_hw != found.size_hw:
             raise SourceError(

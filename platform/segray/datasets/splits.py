@@ -18,11 +18,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from segray import keyed_random
-from segray.errors import ConfigError
+from segray.errors import ConfigError, SourceError
 from segray.formats.coco import CocoSource
-from segray.formats.coco.document import read_document
+from segray.formats.coco.reader import CocoImages
 from segray.images import near_duplicates
 from segray.storage import files
+from segray.tally import Reason, Tally
+
+NO_MASK = Reason("no-mask", "have no mask")
+WITHOUT_SIZE = Reason("without-size", "have no height and width in the file, so that their annotations are not read")
 
 Document = Mapping[str, Any]
 
@@ -63,12 +67,16 @@ class Splitter:
             ImageError: an image that near-duplicates are to be found of cannot be read.
         """
         self.source, self.seed, self.grouping = source, seed, grouping
-        self.document: Document = read_document(source.annotations)
+        images = CocoImages(source)
+        self.document: Document = images.document
+        self.tally = _counted(images)
+        """What the file holds, and what of it other jobs will leave out."""
         self.names = tuple(image["file_name"] for image in self.document["images"])
         groups = _groups(self.document, source.uri, grouping)
         self.number = int(groups.max(initial=-1)) + 1
         rank = np.empty(self.number, dtype=np.int64)
-        rank[_order(self.document, groups, seed)] = np.arange(self.number)
+        taken = [one for one in self.document.get("annotations", []) if not images.is_crowd(one)]
+        rank[_order({**self.document, "annotations": taken}, groups, seed)] = np.arange(self.number)
         self._rank = rank[groups]
         """Of each image's group."""
 
@@ -117,6 +125,25 @@ def write_holdout(splitter: Splitter, share: float, folder: str) -> Split:
     return split
 
 
+def _counted(images: CocoImages) -> Tally:
+    """Read all annotations, so that what is broken is known before it is split."""
+    shown: set[int] = set()
+    for image_id in images.annotated:
+        images.tally.use("images")
+        try:
+            found = images.instances(image_id)
+        except SourceError:
+            images.tally.note("images", WITHOUT_SIZE, image_id)
+            continue
+        shown |= set(found.classes.tolist()) if found is not None else set()
+    for index, name in enumerate(images.classes):
+        if index in shown:
+            images.tally.use("classes")
+        else:
+            images.tally.leave_out("classes", NO_MASK, name)
+    return images.tally
+
+
 def _groups(document: Document, folder: str, grouping: Grouping) -> npt.NDArray[np.int64]:
     """Each image's group, numbered from 0."""
     images = document["images"]
@@ -160,9 +187,8 @@ def _order(document: Document, groups: npt.NDArray[np.int64], seed: int) -> list
     index = {image["id"]: at for at, image in enumerate(document["images"])}
     categories = {category["id"]: at for at, category in enumerate(document.get("categories", []))}
     shown = np.zeros((len(set(groups.tolist())), len(categories)), dtype=np.bool_)
-    for annotation in document.get("annotations", []):
-        if not annotation.get("iscrowd"):
-            shown[groups[index[annotation["image_id"]]], categories[annotation["category_id"]]] = True
+    for annotation in document["annotations"]:
+        shown[groups[index[annotation["image_id"]]], categories[annotation["category_id"]]] = True
     names: dict[int, str] = {}
     for group, image in zip(groups.tolist(), document["images"], strict=True):
         names[group] = min(names.get(group, image["file_name"]), image["file_name"])
@@ -192,6 +218,7 @@ def _write_manifest(splitter: Splitter, splits: Sequence[Split], parts: tuple[st
         "grouping": asdict(splitter.grouping),
         "images": len(splitter.names),
         "groups": splitter.number,
+        "tally": splitter.tally.to_json(),
         "splits": [
             {
                 "share": one.share,

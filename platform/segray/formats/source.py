@@ -177,6 +177,17 @@ def is_task_list(uri: str) -> bool:
     return text.lstrip("\ufeff \t\r\n").startswith("[")
 
 
+def images_beside(annotations: str) -> str:
+    """Return where the images of an annotation file lie: in `images` beside it where that is there, or in its folder.
+
+    Raises:
+        SourceError: nobody can tell.
+    """
+    folder = files.parent(files.absolute(annotations))
+    beside = files.join(folder, "images")
+    return beside if files.exists(beside) else folder
+
+
 def refuse(uri: str, problems: Sequence[str]) -> None:
     """Raise one error for all problems of a file, if there are any.
 

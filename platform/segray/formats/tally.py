@@ -3,11 +3,12 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segray.errors import ExportError
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import LabeledRow
+from segray.tally import Tally
 
 OBJECT = "object"
 """The class name of masks that have no class."""
@@ -21,6 +22,8 @@ class ExportSummary:
     masks: int
     skipped: Mapping[str, int]
     skipped_masks: Mapping[str, int]
+    corrections: Tally = field(default_factory=Tally)
+    """What was read of people's corrections, and what of it was left out and why."""
 
 
 class ExportTally:

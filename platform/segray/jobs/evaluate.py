@@ -11,7 +11,7 @@ from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig, MeasuredStudent
 from segray.config.students import SemanticStudentConfig
 from segray.config.types import ApProtocol
-from segray.datasets.training_rows import TrainingRows, probe_all
+from segray.datasets.training_rows import TrainingRows, labeled_images, probe_all
 from segray.errors import ConfigError
 from segray.evaluation.instance_scores import InstanceResult
 from segray.evaluation.recall import RecallResult
@@ -25,6 +25,7 @@ from segray.evaluation.students import (
     measure_label_maps,
 )
 from segray.formats.registry import open_source
+from segray.formats.source import Source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student, open_for
@@ -33,7 +34,9 @@ from segray.models.student import Student
 from segray.nets.device import choose_device
 from segray.storage import files
 from segray.store import Store
+from segray.tally import Reason, Tally
 
+NOT_IN_STORE = Reason("not-in-store", "are not in the store, or were refused there, and are not measured")
 Result = InstanceResult | IouResult | RecallResult
 Show = Callable[[int, int], None]
 FIGURES, PREDICTIONS = "figures.json", "predictions.json"
@@ -48,6 +51,7 @@ def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
         BackendError: the folder holds no student that this version knows.
         ConfigError: `student.predict` or `protocol` is not of such a student.
         StoreError, LabelError: there is no such store, or its labels and the masks do not go together.
+        DamageError: more of the data is damaged than `max_damaged`.
         SourceError, TrainError: the images or masks cannot be used, or nothing was promoted by that name.
     """
     if config.store is not None:
@@ -66,9 +70,26 @@ def _evaluate_store(config: EvaluateConfig, uri: str, show: Show | None) -> Resu
         if show is not None:
             show(done, total)
 
-    result = measure_store(store, open_source(config.data), seen, protocol=config.protocol)
-    _leave(config, FIGURES, {"store": store.uri, "images": result.num_images, **result.figures()})
+    truth = open_source(config.data)
+    _read_all(truth)
+    truth.tally.check(config.max_damaged, "data")
+    result = measure_store(store, truth, seen, protocol=config.protocol)
+    if absent := truth.tally["images"].used - result.num_images:
+        truth.tally.note("images", NOT_IN_STORE, number=absent)
+    about = {"store": store.uri, "images": result.num_images, "tally": truth.tally.to_json()}
+    _leave(config, FIGURES, {**about, **result.figures()})
     return result
+
+
+def _read_all(source: Source) -> None:
+    """Count all images and annotations of a source, of which a store may hold a part."""
+    for _ in labeled_images(source, source.rows(), crowds=True):
+        pass
+
+
+def last_tally(config: EvaluateConfig) -> Tally:
+    """Return what the last evaluation into `config.out` counted."""
+    return Tally.from_json(json.loads(files.read_bytes(files.join(config.out, FIGURES)))["tally"])
 
 
 def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
@@ -82,13 +103,15 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
         predict = build(type(student.settings.predict), measured.predict, "student.predict")
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
     predictions: list[dict[str, Any]] = []
+    source = open_for(student.settings, config.data)
     with tempfile.TemporaryDirectory() as scratch:
         rows = TrainingRows.build(
-            open_for(student.settings, config.data),
+            source,
             Path(scratch) / "rows.arrow",
             classes=student.classes,
             crowds=True,
         )
+        source.tally.check(config.max_damaged, "data")
         probe_all(rows)
         total = min(measured.max_images or len(rows), len(rows))
         done = 0
@@ -101,7 +124,8 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
                 show(done, total)
 
         result = _measured(student, RowExamples(rows), measured, config.protocol, seen)
-    _leave(config, FIGURES, {"student": folder, "images": total, **result.figures()})
+    about = {"student": folder, "images": total, "tally": source.tally.to_json()}
+    _leave(config, FIGURES, {**about, **result.figures()})
     _leave(config, PREDICTIONS, predictions)
     return result
 

@@ -1,19 +1,24 @@
-"""What a config reads, looked at before anything starts: is it there, and does it hold images.
+"""What a config reads, looked at before anything starts: is it there, does it hold images, and what of it is left out.
 
-Knows configs and files; imports neither torch nor Ray. Opens no image and reads no annotation file: those may be large.
+Knows configs and files; imports neither torch nor Ray. Opens no image.
 """
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from segray.config.uris import NamedUri, UriRole, named_fields, named_uris
+from segray.datasets.training_rows import labeled_images
 from segray.errors import SourceError, StoreError
 from segray.formats.format import SourceSettings
 from segray.formats.registry import READERS, open_source
 from segray.job_configs import Job
 from segray.storage import files
 from segray.store import Store
+from segray.tally import Tally
+
+IMAGES_ONLY: Final = ("source", "data.unlabeled")
+"""Tables of which jobs read the images and no masks."""
 
 
 def input_problems(config: Job) -> tuple[str, ...]:
@@ -31,6 +36,26 @@ def require_inputs(config: Job) -> None:
     """
     if found := input_problems(config):
         raise SourceError("\n  ".join([f"the {config.job} job has nothing to work on", *found]))
+
+
+def read_inputs(config: Job) -> dict[str, Tally]:
+    """Read all sources that a config names; return what of each is used and left out, by the table's path.
+
+    Masks are read where the job reads them, which takes as long as the annotation files are large.
+
+    Raises:
+        SourceError: a source cannot be read.
+    """
+    read = {}
+    for path, settings in _sources(config):
+        source = open_source(settings)
+        if path in IMAGES_ONLY:
+            source.tally.use("images", sum(1 for _ in source.rows()))
+        else:
+            for _ in labeled_images(source, source.rows(), crowds=False):
+                pass
+        read[path] = source.tally
+    return read
 
 
 def _sources(config: Any, path: str = "") -> Iterator[tuple[str, SourceSettings]]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow as pa
 from segray.config.base import fingerprint
 from segray.config.label import StageJob
 from segray.errors import LabelError
+from segray.formats.store.reader import refusal
 from segray.jobs.outputs import RUNS
 from segray.jobs.stages import images_of, stage_of
 from segray.labels.attempts import forget
@@ -22,6 +24,7 @@ from segray.labels.summary import LabelTally, PartCounts, Summary, price, summar
 from segray.nets.device import torch_threads_kept
 from segray.storage import files
 from segray.store import Store, StoreInfo
+from segray.tally import EXAMPLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +69,19 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
     """Label all images of the source that the store does not hold yet; the summary is also left in the store.
 
     Raises:
-        SourceError, BackendError, StoreError: before any cluster work.
+        DamageError, SourceError, BackendError, StoreError: before any cluster work.
         LabelError: there is nothing to label, or the cluster failed.
     """
-    where, rows = images_of(config)
+    images = images_of(config)
     stage, store = prepare(config)
-    with store.lease("label") as lease, PendingRows(store.missing(rows, retry_errors=config.retry_refused)) as plan:
+    pending = store.missing(images.rows, retry_errors=config.retry_refused)
+    with store.lease("label") as lease, PendingRows(pending) as plan:
+        images.tally.check(config.max_damaged, images.where)
         before = store.info()
         if config.retry_refused:
             forget(store.uri)
         if plan.number == 0 and before.images == 0:
-            raise LabelError(f"no images in {where}: give a source that holds some")
+            raise LabelError(f"no images in {images.where}: give a source that holds some")
         chosen = plan.sample(config.sample, config.seed) if config.sample else None
         todo = len(chosen) if chosen is not None else plan.number
         parts = plan.parts(_rows_per_part(config, todo), chosen)
@@ -87,6 +92,8 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
                 show(at)
 
         summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=show_progress)
+    summary.tally.merge(images.tally)
+    _count_images(summary, store)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary
@@ -130,6 +137,20 @@ def _run(
         workers=config.workers,
         cost=config.cost,
     )
+
+
+def _count_images(summary: Summary, store: Store) -> None:
+    """Count the images that the run labeled and refused; examples are any of the store's."""
+    left = Counter(summary.refused)
+    summary.tally.use("images", summary.images - left.total())
+    columns = ["image_id", "error"]
+    for batch in store.rows(columns) if left else ():
+        for image_id, error in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+            if left[error] > 0 and summary.refused[error] - left[error] < EXAMPLES:
+                summary.tally.leave_out("images", refusal(error), image_id)
+                left[error] -= 1
+    for error, number in left.items():
+        summary.tally.leave_out("images", refusal(error), number=number)
 
 
 def _rows_per_part(config: StageJob, todo: int) -> int:

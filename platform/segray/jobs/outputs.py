@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from segray.datasets.corrections import Corrections
 from segray.errors import ExportError
-from segray.formats.coco import CocoSource
+from segray.formats.coco import CocoSource, Crowds
 from segray.formats.label_studio import LabelStudioSource
 from segray.formats.registry import WRITERS
+from segray.formats.source import is_task_list
 from segray.formats.store.reader import stored_classes
 from segray.formats.tally import ExportSummary
 from segray.images import decoding
@@ -19,25 +21,37 @@ from segray.pages.overlay import Pixels
 from segray.storage import files
 from segray.store import Store, StoreKind
 from segray.store.rows import ImageRow, LabeledRow, labeled_rows
+from segray.tally import MAX_DAMAGED
 
 RUNS = "runs"
 """Folder of run summaries inside a store."""
 
 
-def open_corrections(paths: Sequence[str], classes: Sequence[str] = ()) -> Corrections:
+def open_corrections(paths: Sequence[str], store: Store, crowds: Crowds = "masks") -> Corrections:
     """COCO and Label Studio JSON files, told apart by what they hold; later ones count over earlier ones.
 
-    `classes` are those of the rows to correct, by class id.
+    Args:
+        paths: the files.
+        store: the store whose rows are to be corrected.
+        crowds: meaning of `iscrowd` 1 in COCO files. CVAT, where most of them come from, writes it for brush masks.
 
     Raises:
         SourceError: a file cannot be read or is neither.
     """
+    folder = image_folder(store)
 
     def config(path: str) -> CocoSource | LabelStudioSource:
-        is_list = files.read_bytes(path).lstrip()[:1] == b"["
-        return (LabelStudioSource if is_list else CocoSource)(uri=".", annotations=path)
+        if is_task_list(path):
+            return LabelStudioSource(uri=folder, annotations=path)
+        return CocoSource(uri=folder, annotations=path, crowds=crowds)
 
-    return Corrections.open([config(path) for path in paths], classes)
+    return Corrections.open([config(path) for path in paths], stored_classes(store))
+
+
+def image_folder(store: Store) -> str:
+    """Return the folder that image ids of a store are relative to, or the store's own where nobody knows it."""
+    source = str(store.manifest.content.get("source", ""))
+    return source if files.scheme(source) or source.startswith("/") else store.uri
 
 
 def corrected_rows(store: Store, corrections: Corrections) -> Iterator[LabeledRow]:
@@ -68,29 +82,42 @@ def refused(store: Store, most: int) -> list[str]:
 
 
 def export(
-    store: Store, form: str, out: Path, *, corrections: Sequence[str] = (), overwrite: bool = False
+    store: Store,
+    form: str,
+    out: Path,
+    *,
+    corrections: Sequence[str] = (),
+    crowds: Crowds = "masks",
+    max_damaged: float = MAX_DAMAGED,
+    overwrite: bool = False,
 ) -> ExportSummary:
-    """Write a store in another tool's format (a key of `WRITERS`).
+    """Write a store in another tool's format (a key of `WRITERS`); `crowds` as `open_corrections` has it.
 
     Raises:
+        DamageError: more of the corrections is damaged than `max_damaged`.
         ExportError: no such format, `out` is there already, or the rows do not fit the format.
         SourceError: a corrections file cannot be read.
     """
     if form not in WRITERS:
         raise ExportError(f"format {form!r}: choose one of {', '.join(WRITERS)}")
-    fixed = open_corrections(corrections, stored_classes(store))
+    fixed = open_corrections(corrections, store, crowds)
+    read = fixed.read_all()
+    read.check(max_damaged, "corrections")
     write = WRITERS[form].of_store(store.manifest.fingerprint)
-    return write(corrected_rows(store, fixed), out, fixed.classes, overwrite=overwrite)
+    written = write(corrected_rows(store, fixed), out, fixed.classes, overwrite=overwrite)
+    return replace(written, corrections=read)
 
 
-def report(store: Store, out: Path, *, corrections: Sequence[str] = (), sample: int = 24) -> None:
+def report(
+    store: Store, out: Path, *, corrections: Sequence[str] = (), crowds: Crowds = "masks", sample: int = 24
+) -> None:
     """Write the HTML report of a store: its masks, its refused images, its last run.
 
     Raises:
         SourceError: a corrections file cannot be read.
     """
     classes = stored_classes(store)
-    fixed = open_corrections(corrections, classes)
+    fixed = open_corrections(corrections, store, crowds)
     price, summary = store.manifest.price_per_second, last_run(store)
     # The store's price is of one actor; the report's of one GPU.
     gpus_per_actor = summary.get("gpu_s_per_image", 0) / (summary.get("actor_s_per_image") or 1) or 1

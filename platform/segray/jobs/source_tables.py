@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from segray.config import base
 from segray.errors import ConfigError
 from segray.formats.format import SourceSettings
+from segray.formats.source import images_beside, is_task_list
 from segray.storage import files
 from segray.store import Store
 
@@ -46,12 +47,9 @@ def _named(uri: str) -> dict[str, Any]:
         return {"kind": "manifest", "uri": uri}
     if not uri.endswith(".json"):
         return {"kind": "folder", "uri": uri}
-    is_list = files.read_bytes(uri, 64).lstrip()[:1] == b"["
-    folder = files.parent(files.absolute(uri))
-    beside = files.join(folder, "images")
     return {
-        "kind": "label-studio" if is_list else "coco",
-        "uri": beside if files.exists(beside) else folder,
+        "kind": "label-studio" if is_task_list(uri) else "coco",
+        "uri": images_beside(uri),
         "annotations": uri,
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
+from typing import NamedTuple
 
 from segray.config.label import StageJob
 from segray.formats.registry import open_source
@@ -9,6 +10,7 @@ from segray.job_configs import LABEL_JOBS
 from segray.labels.stages.stage import Stage
 from segray.store import Store
 from segray.store.rows import ImageRow, image_rows
+from segray.tally import Tally
 
 
 def stage_of(config: StageJob) -> Stage:
@@ -38,19 +40,30 @@ def _by_task(make: Callable[[StageJob], Stage], config: StageJob) -> Stage:
     return found
 
 
-def images_of(config: StageJob) -> tuple[str, Iterator[ImageRow]]:
-    """Return where a job's images are, for people, and the images; those of an earlier store are what it holds.
+class JobImages(NamedTuple):
+    """The images that a job labels."""
+
+    where: str
+    """Where they are, for people."""
+    rows: Iterator[ImageRow]
+    tally: Tally
+    """What their source leaves out, once all rows were gone through."""
+
+
+def images_of(config: StageJob) -> JobImages:
+    """Return a job's images; those of an earlier store are what it holds.
 
     Raises:
         SourceError: the source cannot be read.
         StoreError: there is no such store.
     """
     if isinstance(config.images, str):
-        return config.images, _images_in(Store.open(config.images))
+        return JobImages(config.images, _images_in(Store.open(config.images)), Tally())
     if own := LABEL_JOBS[config.job].images_of:
         yield_images: Callable[[StageJob], Iterator[ImageRow]] = resolve_name(own)
-        return config.images.uri, yield_images(config)
-    return config.images.uri, open_source(config.images).rows()
+        return JobImages(config.images.uri, yield_images(config), Tally())
+    source = open_source(config.images)
+    return JobImages(config.images.uri, source.rows(), source.tally)
 
 
 def _images_in(store: Store) -> Iterator[ImageRow]:

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from segray.methods.config import TrainConfig
 from segray.models.build import open_for, start_hash
 from segray.nets.device import choose_device
 from segray.storage import commits, files
+from segray.tally import Tally
 from segray.training import checkpoint
 from segray.training.distributed import WorkerGroup
 from segray.training.plan import RunPlan
@@ -42,6 +43,8 @@ class RunResult:
     """What its finished.json says."""
     was_finished: bool
     """It was finished before, and measured on the same: nothing was done."""
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """What was read for each table of `data`, and what of it was left out and why."""
 
 
 Show = Callable[[TrainProgress], None]
@@ -61,6 +64,7 @@ def train(
         show: told how it goes.
 
     Raises:
+        DamageError: more of the data is damaged than `max_damaged`.
         ConfigError, SourceError, BackendError, TrainError: before any cluster work where it can be known before.
         StoreError: another command is at one of its runs, or `runs` cannot be written.
     """
@@ -97,6 +101,8 @@ class StoredRows:
 
     uri: str
     rows: TrainingRows
+    tally: Tally
+    """What was read for them, and what of it was left out and why."""
 
 
 def _upto(steps: Sequence[RunPlan], until: str | None) -> Sequence[RunPlan]:
@@ -176,7 +182,8 @@ def _train_one(
         raise TrainError(f"{folder.uri}: the workers came back without finishing; the same command goes on")
     if due or not files.exists(files.join(folder.uri, REPORT)):
         _report(folder)
-    return RunResult(name=plan.name, folder=folder, end=end, was_finished=not due)
+    tallies = {f"data.{role}": one.tally for role, one in rows.items()}
+    return RunResult(name=plan.name, folder=folder, end=end, was_finished=not due, tallies=tallies)
 
 
 def _report(folder: RunFolder) -> None:
@@ -190,6 +197,7 @@ def prepare_rows(config: TrainConfig) -> dict[str, StoredRows]:
     """The rows of each role that the config gives, built anew from its source.
 
     Raises:
+        DamageError: more of a source is damaged than `max_damaged`.
         SourceError, TrainError: a source cannot be read; no masks to learn from; classes that do not fit.
     """
     rows: dict[str, StoredRows] = {}
@@ -246,6 +254,7 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
                 "source": plain(getattr(config.data, role)),
                 "fingerprint": one.rows.fingerprint,
                 "images": len(one.rows),
+                "tally": one.tally.to_json(),
             }
             for role, one in rows.items()
         },
@@ -255,11 +264,11 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
 
 def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping[str, StoredRows]) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
-    folder = files.join(config.runs, "rows")
+    folder, opened = files.join(config.runs, "rows"), open_for(config.student, source)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             built = TrainingRows.build(
-                open_for(config.student, source),
+                opened,
                 Path(scratch) / "rows.arrow",
                 classes=earlier["labeled"].rows.classes if earlier else None,
                 with_masks=role != "unlabeled",
@@ -267,13 +276,16 @@ def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping
                 without=set(earlier["labeled"].rows.uris) if role == "hidden" else (),
             )
         except TrainError as error:
-            raise TrainError(f"data.{role}: {error}") from error
+            # What is damaged or left out says why nothing is left to learn from.
+            opened.tally.check(config.max_damaged, f"data.{role}")
+            raise TrainError("\n  ".join([f"data.{role}: {error}", *opened.tally.lines()])) from error
+        opened.tally.check(config.max_damaged, f"data.{role}")
         with built.path.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest()[:24]
         uri = files.join(folder, f"{name}.arrow")
         if not files.exists(uri):
             files.write_bytes_atomic(uri, built.path.read_bytes())
-    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)))
+    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)), tally=opened.tally)
 
 
 def _run(job: RunJob, show: Show | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segray.config.label import Cost, LabelWorkers
+from segray.tally import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +93,12 @@ class Summary:
     store_refused_share: float
     """Refused images of all that the store holds, whoever labeled them."""
     forecast: Forecast | None = None
+    tally: Tally = field(default_factory=Tally)
+    """What was read, and what of it was left out and why."""
 
     def to_json(self) -> dict[str, Any]:
         """For a file."""
-        return asdict(self)
+        return {**asdict(self), "tally": self.tally.to_json()}
 
 
 def summarize(

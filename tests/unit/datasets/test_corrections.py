@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segray.datasets.corrections import Corrections
 from segray.errors import SourceError
@@ -34,7 +35,9 @@ def failed(image_id: str) -> LabeledRow:
     return LabeledRow(image=image, error="too-large", detail="so many pixels", seconds=1)
 
 
-def coco(tmp_path: Path, annotations: dict[str, list[tuple[str, int]]], name: str = "fixed.json") -> CocoSource:
+def coco(
+    tmp_path: Path, annotations: dict[str, list[tuple[str, int]]], name: str = "fixed.json", crowds: Any = "leave_out"
+) -> CocoSource:
     """A COCO file: image -> (category, iscrowd) of each annotation."""
     names = sorted({category for found in annotations.values() for category, _ in found})
     images = [{"id": i, "file_name": n, "height": 20, "width": 30} for i, n in enumerate(annotations)]
@@ -46,7 +49,7 @@ def coco(tmp_path: Path, annotations: dict[str, list[tuple[str, int]]], name: st
     categories = [{"id": i, "name": n} for i, n in enumerate(names)]
     document = {"images": images, "annotations": listed, "categories": categories}
     (tmp_path / name).write_text(json.dumps(document))
-    return CocoSource(uri=str(tmp_path), annotations=str(tmp_path / name))
+    return CocoSource(uri=str(tmp_path), annotations=str(tmp_path / name), crowds=crowds)
 
 
 def label_studio(tmp_path: Path, image_id: str, labels: list[str]) -> LabelStudioSource:
@@ -121,10 +124,25 @@ def test_the_later_file_counts_and_skipped_tasks_do_not(tmp_path: Path) -> None:
     assert corrections.classes == ("cat", "tree")
 
 
-def test_a_mask_with_a_hole_from_cvat_is_no_crowd(tmp_path: Path) -> None:
-    fixed = Corrections.open([coco(tmp_path, {"a.png": [("cat", 1)]})]).apply(machine("a.png"))
+@pytest.mark.parametrize(("crowds", "masks"), [("leave_out", 1), ("masks", 2)])
+def test_crowds_are_what_the_file_is_said_to_mean_by_them(crowds: Any, masks: int, tmp_path: Path) -> None:
+    corrections = Corrections.open([coco(tmp_path, {"a.png": [("cat", 1), ("cat", 0)]}, crowds=crowds)])
+    fixed = corrections.apply(machine("a.png"))
     assert fixed.instances is not None
-    assert fixed.instances.provenance.tolist() == ["correction:fixed.json"]
+    assert fixed.instances.provenance.tolist() == ["correction:fixed.json"] * masks
+    assert corrections.read_all()["annotations"].used == masks
+
+
+def test_a_task_that_a_person_cleared_has_the_size_of_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image is nowhere, and the current folder has another one of its name."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Image.new("RGB", (7, 5)).save("a.png")
+    corrections = Corrections.open([label_studio(tmp_path, "a.png", [])])
+    assert corrections.read_all()["tasks"].used == 1
+    fixed = corrections.apply(machine("a.png")).instances
+    assert fixed is not None
+    assert (len(fixed), fixed.size_hw) == (0, (20, 30))
 
 
 @pytest.mark.parametrize(("classes", "expected"), [((), UNLABELED), (("cat", "object"), 1)])

@@ -1,6 +1,7 @@
 """The evaluate job on students of label maps, and on stores."""
 
 import json
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
-from segray.errors import ConfigError, TrainError
+from segray.errors import ConfigError, DamageError, TrainError
 from segray.evaluation.recall import RecallResult
 from segray.formats.registry import open_source
 from segray.jobs import inputs
@@ -18,6 +19,7 @@ from segray.models.build import build_student
 from segray.models.package import save_student
 from segray.store import Store
 from segray.store.rows import LabeledRow
+from segray.tally import Tally
 from segray.testing import write_coco
 
 
@@ -63,9 +65,36 @@ def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
     result = evaluate(config(student=None, store={"uri": store.uri}), lambda *at: told.append(at))
     assert isinstance(result, RecallResult)
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    tally = Tally.from_json(figures.pop("tally"))
+    assert (tally["images"].used, tally["annotations"].used) == (4, 6)
     assert figures == {"store": store.uri, "images": 4, "recall": pytest.approx(1)}
     assert told[-1] == (4, 4)
     assert not (tmp_path / "out" / "predictions.json").exists()
+
+
+def with_damage(world, number):
+    """The world's file, in which this many annotations have no polygon left."""
+    path = Path(world.annotations)
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"][:number]:
+        annotation["segmentation"] = [[1, 1, 2, 2]]
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("measured", ["student", "store"])
+def test_damaged_truth_stops_before_anything_is_measured(config, tmp_path, measured):
+    world = write_coco(tmp_path / "world", 4)
+    store = Store.create(str(tmp_path / "stores"), "masks", {})
+    rows = open_source(world)
+    store.write_part([LabeledRow(image=row, instances=rows.instances(row.image_id)) for row in rows.rows()])
+    with_damage(world, 2)
+    changes = {"student": None, "store": {"uri": store.uri}} if measured == "store" else {}
+    with pytest.raises(DamageError, match=r"data: 2 of 6 annotations \(33.3%\)"):
+        evaluate(config(**changes))
+    assert not (tmp_path / "out").exists()
+    evaluate(config(**changes, max_damaged=0.34))
+    tally = Tally.from_json(json.loads((tmp_path / "out" / "figures.json").read_text())["tally"])
+    assert tally["annotations"].left_out["too-few-points"].number == 2
 
 
 @pytest.mark.parametrize("changes", [{"student": None}, {"store": {"uri": "stores/masks"}}])

@@ -1,4 +1,6 @@
-"""Every store and file that a config names is looked for, however deep in it the name stands."""
+"""Every store and file that a config names is looked for, however deep in it the name stands; sources are counted."""
+
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,27 @@ def test_what_a_recipe_learns_from_is_there(tmp_path, method, key):
         "runs": str(tmp_path / "runs"),
     }
     assert missing(TrainConfig, tables) == ([] if key is None else [key])
+
+
+CASES = Path(__file__).parents[4] / "shared/cases"
+
+
+def test_sources_are_counted_as_their_job_reads_them(tmp_path):
+    """Only where a job learns or measures are masks read; beside the images lie notes."""
+    given = {"kind": "coco", "uri": str(CASES / "00-base/images")}
+    data = {
+        "labeled": given | {"annotations": str(CASES / "04-crowd-masks/mixed.json")},
+        "validation": given | {"annotations": str(CASES / "04-crowd-masks/mixed.json"), "crowds": "masks"},
+        "unlabeled": {"kind": "folder", "uri": str(CASES)},
+    }
+    tables = {"job": "train", "runs": str(tmp_path), "data": data, "method": {"kind": "s4m"}}
+    read = inputs.read_inputs(build(TrainConfig, tables, "test"))
+    counted = {path: (tally["images"].used, tally["annotations"].used) for path, tally in read.items()}
+    others = read["data.unlabeled"]
+    assert counted == {
+        "data.labeled": (6, 12),
+        "data.validation": (6, 24),
+        "data.unlabeled": (others["files"].used, 0),
+    }
+    assert others["files"].used >= 46
+    assert "00-base/instances.json" in others["files"].left_out["beside"].examples

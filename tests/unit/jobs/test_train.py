@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segray.errors import ConfigError, SegrayError, StoreError, TrainError
+from segray.errors import ConfigError, DamageError, SegrayError, StoreError, TrainError
 from segray.evaluation.instances import InstanceEvaluator
 from segray.formats.registry import open_source
 from segray.job_configs import load_as
@@ -229,6 +229,8 @@ def test_a_run_leaves_what_design_says(whole):
                 *("run.json", "metrics.jsonl", "checkpoints", "best", "last", "finished.json", "report.html")
             }
             assert load_student(result.folder.student("last")).classes == CLASSES[method]
+            data = json.loads((folder / "run.json").read_text())["data"]
+            assert [data[role]["tally"]["images"]["used"] for role in ("labeled", "validation")] == [8, 4]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "train"] == [1, 2, 3, 4]
             assert [line["step"] for line in told(str(folder)) if line["kind"] == "evaluate"] == [3, 4]
 
@@ -475,7 +477,28 @@ def shrunk(folder: Path) -> Any:
     return found
 
 
+def with_annotations(folder: Path, change: Callable[[dict[str, Any]], None], number: int | None = None) -> Any:
+    """Four images; `change` is made to the first annotations, or to all."""
+    found = write_coco(folder, 4)
+    path = Path(found.annotations)
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"][:number]:
+        change(annotation)
+    path.write_text(json.dumps(document))
+    return found
+
+
 MISTAKES = {
+    "crowds only": (
+        lambda folder: source("labeled", with_annotations(folder, lambda one: one.update(iscrowd="1"))),
+        TrainError,
+        'iscrowd 1 and are left out; `crowds = "masks"` takes them',
+    ),
+    "a broken mask": (
+        lambda folder: source("labeled", with_annotations(folder, lambda one: one.update(segmentation=[[1, 2]]), 1)),
+        DamageError,
+        r"data\.labeled: 1 of \d annotations",
+    ),
     "no labels": (
         lambda folder: source("labeled", without_masks(folder)),
         TrainError,
@@ -534,6 +557,7 @@ def test_hidden_masks_of_labeled_images_do_not_count(config):
     partly = without_last(labeled, 3)
     rows = job.prepare_rows(config("s4m", *source("labeled", partly), *source("hidden", labeled)))
     assert rows["hidden"].rows.image_ids == tuple(f"0000{number}.png" for number in (5, 6, 7))
+    assert rows["hidden"].tally["images"].left_out["elsewhere"].number == 5
     with pytest.raises(TrainError, match=r"data\.hidden: nothing to learn from: 0 images"):
         train(config("s4m", *source("hidden", labeled)))
 

@@ -47,7 +47,8 @@ class CocoImages:
         """
         self._folder, self._uri, self._crowds_are_masks = config.uri, config.annotations, config.crowds == "masks"
         self.tally = Tally()
-        document = read_document(self._uri)
+        self.document = document = read_document(self._uri)
+        """The file's content."""
         categories = sorted(document.get("categories", []), key=lambda category: category["id"])
         self.classes: tuple[str, ...] = tuple(dict.fromkeys(category["name"] for category in categories))
         self._class_ids = {category["id"]: self.classes.index(category["name"]) for category in categories}
@@ -101,20 +102,21 @@ class CocoImages:
         image = self._images.get(image_id)
         if image is None:
             return None
-        chosen = [
-            one for one in self._annotations.get(image_id, []) if self._crowds_are_masks or not one.get("iscrowd")
-        ]
+        chosen = [one for one in self._annotations.get(image_id, []) if not self.is_crowd(one)]
         return prompts_of(chosen, self._class_ids, _size(image))
 
+    def is_crowd(self, annotation: Mapping[str, Any]) -> bool:
+        """Return whether an annotation of the file is a region of many objects and no mask."""
+        return bool(annotation.get("iscrowd")) and not (self._crowds_are_masks or _is_our_mask(annotation))
+
     def _is_mask(self, annotation: Mapping[str, Any], name: str, tally: Tally) -> bool:
-        """Return whether an annotation is a mask and not a crowd, and count the crowds."""
-        if not annotation.get("iscrowd"):
-            return True
-        if self._crowds_are_masks or _is_our_mask(annotation):
+        """Return whether an annotation is a mask and not a crowd, and count what has `iscrowd` 1."""
+        if self.is_crowd(annotation):
+            tally.leave_out("annotations", LEFT_OUT, name)
+            return False
+        if annotation.get("iscrowd"):
             tally.note("annotations", TAKEN, name)
-            return True
-        tally.leave_out("annotations", LEFT_OUT, name)
-        return False
+        return True
 
 
 def _counts(annotation: Mapping[str, Any], name: str, size_hw: tuple[int, int], tally: Tally) -> rle.Counts | None:
