@@ -22,6 +22,7 @@ from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration
 from segray.config.types import Device
 from segray.errors import ConfigError
+from segray.formats.coco import Crowds
 from segray.formats.tally import ExportSummary
 from segray.jobs import evaluate as evaluate_job
 from segray.jobs import inputs, outputs
@@ -36,6 +37,7 @@ from segray.nets.device import choose_device, torch_threads_kept
 from segray.sam.build import build as build_sam
 from segray.sam.predictor import SamPredictor
 from segray.store import Store
+from segray.tally import MAX_DAMAGED
 from segray.training.runs.catalog import show_run
 
 T = TypeVar("T")
@@ -143,6 +145,8 @@ def export(
     out: str | Path,
     *,
     corrections: Sequence[str] = (),
+    crowds: Crowds = "masks",
+    max_damaged: float = MAX_DAMAGED,
     overwrite: bool = False,
 ) -> ExportSummary:
     """Write a store in another tool's format; `store.export(form, out)` does the same.
@@ -152,12 +156,15 @@ def export(
         form: coco, coco-polygons, cvat, yolo, voc, label-studio or png.
         out: the file or folder to write.
         corrections: COCO or Label Studio JSON files that take precedence over the store's masks; the last one wins.
+        crowds: meaning of `iscrowd` 1 in COCO files: masks, as CVAT writes it, or leave_out: regions of many objects.
+        max_damaged: share of damaged annotations of the corrections beyond which nothing is written.
         overwrite: replace what is there.
 
     Returns:
         How many images and masks were written, and how many were left out, by reason.
 
     Raises:
+        DamageError: more of the corrections is damaged than `max_damaged`.
         ExportError: no such format, or `out` is there already.
         SourceError, StoreError: a corrections file or the store cannot be read.
 
@@ -165,7 +172,15 @@ def export(
         >>> segray.export("out/stores/masks-0123456789ab", "yolo", "out/yolo", corrections=["fixed.json"])
     """
     opened = store if isinstance(store, Store) else Store.open(str(store))
-    return outputs.export(opened, form, Path(out), corrections=corrections, overwrite=overwrite)
+    return outputs.export(
+        opened,
+        form,
+        Path(out),
+        corrections=corrections,
+        crowds=crowds,
+        max_damaged=max_damaged,
+        overwrite=overwrite,
+    )
 
 
 def train(

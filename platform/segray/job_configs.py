@@ -26,7 +26,7 @@ class StageNames:
     stage_of: str
     """The function that makes the stage (`segray.labels.stages.stage.Stage`) that such a config describes."""
     images_of: str | None = None
-    """The function that yields the images of such a config, where they are not simply those of its source or store."""
+    """The function that yields the images of an opened source, where the job does not label simply all of them."""
 
 
 LABEL_JOBS: Final[Mapping[str, StageNames]] = {

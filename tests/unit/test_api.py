@@ -11,8 +11,10 @@ from PIL import Image
 
 import segray
 from segray.errors import BackendError, ConfigError, SourceError
+from segray.jobs.outputs import last_run
 from segray.storage import files
 from segray.store.rows import LABELED
+from segray.tally import Tally
 from segray.testing import write_coco, write_images, write_training
 from segray.training.runs.catalog import promote
 
@@ -104,6 +106,9 @@ def test_a_store_knows_which_images_it_holds(photos):
     store = segray.label(photos, **QUICK)
     assert "broken.png" in store
     assert "other.png" not in store
+    read = Tally.from_json(last_run(store)["tallies"]["images"])
+    assert (read["images"].read, read["images"].used) == (4, 3)
+    assert read["images"].left_out["not-an-image"].examples == ["broken.png"]
     with pytest.raises(TypeError, match="indexed by image ids, which are texts, got int"):
         store[0]
 

@@ -114,7 +114,7 @@ def label_summary(summary: Summary) -> None:
     for name, value in _label_lines(summary):
         table.add_row(name, value)
     out.print(table, highlight=False)
-    tallies({"read": summary.tally})
+    tallies(summary.tallies)
     out.print(f"store: {summary.store}", highlight=False, soft_wrap=True)
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -19,12 +19,12 @@ from segray.jobs.stages import images_of, stage_of
 from segray.labels.attempts import forget
 from segray.labels.committer import run_in_process
 from segray.labels.pending_rows import PendingRows
-from segray.labels.stages.stage import Stage
+from segray.labels.stages.stage import CountsInputs, Stage
 from segray.labels.summary import LabelTally, PartCounts, Summary, price, summarize
 from segray.nets.device import torch_threads_kept
 from segray.storage import files
 from segray.store import Store, StoreInfo
-from segray.tally import EXAMPLES
+from segray.tally import EXAMPLES, Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,9 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
                 show(at)
 
         summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=show_progress)
-    summary.tally.merge(images.tally)
-    _count_images(summary, store)
+    _count_images(images.tally, summary, store)
+    read = dict(stage.tallies) if isinstance(stage, CountsInputs) else {}
+    summary = replace(summary, tallies={"images": images.tally, **read})
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary
@@ -139,18 +140,18 @@ def _run(
     )
 
 
-def _count_images(summary: Summary, store: Store) -> None:
+def _count_images(tally: Tally, summary: Summary, store: Store) -> None:
     """Count the images that the run labeled and refused; examples are any of the store's."""
     left = Counter(summary.refused)
-    summary.tally.use("images", summary.images - left.total())
+    tally.use("images", summary.images - left.total())
     columns = ["image_id", "error"]
     for batch in store.rows(columns) if left else ():
         for image_id, error in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
             if left[error] > 0 and summary.refused[error] - left[error] < EXAMPLES:
-                summary.tally.leave_out("images", refusal(error), image_id)
+                tally.leave_out("images", refusal(error), image_id)
                 left[error] -= 1
     for error, number in left.items():
-        summary.tally.leave_out("images", refusal(error), number=number)
+        tally.leave_out("images", refusal(error), number=number)
 
 
 def _rows_per_part(config: StageJob, todo: int) -> int:

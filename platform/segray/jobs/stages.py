@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from segray.config.label import StageJob
 from segray.formats.registry import open_source
+from segray.formats.source import Source
 from segray.job_configs import LABEL_JOBS
 from segray.labels.stages.stage import Stage
 from segray.store import Store
@@ -59,10 +60,10 @@ def images_of(config: StageJob) -> JobImages:
     """
     if isinstance(config.images, str):
         return JobImages(config.images, _images_in(Store.open(config.images)), Tally())
-    if own := LABEL_JOBS[config.job].images_of:
-        yield_images: Callable[[StageJob], Iterator[ImageRow]] = resolve_name(own)
-        return JobImages(config.images.uri, yield_images(config), Tally())
     source = open_source(config.images)
+    if own := LABEL_JOBS[config.job].images_of:
+        yield_images: Callable[[Source], Iterator[ImageRow]] = resolve_name(own)
+        return JobImages(config.images.uri, yield_images(source), source.tally)
     return JobImages(config.images.uri, source.rows(), source.tally)
 
 

@@ -93,12 +93,12 @@ class Summary:
     store_refused_share: float
     """Refused images of all that the store holds, whoever labeled them."""
     forecast: Forecast | None = None
-    tally: Tally = field(default_factory=Tally)
-    """What was read, and what of it was left out and why."""
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """What was read, by the key of the config that names it, and what of it was left out and why."""
 
     def to_json(self) -> dict[str, Any]:
         """For a file."""
-        return {**asdict(self), "tally": self.tally.to_json()}
+        return {**asdict(self), "tallies": {name: one.to_json() for name, one in self.tallies.items()}}
 
 
 def summarize(

@@ -224,15 +224,17 @@ class Store:
         table: pandas.DataFrame = self.to_arrow(columns).to_pandas()
         return table
 
-    def export(self, form: str, out: str | Path, *, corrections: Sequence[str] = (), overwrite: bool = False) -> Any:
-        """Write the store in another tool's format, and return what was written; see `segray.export`.
+    def export(
+        self, form: str, out: str | Path, *, corrections: Sequence[str] = (), overwrite: bool = False, **options: Any
+    ) -> Any:
+        """Write the store in another tool's format, and return what was written; see `segray.export` for `options`.
 
         Example:
             >>> store.export("coco", "masks.json")
         """
         # By name: the store imports nothing from the rooms above it.
         write = resolve_name("segray.jobs.outputs:export")
-        return write(self, form, Path(out), corrections=corrections, overwrite=overwrite)
+        return write(self, form, Path(out), corrections=corrections, overwrite=overwrite, **options)
 
     def lease(self, holder: str) -> Lease:
         """Hold the store for a job, as a context manager: entering raises StoreError while another job holds it."""

@@ -22,6 +22,25 @@ def test_a_csv_file_says_what_images_show(tmp_path):
     assert found.of == {"a.jpg": (0, 2), "b.jpg": ()}
 
 
+def test_rows_of_one_image_add_up_and_what_is_left_out_is_counted(tmp_path):
+    (tmp_path / "tags.csv").write_text(
+        "\ufeffimage_id,tags\na.jpg,fish\nz.jpg,gear\na.jpg,leaf;fish\n", encoding="utf-8"
+    )
+    found = read_tags(CsvTags(uri=str(tmp_path / "tags.csv")), ["a.jpg", "b.jpg"])
+    assert [found.classes[index] for index in found.of["a.jpg"]] == ["fish", "leaf"]
+    assert found.tally.lines() == [
+        "3 rows read, all used",
+        "  1 of 3 rows has the image_id of an earlier row: the tags of both count",
+        "    a.jpg",
+        "2 images read, 1 used",
+        "  1 of 2 images has no tags and is left out",
+        "    b.jpg",
+        "2 tagged images read, 1 used",
+        "  1 of 2 tagged images is not among the images of the source and is left out",
+        "    z.jpg",
+    ]
+
+
 def test_folders_are_tags():
     found = read_tags(FolderTags(), ["fish/1.jpg", "gear/deep/2.jpg", "3.jpg"])
     assert found.classes == ("fish", "gear")

@@ -83,7 +83,7 @@ class CocoImages:
             raise SourceError(f"{self._uri}: image {image_id!r} has no usable height and width")
         tally, chosen = self.tally.once(image_id), []
         for annotation in self._annotations.get(image_id, []):
-            name = f"annotation {annotation.get('id')!r} of {image_id!r}"
+            name = _name(annotation, image_id)
             is_mask = self._is_mask(annotation, name, tally)
             # Crowds count as left out already, whatever evaluation does with them.
             counted = tally if is_mask else Tally()
@@ -102,7 +102,9 @@ class CocoImages:
         image = self._images.get(image_id)
         if image is None:
             return None
-        chosen = [one for one in self._annotations.get(image_id, []) if not self.is_crowd(one)]
+        tally, annotations = self.tally.once(f"prompts of {image_id}"), self._annotations.get(image_id, [])
+        chosen = [one for one in annotations if self._is_mask(one, _name(one, image_id), tally)]
+        tally.use("annotations", len(chosen))
         return prompts_of(chosen, self._class_ids, _size(image))
 
     def is_crowd(self, annotation: Mapping[str, Any]) -> bool:
@@ -117,6 +119,10 @@ class CocoImages:
         if annotation.get("iscrowd"):
             tally.note("annotations", TAKEN, name)
         return True
+
+
+def _name(annotation: Mapping[str, Any], image_id: str) -> str:
+    return f"annotation {annotation.get('id')!r} of {image_id!r}"
 
 
 def _counts(annotation: Mapping[str, Any], name: str, size_hw: tuple[int, int], tally: Tally) -> rle.Counts | None:

@@ -101,13 +101,12 @@ def stage_of(config: PromptConfig) -> PromptStage:
     )
 
 
-def images_of(config: PromptConfig) -> Iterator[ImageRow]:
-    """Yield the source's images that have prompts; with other prompts, an image is another version.
+def images_of(source: PromptedSource) -> Iterator[ImageRow]:
+    """Yield a source's images that have prompts; with other prompts, an image is another version.
 
     Raises:
         SourceError: the source cannot be read.
     """
-    source = cast(PromptedSource, open_source(config.source))
     for row in source.rows():
         prompts = source.prompts(row.image_id)
         if prompts is not None:

@@ -1,7 +1,7 @@
 """The stage that gives the masks of an earlier store classes by CLIP (docs/methods/zero-shot.md). Knows no Ray."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from segray.masks.instances import Instances
 from segray.masks.semantic import BACKGROUND, Map, paint
 from segray.nets.device import check_device
 from segray.store import Store, StoreKind
+from segray.tally import Reason, Tally
 
 CODE_VERSION = 2
 """Raise when the same settings begin to give other labels."""
@@ -38,6 +39,8 @@ class ClassifyStage:
     """Of the store whose masks are classified."""
     threshold: float
     name: str = "zero-shot"
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """See `labels.stages.stage.CountsInputs`."""
 
     @property
     def kind(self) -> StoreKind:
@@ -124,30 +127,37 @@ def stage_of(config: ClassifyConfig) -> ClassifyStage:
 
     Raises:
         BackendError: the weights are missing or of another architecture.
+        DamageError: more of the labeled images is damaged than `max_damaged`.
         LabelError, SourceError: there is nothing labeled to choose a threshold on.
         StoreError: there is no store of masks.
     """
     evidence = build(config.clip, gpu=bool(config.workers.gpus) and torch.cuda.is_available())
-    threshold = config.threshold
+    threshold, tallies = config.threshold, {}
     if isinstance(threshold, TunedThreshold):
-        classes = (BACKGROUND, *config.vocabulary.classes)
-        threshold = choose(_examples(config, threshold, evidence), threshold.candidates, classes).threshold
+        classes, tally = (BACKGROUND, *config.vocabulary.classes), Tally()
+        threshold = choose(_examples(config, threshold, evidence, tally), threshold.candidates, classes).threshold
+        tally.check(config.max_damaged, "threshold.labeled")
+        tallies = {"threshold.labeled": tally}
     return ClassifyStage(
         config=config,
         weights_hash=evidence.weights_hash,
         masks_fingerprint=Store.open(config.masks).manifest.fingerprint,
         threshold=threshold,
+        tallies=tallies,
     )
 
 
-def _examples(config: ClassifyConfig, chosen: TunedThreshold, evidence: ImageTextEncoder) -> Iterator[ThresholdExample]:
+def _examples(
+    config: ClassifyConfig, chosen: TunedThreshold, evidence: ImageTextEncoder, tally: Tally
+) -> Iterator[ThresholdExample]:
     """Labeled images whose masks are in the store, compared once, for all thresholds."""
     previous, concepts = PreviousRows(config.masks), zero_shot.embed(config.vocabulary, evidence.texts)
-    for row, truth in class_maps(chosen.labeled, (BACKGROUND, *config.vocabulary.classes)):
+    for row, truth in class_maps(chosen.labeled, (BACKGROUND, *config.vocabulary.classes), tally):
         try:
             (pixels, masks), _ = previous.with_pixels(row, config.limits.max_pixels)
-        except ImageError:
+        except ImageError as error:
             # Refused images are left out here too, and say why in the store.
+            tally.note("images", Reason(error.reason, f"are not used for the threshold: {error.reason}"), row.image_id)
             continue
         nearness = zero_shot.compare_with_classes(evidence.dense([pixels])[0], masks, concepts)
         yield ThresholdExample(truth=truth, guess=partial(_guess, masks, nearness, config.match, config.overlaps))

@@ -5,7 +5,7 @@ The method is in docs/methods/sepl.md#class-activation-maps.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from segray.nets.device import check_device
 from segray.storage import files
 from segray.store import StoreKind
 from segray.store.rows import ImageRow
+from segray.tally import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class CamStage:
     threshold: float
     name: str = "cam"
     kind: StoreKind = StoreKind.LABEL_MAPS
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """See `labels.stages.stage.CountsInputs`."""
 
     @property
     def content(self) -> Mapping[str, Any]:
@@ -115,18 +118,22 @@ def stage_of(config: CamConfig) -> CamStage:
     A threshold to be chosen is chosen here, on labeled images alone.
 
     Raises:
+        DamageError: more of the tags or of the labeled images is damaged than `max_damaged`.
         SourceError: images or tags cannot be read.
         BackendError: the encoder's weights cannot be had.
         LabelError: an image to learn from cannot be read, or nothing is labeled to choose a threshold on.
     """
     rows = {row.image_id: row for row in open_source(config.source).rows()}
     tags = read_tags(config.tags, list(rows))
+    tags.tally.check(config.max_damaged, "tags")
     weights = _trained(config, rows, tags)
-    threshold = config.maps.threshold
+    threshold, tallies = config.maps.threshold, {"tags": tags.tally}
     if isinstance(threshold, VoteTunedThreshold):
-        classes = (semantic.BACKGROUND, *tags.classes)
-        threshold = choose(_examples(config, threshold, tags, weights), threshold.candidates, classes).threshold
-    return CamStage(config=config, tags=tags, weights=weights, threshold=threshold)
+        classes, tally = (semantic.BACKGROUND, *tags.classes), Tally()
+        threshold = choose(_examples(config, threshold, tags, weights, tally), threshold.candidates, classes).threshold
+        tally.check(config.max_damaged, "maps.threshold.labeled")
+        tallies["maps.threshold.labeled"] = tally
+    return CamStage(config=config, tags=tags, weights=weights, threshold=threshold, tallies=tallies)
 
 
 def _trained(config: CamConfig, rows: Mapping[str, ImageRow], tags: ImageTags) -> str:
@@ -168,12 +175,12 @@ def _load(row: ImageRow, tags: ImageTags, max_pixels: int) -> tuple[tuple[Pixels
 
 
 def _examples(
-    config: CamConfig, chosen: VoteTunedThreshold, tags: ImageTags, weights: str
+    config: CamConfig, chosen: VoteTunedThreshold, tags: ImageTags, weights: str, tally: Tally
 ) -> Iterator[ThresholdExample]:
     """Labeled images with what their classes activate, computed once, for all thresholds."""
     mapper, voting = CamMapper(config, tags, weights, 0.0, _here(config)), chosen.voting
     masks = PreviousRows(voting.masks) if voting else None
-    for row, truth in class_maps(chosen.labeled, (semantic.BACKGROUND, *tags.classes)):
+    for row, truth in class_maps(chosen.labeled, (semantic.BACKGROUND, *tags.classes), tally):
         present = tags.of.get(row.image_id)
         if present is None:
             raise LabelError(

@@ -82,7 +82,7 @@ def test_an_image_with_other_boxes_is_labeled_again_and_no_other(world, config):
 def test_the_store_of_a_prompt_job_is_a_source_of_prompts(config):
     first = label(config())
     again = config(source={"kind": "store", "uri": first.store})
-    assert len(list(images_of(again))) == 3
+    assert len(list(images_of(open_source(again.source)))) == 3
     found = Store.open(label(again).store)
     masks = open_source(config(source={"kind": "store", "uri": first.store}).source)
     for row in found:
