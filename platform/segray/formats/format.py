@@ -36,6 +36,9 @@ class SourceSettings:
     image_list: InputUri | None = None
     """File that names the images to take, one per line, or a JSON list of COCO ids
     (docs/data.md#image-lists); "none" takes all."""
+    outside: bool = False
+    """Open what files of this source name outside its folder on this machine: absolute paths, `..` and file:// URIs.
+    Only for files that you trust. Names of object stores and the web are always opened."""
 
 
 class Export(Protocol):

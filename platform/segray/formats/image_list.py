@@ -17,7 +17,7 @@ from segray.errors import SourceError
 from segray.formats.source import Source, name_problem, refuse
 from segray.images import decoding
 from segray.masks.instances import Instances
-from segray.storage import files
+from segray.storage import files, names
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
@@ -246,4 +246,4 @@ def _beside(uri: str, depth: int, mask: str | None) -> str | None:
         return None
     for _ in range(depth):
         uri = files.parent(uri)
-    return files.join(uri, mask)
+    return names.resolve(uri, mask)

@@ -11,7 +11,7 @@ from segray.errors import SourceError
 from segray.images import decoding
 from segray.masks.instances import Instances
 from segray.masks.object_prompts import ObjectPrompts
-from segray.storage import files
+from segray.storage import files, names
 from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
@@ -122,12 +122,16 @@ class PromptedSource(Source, Protocol):
         """
 
 
-def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:
-    """Rows of images known by name: id -> path below the folder, or whole URI.
+def rows_by_name(folder: str, paths: Mapping[str, str], *, outside: bool) -> Iterator[ImageRow]:
+    """Yield rows of images known by name: id -> path below the folder, or whole URI.
 
     Versions come from one listing where asking for each image would be a request each.
+
+    Raises:
+        SourceError: the folder is missing, or a name is one that data may not give (see `storage.names`).
     """
     folder = files.absolute(folder)
+    uris = names.resolve_all(folder, paths, outside=outside)
     below = {path for path in paths.values() if _plain(path)}
     if below and not files.exists(folder):
         raise SourceError(f"{folder}: there is no such folder of images")
@@ -139,7 +143,7 @@ def rows_by_name(folder: str, paths: Mapping[str, str]) -> Iterator[ImageRow]:
 
     def row(item: tuple[str, str]) -> ImageRow:
         image_id, path = item
-        uri = files.join(folder, path)
+        uri = uris[image_id]
         version = listed.get(path, files.MISSING) if path in below else version_or_missing(uri)
         return ImageRow(image_id=image_id, uri=uri, version=version)
 

@@ -38,7 +38,8 @@ def source_table(images: Images, lists: str) -> dict[str, Any]:
     if isinstance(images, str | Path):
         return _named(str(images))
     if isinstance(images, Sequence) and images and all(isinstance(one, str | Path) for one in images):
-        return {"kind": "manifest", "uri": _manifest([str(one) for one in images], lists)}
+        # Whoever calls gives these names, not a file from elsewhere.
+        return {"kind": "manifest", "uri": _manifest([str(one) for one in images], lists), "outside": True}
     raise ConfigError(f"source: give a folder, a file, a list of image files or a store, got {type(images).__name__}")
 
 

@@ -16,6 +16,12 @@ Counts = bytes
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+MOST_SIDE = 1_000_000
+"""Largest side of an image with masks, in pixels."""
+MOST_PIXELS = 1 << 32
+"""What COCO's run lengths can count."""
+MOST_OUTLINE = 10_000_000
+"""Longest outline of a mask, in pixels."""
 
 
 def encode(masks: Bools) -> list[Counts]:
@@ -109,11 +115,28 @@ def from_runs(runs: npt.NDArray[np.integer], size_hw: tuple[int, int]) -> Counts
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Counts:
-    """One mask from its polygons, each [x0, y0, x1, y1, ...] in pixels; parts are united."""
+    """Return one mask from its polygons, each [x0, y0, x1, y1, ...] in pixels; parts are united.
+
+    Raises:
+        ValueError: an image or an outline larger than pycocotools can draw, which would end the process.
+    """
     usable = [list(polygon) for polygon in polygons if len(polygon) >= 6]
+    _refuse_huge(usable, size_hw)
     if not usable:
         return union([], size_hw)
     return bytes(coco.merge(coco.frPyObjects(usable, *size_hw))["counts"])
+
+
+def _refuse_huge(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> None:
+    """Raise where pycocotools would overflow its 32-bit coordinates, or its memory: five points for each pixel."""
+    if max(size_hw) > MOST_SIDE or size_hw[0] * size_hw[1] >= MOST_PIXELS:
+        raise ValueError(f"an image of size {size_hw} is larger than masks can be")
+    length = 0.0
+    for polygon in polygons:
+        corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+        length += float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
+        if np.abs(corners).max() > 5 * MOST_SIDE or not length < MOST_OUTLINE:
+            raise ValueError(f"an outline of {length:.3g} pixels in an image of size {size_hw} is no mask's")
 
 
 def from_coco(segmentation: object, size_hw: tuple[int, int]) -> Counts:

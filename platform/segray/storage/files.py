@@ -10,7 +10,9 @@ URI's end.
 
 import hashlib
 import os
+import posixpath
 import re
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -121,6 +123,23 @@ def name(uri: str) -> str:
     return _split_options(uri)[0].rstrip("/").rpartition("/")[2]
 
 
+def has_options(name: str, home: str = "") -> bool:
+    """Return whether a name ends in options that choose a server, where it or its home is of a scheme with such."""
+    return (scheme(name) or home) in _ARROW and _OPTIONS.search(name) is not None
+
+
+def is_below(folder: str, name: str) -> bool:
+    """Return whether `join(folder, name)` lies below the folder. Links are not looked at."""
+    base, _ = _split_options(folder)
+    whole, _ = _split_options(join(folder, name))
+    if scheme(base) in ("", "file") and scheme(whole) in ("", "file"):
+        base, whole = _local_path(base), _local_path(whole)
+    elif scheme(base) != scheme(whole):
+        return False
+    below = posixpath.normpath(whole[len(base.rstrip("/")) :].lstrip("/") or ".")
+    return whole.startswith(f"{base.rstrip('/')}/") and below.split("/", maxsplit=1)[0] != ".."
+
+
 def absolute(uri: str) -> str:
     """`uri` as any process on this machine can open it: a local path is made absolute, all else stays."""
     return _local_path(uri) if scheme(uri) in ("", "file") else uri
@@ -175,16 +194,36 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
 def local_copy(uri: str) -> Path:
     """The file as one that this machine can map: itself where it is local, else a copy made once per version.
 
+    Copies lie in a folder of the user's own; one that somebody else made, or may write to, is refused.
+
     Raises:
         SourceError: it cannot be read, or no copy can be written.
     """
     if scheme(uri) in ("", "file"):
         return Path(_local_path(uri))
     name = hashlib.sha256(f"{uri} {version(uri)}".encode()).hexdigest()[:24]
-    copy = Path(tempfile.gettempdir()) / f"segray-{os.getuid()}" / name
+    copy = _own_folder() / name
     if not copy.exists():
         write_bytes_atomic(str(copy), read_bytes(uri))
     return copy
+
+
+def _own_folder() -> Path:
+    """Return the folder for copies, made for this user alone.
+
+    Raises:
+        SourceError: it is somebody else's.
+    """
+    folder = Path(tempfile.gettempdir()) / f"segray-{os.getuid()}"
+    with _readable(str(folder)):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise SourceError(
+            f"{folder}: belongs to somebody else, or others may write to it: remove it, or set TMPDIR to a folder of"
+            " your own"
+        )
+    return folder
 
 
 def exists(uri: str) -> bool:

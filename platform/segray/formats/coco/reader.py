@@ -46,7 +46,7 @@ class CocoImages:
             SourceError: not COCO; one line per problem.
         """
         self._folder, self._uri, self._crowds_are_masks = config.uri, config.annotations, config.crowds == "masks"
-        self.tally = Tally()
+        self._outside, self.tally = config.outside, Tally()
         self.document = document = read_document(self._uri)
         """The file's content."""
         categories = sorted(document.get("categories", []), key=lambda category: category["id"])
@@ -69,7 +69,7 @@ class CocoImages:
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`; in the file's order."""
-        yield from rows_by_name(self._folder, {name: name for name in self._images})
+        yield from rows_by_name(self._folder, {name: name for name in self._images}, outside=self._outside)
 
     def instances(
         self, image_id: str, *, crowds: bool = False, size_hw: tuple[int, int] | None = None

@@ -22,7 +22,7 @@ from segray.formats.source import name_problem, read_json, refuse, rows_by_name
 from segray.images import decoding
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
-from segray.storage import files
+from segray.storage import files, names
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
@@ -45,6 +45,7 @@ class LabelStudioTasks:
         self._folder, self._uri, self.tally = config.uri, config.annotations, Tally()
         document = read_json(self._uri)
         refuse(self._uri, _problems(document))
+        self._outside = config.outside
         self._paths: dict[str, str] = {}
         self._annotations: dict[str, Mapping[str, Any] | None] = {}
         self._tasks: dict[str, str] = {}
@@ -69,7 +70,7 @@ class LabelStudioTasks:
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`; in the file's order."""
-        yield from rows_by_name(self._folder, self._paths)
+        yield from rows_by_name(self._folder, self._paths, outside=self._outside)
 
     def instances(
         self,
@@ -110,7 +111,7 @@ class LabelStudioTasks:
 
     def _probed(self, image_id: str) -> tuple[int, int]:
         """The size that no region tells."""
-        uri = files.join(files.absolute(self._folder), self._paths[image_id])
+        uri = names.resolve(files.absolute(self._folder), self._paths[image_id], outside=self._outside)
         try:
             return decoding.probe(files.read_bytes(uri))
         except ImageError as error:

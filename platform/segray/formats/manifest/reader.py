@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from segray.errors import SourceError
 from segray.formats.manifest import ManifestSource
 from segray.formats.source import name_problem, version_or_missing
-from segray.storage import files
+from segray.storage import files, names
 from segray.storage.prefetch import map_in_order
 from segray.store.keys import KeySet, as_keys
 from segray.store.out_of_core import Records
@@ -34,7 +34,7 @@ class ManifestImages:
     classes: tuple[str, ...] = ()
 
     def __init__(self, config: ManifestSource) -> None:
-        self._uri, self.tally = config.uri, Tally()
+        self._uri, self._outside, self.tally = config.uri, config.outside, Tally()
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
@@ -46,7 +46,7 @@ class ManifestImages:
         ids, found = SeenIds(), False
         for part in parts:
             found = True
-            for read in _read(part, base):
+            for read in _read(part, base, outside=self._outside):
                 rows = self._first(read, ids)
                 complete = all(row.version for row in rows)
                 yield from rows if complete else map_in_order(_complete, rows)
@@ -97,7 +97,7 @@ class SeenIds:
         return [bool(one) for one in is_first]
 
 
-def _read(uri: str, base: str) -> Iterator[list[ImageRow]]:
+def _read(uri: str, base: str, *, outside: bool) -> Iterator[list[ImageRow]]:
     """A file's rows as it has them, batch by batch; version "" where it has none."""
     system, path = files.filesystem(uri)
     try:
@@ -109,20 +109,22 @@ def _read(uri: str, base: str) -> Iterator[list[ImageRow]]:
             # Group by group: one reader for all of them holds something of each from the start.
             for group in range(table.num_row_groups):
                 for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
-                    yield _rows(batch, uri, base)
+                    yield _rows(batch, uri, base, outside=outside)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{uri}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
-def _rows(batch: pa.RecordBatch, uri: str, base: str) -> list[ImageRow]:
+def _rows(batch: pa.RecordBatch, uri: str, base: str, *, outside: bool) -> list[ImageRow]:
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names}
     for name in ("uri", "image_id"):
         for value in column.get(name, ()):
             if problem := name_problem(value):
                 raise SourceError(f"{uri}: {name} {problem}")
-    uris = column["uri"]
-    triples = zip(column.get("image_id", uris), uris, column.get("version", [None] * len(uris)), strict=True)
-    return [ImageRow(image_id=i, uri=files.join(base, u), version="" if v is None else str(v)) for i, u, v in triples]
+    given = column["uri"]
+    resolved = names.resolve_all(base, given, outside=outside)
+    uris = [resolved[one] for one in given]
+    triples = zip(column.get("image_id", given), uris, column.get("version", [None] * len(uris)), strict=True)
+    return [ImageRow(image_id=i, uri=u, version="" if v is None else str(v)) for i, u, v in triples]
 
 
 def _complete(row: ImageRow) -> ImageRow:

@@ -47,7 +47,7 @@ class TableImages:
         self._further = [name for name in table.column_names if name not in _OWN]
         self._table = table
         names = table["class"].to_pylist() if "class" in table.column_names else []
-        self.tally = Tally()
+        self._outside, self.tally = config.outside, Tally()
         self.classes: tuple[str, ...] = tuple(sorted({str(name) for name in names if name not in _NONE}))
         self._rows: dict[str, list[int]] = {}
         for index, name in enumerate(table["image"].to_pylist()):
@@ -55,7 +55,7 @@ class TableImages:
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`; in the table's order."""
-        yield from rows_by_name(self._folder, {name: name for name in self._rows})
+        yield from rows_by_name(self._folder, {name: name for name in self._rows}, outside=self._outside)
 
     def instances(self, image_id: str, *, crowds: bool = False) -> None:  # noqa: ARG002 - a table has no masks
         """Return None: a table has boxes and points, no masks."""

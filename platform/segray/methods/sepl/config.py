@@ -108,9 +108,9 @@ class StoreMaps:
 class FolderMaps:
     """Class maps from a folder of files made elsewhere, one for each image, with the image's name and another ending.
 
-    `.png`: class indices or grey values; 0 is the background and 255 unknown. `.npy`: the same as an array, or the
-    files that TransCAM and AffinityNet save: a dict from class (counted from 0, without the background) to its scores
-    in [0, 1].
+    `.png`: class indices or grey values; 0 is the background and 255 unknown. `.npy`: the same as an array. `.npz`: an
+    array of scores in [0, 1] for each class (`0`, `1`, ..., without the background); `tools.convert_cams` makes them of
+    the files that TransCAM and AffinityNet save.
     """
 
     kind: Literal["folder"] = "folder"
@@ -118,7 +118,7 @@ class FolderMaps:
     """Folder that holds the files."""
     classes: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
     """Class names by index, background first."""
-    ending: Literal[".png", ".npy"] = ".png"
+    ending: Literal[".png", ".npy", ".npz"] = ".png"
     """Ending of the files' names."""
     background: Share = 0.4
     """Score of the background where a file holds scores."""

@@ -4,6 +4,7 @@ Knows wandb, which is loaded only where it is asked for.
 """
 
 import logging
+import os
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -52,6 +53,9 @@ class WandbTracker:
         import wandb  # noqa: PLC0415 - a second of imports that other runs need not wait for
 
         online = settings.wandb == "online"
+        if not online:
+            # Its own error reports and telemetry would go out all the same.
+            os.environ["WANDB_ERROR_REPORTING"] = "false"
         if online and not wandb.api.api_key:
             # It would ask on the terminal, and wait.
             _log.warning("no wandb key is known: tracking is offline; `wandb sync %s/wandb/offline-*` sends it", folder)

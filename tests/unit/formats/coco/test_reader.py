@@ -157,12 +157,19 @@ def test_missing_images_are_rows(where: str, tmp_path: Path, request: pytest.Fix
     ]
     listed[2]["file_name"] = f"file://{elsewhere}"
     (tmp_path / "images.json").write_text(json.dumps({"images": listed}))
-    rows = list(CocoImages(CocoSource(uri=root, annotations=str(tmp_path / "images.json"))).rows())
+    rows = list(CocoImages(CocoSource(uri=root, annotations=str(tmp_path / "images.json"), outside=True)).rows())
     versions = {row.image_id: row.version for row in rows}
     assert list(versions) == [image["file_name"] for image in listed]
     assert versions["below/b.png"] == files.version(there)
     assert versions[f"file://{elsewhere}"] == files.version(str(elsewhere))
     assert versions["a.png"] == versions[".hidden/c.png"] == files.MISSING
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "file:///a.png", "reference://x::http://h/refs.json"])
+def test_names_that_lead_elsewhere_are_not_opened(name: str, tmp_path: Path) -> None:
+    (tmp_path / "images.json").write_text(json.dumps({"images": [{"id": 1, "file_name": name}]}))
+    with pytest.raises(SourceError, match="are not opened"):
+        list(CocoImages(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "images.json"))).rows())
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

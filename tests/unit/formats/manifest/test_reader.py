@@ -23,19 +23,23 @@ def write(path: Path, columns: dict[str, Any], **options: Any) -> str:
 
 def test_uri_alone_is_enough(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"12")
-    uri = write(tmp_path / "m.parquet", {"uri": ["a.png", "absent.png", "nosuch://x/y.png"], "note": [1, 2, 3]})
+    uri = write(
+        tmp_path / "m.parquet", {"uri": ["a.png", "absent.png", "https://127.0.0.1:9/y.png"], "note": [1, 2, 3]}
+    )
     first, second, third = open_source(ManifestSource(uri=uri)).rows()
     assert first.image_id == "a.png"
     assert first.uri == str(tmp_path / "a.png")
     assert first.version == files.version(str(tmp_path / "a.png"))
     assert second.version == third.version == files.MISSING
-    assert third.uri == "nosuch://x/y.png"
+    assert third.uri == "https://127.0.0.1:9/y.png"
 
 
 def test_what_is_given_is_taken(tmp_path: Path) -> None:
     columns = {"uri": ["s3://b/a.png", "/x/b.png"], "image_id": ["one", "two"], "version": ["v1", "v2"]}
     uri = write(tmp_path / "m.parquet", columns)
-    rows = list(open_source(ManifestSource(uri=uri)).rows())
+    with pytest.raises(SourceError, match="outside = true"):
+        list(open_source(ManifestSource(uri=uri)).rows())
+    rows = list(open_source(ManifestSource(uri=uri, outside=True)).rows())
     assert [(row.image_id, row.uri, row.version) for row in rows] == [
         ("one", "s3://b/a.png", "v1"),
         ("two", "/x/b.png", "v2"),

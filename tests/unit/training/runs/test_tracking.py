@@ -1,6 +1,10 @@
 """Tracking: offline files, and no harm to the run when anything is wrong with it."""
 
 import logging
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,26 @@ def test_offline_leaves_files(tmp_path: Path) -> None:
     tracker.log("train", 1, {"loss": 1.0})
     tracker.close()
     assert [path.stat().st_size > 0 for path in tmp_path.glob("wandb/offline-run-*/run-a-1.wandb")] == [True]
+
+
+def test_offline_asks_nobody(tmp_path: Path) -> None:
+    """In a process of its own, with wandb's address at a listener that counts connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1.0)
+        code = f"""
+from segray.config.train import Tracking
+from segray.training.runs.tracking import open_tracker
+tracker = open_tracker(Tracking(wandb="offline"), {str(tmp_path)!r}, "a-1", Tracking(), leads=True)
+tracker.log("train", 1, {{"loss": 1.0}})
+tracker.close()
+"""
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        environment = os.environ | {"WANDB_BASE_URL": address, "https_proxy": address, "http_proxy": address}
+        environment.pop("WANDB_ERROR_REPORTING", None)
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert list(tmp_path.glob("wandb/offline-run-*"))
 
 
 def test_a_failure_on_the_way_turns_tracking_off_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
