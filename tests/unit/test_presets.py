@@ -3,15 +3,41 @@
 import math
 
 import pytest
+import torch
 
+from segray.job_configs import load_as
+from segray.methods.config import TrainConfig
 from tests import presets as tool
 
-SEMANTIC = tool.presets("fpn", "deeplab", "dpt", "segformer")
+SEMANTIC = {tool.preset_id(path): path for path in tool.presets("fpn", "deeplab", "dpt", "segformer")}
+ENCODERS = {"resnet101s": 42.62, "xception65": 37.87, "base": 86.58}
+"""Parameters in millions: ResNet-101 with a deep stem as published, timm's Xception-65 and DINOv2-Base."""
+DECODERS = {"deeplab": 16.84, "dpt": 10.65}
+"""Parameters in millions of what follows the encoder, without the last layer."""
+CLASSES = {"voc": 21, "coco": 81, "cityscapes": 19}
 
 
-@pytest.fixture(params=SEMANTIC, ids=tool.preset_id)
+@pytest.fixture(params=SEMANTIC)
 def preset(request):
-    return request.param
+    return SEMANTIC[request.param]
+
+
+def test_a_preset_builds_at_full_size(preset):
+    config = load_as(TrainConfig, preset)
+    settings, classes = config.student, CLASSES[config.data.labeled.kind]
+    student = tool.on_meta(config, tuple(map(str, range(classes)))).eval()
+    encoder = sum(one.numel() for one in student.backbone_parameters())
+    last = sum(one.numel() for one in student.classifier.parameters())
+    rest = sum(one.numel() for one in student.parameters()) - encoder - last
+    assert encoder / 1e6 == pytest.approx(
+        ENCODERS[getattr(settings, "encoder", getattr(settings, "size", ""))], abs=0.01
+    )
+    assert rest / 1e6 == pytest.approx(DECODERS[settings.kind], abs=0.01)
+    height, width = config.view.canvas_hw
+    with torch.device("meta"), torch.no_grad():
+        logits = student(torch.empty(1, 3, height, width)).logits
+    expected = (math.ceil(height / 4), math.ceil(width / 4)) if settings.kind == "deeplab" else (8 * height // 14,) * 2
+    assert logits.shape == (1, classes, *expected)
 
 
 def test_two_steps_on_made_up_data_of_that_layout(preset, tmp_path):

@@ -40,7 +40,9 @@ class Schedule:
     backbone_factor: NonNegative = 0.1
     """Factor by which the backbone's learning rate differs from `learning_rate`."""
     weight_decay: NonNegative = 0.05
-    """Weight decay of the optimizer; norms, biases and embeddings have none."""
+    """Weight decay of the optimizer."""
+    decay_all: bool = False
+    """Let norms, biases and embeddings decay too, as UniMatch does; by default they do not, as in Mask2Former."""
     clip_norm: Positive = 0.01
     """Largest L2 norm of the gradient of the whole student; a larger gradient is scaled down to it."""
     warmup: Share = 0.0

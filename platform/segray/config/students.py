@@ -6,7 +6,10 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Tiles
-from segray.config.types import Count, Positive, Share, ShareBelowOne
+from segray.config.types import Count, CountOrZero, Positive, Share, ShareBelowOne
+
+Norm = Literal["auto", "synchronised"]
+"""Norms in the place of batch norms (see `DeepLab.norm`)."""
 
 
 @config
@@ -25,11 +28,13 @@ class HfBackbone:
 
     kind: Literal["hf"] = "hf"
     architecture: Literal["resnet-18", "resnet-50", "swin-tiny", "swin-base", "swin-large"] = "resnet-50"
-    """Architecture of the backbone. None has a norm over the batch, with which losses would depend on the number of
-    workers."""
+    """Architecture of the backbone."""
     weights: str | None = None
-    """Local folder or Hub id of a pretrained model of that architecture, whose batch norm is then frozen (detectron2's
-    default); "none" starts from random weights, with group norm."""
+    """Local folder or Hub id of a pretrained model of that architecture; "none" starts from random weights."""
+    norm: Norm = "auto"
+    """Norms in the place of batch norms. auto: frozen batch norm in a backbone with weights (detectron2's default),
+    group norm in one without. synchronised: trainable batch norm over the images of all workers; with it, losses depend
+    on `accumulate`."""
     revision: str | None = None
     """Commit or tag of a Hub model; "none" takes the latest."""
 
@@ -160,9 +165,11 @@ class Ohem:
 
     threshold: Share = 0.7
     """Probability of the true class up to which a pixel is hard."""
-    min_kept: Share = 200_000 / (2 * 801**2)
-    """Share of an image's known pixels, the hardest, that always count. The default is the papers' 200,000 pixels of
-    two crops of 801 x 801."""
+    min_kept: CountOrZero = 200_000
+    """Number of a group's known pixels, the hardest, that always count."""
+    group: Count = 2
+    """Number of consecutive labeled images among which the hardest pixels are chosen. The default is the batch of one
+    GPU in the papers; a fixed number keeps the loss independent of the number of workers."""
 
 
 @config
@@ -179,6 +186,11 @@ class CrossEntropy:
 class SemanticStudentConfig(StudentSettings):
     """Settings that all semantic students share."""
 
+    align_corners: ClassVar[bool] = False
+    """Whether logits are resized with aligned corners, as the student's published code has it."""
+    frozen_encoder: bool = False
+    """Keep the encoder as it was loaded: it computes no gradients, and only the decoder is trained. UniMatch V2 reports
+    this beside its main results (docs/methods/unimatch.md#v2-network)."""
     background: bool = True
     """Treatment of pixels that no mask of the labels covers. true: they are the first class, "background". false: they
     are unknown, as in data whose classes leave no pixel out (Cityscapes). Label maps that name a background class say
@@ -207,24 +219,37 @@ class Fpn(SemanticStudentConfig):
 class DeepLab(SemanticStudentConfig):
     """DeepLabV3+ over an encoder of timm, UniMatch V1's student (docs/methods/unimatch.md#v1-network)."""
 
+    align_corners: ClassVar[bool] = True
+    multiple: ClassVar[int] = 1
+    """It takes images of any size."""
     network: ClassVar[str] = "segray.models.deeplab:DeepLabStudent"
     kind: Literal["deeplab"] = "deeplab"
-    encoder: str = "resnet101d"
-    """Name of a timm encoder that can be dilated to stride 16. The papers use one with the deep stem of the "d"
-    models."""
+    encoder: str = "resnet101s"
+    """Name of a timm encoder that can be dilated to stride 16. The papers use resnet101s and resnet50s, whose stem has
+    64, 64 and 128 channels, and xception65 on COCO."""
     weights: str | None = None
-    """Local file or Hub id of the encoder's weights, whose batch norm is then frozen; "none" starts from random
-    weights, with group norm."""
+    """Local file or Hub id of the encoder's weights; "none" starts from random ones."""
+    norm: Norm = "auto"
+    """Norms in encoder and decoder. auto: frozen batch norm in an encoder with weights, group norm elsewhere.
+    synchronised: trainable batch norm over the images of all workers, as in the papers; with it, losses depend on
+    `accumulate`."""
     width: Count = 256
     """Number of channels of the decoder."""
     atrous_rates: tuple[int, int, int] = (6, 12, 18)
     """Dilations of the pyramid pooling. The defaults are UniMatch's."""
+
+    @pydantic.model_validator(mode="after")
+    def _frozen_norms_stay(self) -> "DeepLab":
+        if self.frozen_encoder and self.norm == "synchronised":
+            raise ValueError('a frozen encoder keeps its norms: leave out norm = "synchronised"')
+        return self
 
 
 @config
 class Dpt(SemanticStudentConfig):
     """DPT over DINOv2 by transformers, UniMatch V2's student (docs/methods/unimatch.md#v2-network)."""
 
+    align_corners: ClassVar[bool] = True
     multiple: ClassVar[int] = 14
     """Side of DINOv2's patches in pixels."""
     network: ClassVar[str] = "segray.models.dpt:DptStudent"

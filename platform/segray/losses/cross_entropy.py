@@ -24,8 +24,12 @@ class HardPixels(Protocol):
         """Probability of the true class up to which a pixel is hard."""
 
     @property
-    def min_kept(self) -> float:
-        """Share of an image's known pixels, the hardest, that teach however easy they are."""
+    def min_kept(self) -> int:
+        """Number of a group's known pixels, the hardest, that teach however easy they are."""
+
+    @property
+    def group(self) -> int:
+        """Number of consecutive images among which the hardest pixels are chosen."""
 
 
 class CrossEntropySettings(Protocol):
@@ -69,10 +73,16 @@ class SemanticCriterion:
     """A `Criterion` over label maps. The loss: "ce"."""
 
     settings: CrossEntropySettings
+    align_corners: bool = False
+    """Whether logits are resized with aligned corners."""
 
     def count(self, targets: Sequence[AnyTargets]) -> Tensor:
         """(1,): number of counted pixels."""
         return torch.stack([_counted(one).sum() for one in targets]).sum().float()[None]
+
+    def full_size(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """(B, K, H, W) float32: logits (B, K, h, w) at the size of the labels."""
+        return F.interpolate(logits.float(), size=size_hw, mode="bilinear", align_corners=self.align_corners)
 
     def __call__(
         self, output: SemanticLogits, targets: Sequence[AnyTargets], *, keys: Sequence[int], count: Tensor
@@ -81,7 +91,7 @@ class SemanticCriterion:
         del keys
         labels = torch.stack([label_map(one) for one in targets]).long()
         with torch.autocast(count.device.type, enabled=False):
-            logits = F.interpolate(output.logits.float(), size=labels.shape[1:], mode="bilinear")
+            logits = self.full_size(output.logits, (labels.shape[1], labels.shape[2]))
             losses = F.cross_entropy(
                 logits,
                 labels,
@@ -112,17 +122,18 @@ def _counted(targets: AnyTargets) -> Tensor:
 
 @torch.no_grad()
 def _hard_shares(logits: Tensor, labels: Tensor, settings: HardPixels) -> Tensor:
-    """(B, H, W): 0 for easy pixels, number of known over number of hard ones of its image for hard ones.
+    """(B, H, W): 0 for easy pixels, number of known over number of hard ones of their group for hard ones.
 
-    An image's sum over hard pixels so becomes their mean times its known pixels: the mean over hard pixels of the
-    published code, with the hardest chosen per image and not per batch, so that a loss depends on no number of workers.
+    A group's sum over hard pixels so becomes their mean times its known pixels: the mean over hard pixels of the
+    published code, where a group is the batch of a GPU.
     """
     known = labels != UNKNOWN
     chance = logits.softmax(1).gather(1, labels.where(known, 0)[:, None])[:, 0]
     weights = torch.zeros_like(chance)
-    for weight, own, inside in zip(weights, chance, known, strict=True):
+    groups = (torch.split(one, settings.group) for one in (weights, chance, known))
+    for weight, own, inside in zip(*groups, strict=True):
         number = int(inside.sum())
-        kept = int(settings.min_kept * number)
+        kept = min(settings.min_kept, number)
         bound = own[inside].kthvalue(kept).values.clamp(min=settings.threshold) if kept else settings.threshold
         hard = inside & (own <= bound)
         weight[hard] = number / hard.sum().clamp(min=1)

@@ -7,6 +7,7 @@ import pydantic
 from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import STUDENT_CLASSES
 from segray.config.schedule import BatchSizes
+from segray.config.students import SemanticStudentConfig
 from segray.config.train import TrainSettings
 from segray.methods import METHODS, Method, settings_class
 
@@ -58,7 +59,8 @@ def _unshared(run: BatchSizes, config: TrainConfig) -> list[str]:
     if run.group is not None and config.data.unlabeled is None:
         return [f"{run.path} learns from unlabeled images: give data.unlabeled"]
     most, accumulate = max(config.workers.num_workers, 1), run.schedule.accumulate
-    batches = [("labeled_batch", run.schedule.labeled_batch, 1)]
+    ohem = config.student.loss.ohem if isinstance(config.student, SemanticStudentConfig) else None
+    batches = [("labeled_batch", run.schedule.labeled_batch, ohem.group if ohem else 1)]
     batches += [("unlabeled_batch", run.schedule.unlabeled_batch, run.group)] if run.group is not None else []
     return [
         f"{run.path}.schedule.{name}: {batch} images cannot be shared by {workers} workers in {accumulate} pieces"

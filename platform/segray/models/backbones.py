@@ -1,6 +1,7 @@
 """Backbones: normalised images to features at strides 4, 8, 16 and 32, the nano trunk's or one of transformers.
 
-Knows where their weights come from. A backbone with weights has its batch norm frozen, one without has group norm.
+Knows where their weights come from. A backbone with weights has its batch norm frozen, one without has group norm,
+unless its config asks for synchronised batch norm.
 Knows nothing of what reads the features.
 """
 
@@ -76,7 +77,7 @@ class _Hf(Backbone):
         if kind is SwinBackbone:
             # A classifier's last norm, whose output no feature map holds: DDP would wait for its gradient.
             self.net.swin.layernorm = nn.Identity()
-        norms.freeze(self.net) if config.weights else norms.group(self.net)
+        norms.choose(self.net, config.norm, pretrained=bool(config.weights))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.net(images).feature_maps)

@@ -1,14 +1,17 @@
-"""DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) as a student: segmentation-models-pytorch over timm.
+"""DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) as a student over timm, with UniMatch V1's decoder.
 
-An encoder with weights has its batch norm frozen; all other batch norms are group norms.
+The pyramid pooling is segmentation-models-pytorch's; two full 3 x 3 convolutions follow it, where that package has
+separable ones.
 """
 
 from pathlib import Path
 from typing import Any
 
 import timm
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+import torch
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from segray.config.students import DeepLab
@@ -18,6 +21,8 @@ from segray.nets import hub, norms
 
 _STRIDE = 4
 """Of the finer map that the decoder reads; the other one is the encoder's last, dilated to stride 16."""
+_REDUCED = 48
+"""Channels that are left of the finer map."""
 
 
 class DeepLabStudent(SemanticStudent):
@@ -26,18 +31,8 @@ class DeepLabStudent(SemanticStudent):
     def __init__(self, settings: DeepLab, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(settings, classes)
         self.encoder = _Encoder(settings, load=load)
-        fine, coarse = self.encoder.channels
-        # The decoder takes a timm encoder's list of five maps and reads the third and the last.
-        self.decoder = DeepLabV3PlusDecoder(
-            encoder_channels=(0, 0, fine, 0, coarse),
-            encoder_depth=5,
-            out_channels=settings.width,
-            atrous_rates=settings.atrous_rates,
-            output_stride=16,
-            aspp_separable=False,
-            aspp_dropout=0.0,
-        )
-        norms.group(self.decoder)
+        self.decoder = _Decoder(settings, *self.encoder.channels)
+        norms.choose(self.decoder, settings.norm, pretrained=False)
         self.classifier = nn.Conv2d(settings.width, len(classes), 1)
 
     @classmethod
@@ -47,9 +42,29 @@ class DeepLabStudent(SemanticStudent):
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
-        fine, coarse = features
-        logits: Tensor = self.classifier(self.decoder([None, None, fine, None, coarse]))
+        logits: Tensor = self.classifier(self.decoder(*features))
         return logits
+
+
+class _Decoder(nn.Module):
+    """Pyramid pooling at stride 16, fused with the map at stride 4."""
+
+    def __init__(self, settings: DeepLab, fine: int, coarse: int) -> None:
+        super().__init__()
+        width = settings.width
+        self.pooling: Any = ASPP(coarse, width, settings.atrous_rates, separable=False, dropout=0.0)
+        self.reduce = _block(fine, _REDUCED, 1)
+        self.fuse = nn.Sequential(_block(width + _REDUCED, width, 3), _block(width, width, 3))
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        pooled = F.interpolate(self.pooling(coarse), size=fine.shape[2:], mode="bilinear", align_corners=True)
+        found: Tensor = self.fuse(torch.cat([self.reduce(fine), pooled], dim=1))
+        return found
+
+
+def _block(channels: int, width: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
 class _Encoder(nn.Module):
@@ -68,7 +83,7 @@ class _Encoder(nn.Module):
         about: Any = self.net.feature_info
         self.fine = about.reduction().index(_STRIDE)
         self.channels = (about.channels()[self.fine], about.channels()[-1])
-        norms.freeze(self.net) if settings.weights else norms.group(self.net)
+        norms.choose(self.net, settings.norm, pretrained=bool(settings.weights))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = self.net(images)

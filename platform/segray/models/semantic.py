@@ -39,7 +39,8 @@ class SemanticStudent(ImageNetStudent):
 
     def __init__(self, settings: config.SemanticStudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__(settings, classes)
-        self.criterion = SemanticCriterion(settings=settings.loss)
+        self.criterion = SemanticCriterion(settings=settings.loss, align_corners=settings.align_corners)
+        self.preprocessing["align_corners"] = settings.align_corners
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Normalised images to the feature maps that the decoder reads."""
@@ -52,7 +53,8 @@ class SemanticStudent(ImageNetStudent):
 
     @override
     def forward(self, images: Tensor, perturb: Perturb | None = None) -> SemanticOutput:
-        features = self.encode(self.normalised(images))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.frozen_encoder):
+            features = self.encode(self.normalised(images))
         return SemanticOutput(logits=self.decode(perturb(features) if perturb else features))
 
     @override

@@ -1,4 +1,6 @@
-"""Batch norm exchanged for norms that do not look at the batch, so that a loss depends on no number of workers."""
+"""What takes the place of batch norms: norms that do not look at the batch, or one that looks at the batch of all
+workers, so that a loss depends on no number of workers.
+"""
 
 from collections.abc import Callable
 
@@ -6,25 +8,55 @@ import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from segray.config.students import Norm
+from segray.nets.synchronised_norm import SynchronisedBatchNorm
+
 CHANNELS_PER_GROUP = 16
 """Wu and He 2018 (arXiv 1803.08494, table 3): as good as 32 groups, and defined for any width."""
+
+
+def choose(module: nn.Module, norm: Norm, *, pretrained: bool) -> None:
+    """Exchange the batch norms below `module` as a setting says; `pretrained` says whether their statistics count."""
+    if norm == "synchronised":
+        synchronise(module)
+    elif pretrained:
+        freeze(module)
+    else:
+        group(module)
 
 
 def freeze(module: nn.Module) -> None:
     """Batch norms below `module` keep their statistics and affine parameters for good, as buffers."""
 
     def frozen(norm: nn.BatchNorm2d) -> nn.Module:
-        fixed: nn.Module = FrozenBatchNorm2d(norm.num_features, norm.eps)
-        fixed.load_state_dict(norm.state_dict())
-        fixed.to(norm.weight.device)
-        return fixed
+        return _like(norm, FrozenBatchNorm2d(norm.num_features, norm.eps))
 
     _exchange(module, frozen)
+
+
+def synchronise(module: nn.Module) -> None:
+    """Batch norms below `module` learn on, from the statistics of the images of all workers."""
+
+    def synchronised(norm: nn.BatchNorm2d) -> nn.Module:
+        return _like(norm, SynchronisedBatchNorm(norm.num_features, norm.eps, norm.momentum))
+
+    _exchange(module, synchronised)
 
 
 def group(module: nn.Module) -> None:
     """Batch norms below `module` become fresh group norms: what a trunk that starts from nothing can learn with."""
     _exchange(module, lambda norm: nn.GroupNorm(_groups(norm.num_features), norm.num_features))
+
+
+def look_at_batch(module: nn.Module) -> bool:
+    """Return whether what `module` says of an image depends on the other images of a forward pass in training."""
+    return any(isinstance(one, SynchronisedBatchNorm) for one in module.modules())
+
+
+def _like(norm: nn.BatchNorm2d, other: nn.Module) -> nn.Module:
+    """Give `other` the state of a batch norm."""
+    other.load_state_dict(norm.state_dict())
+    return other.to(norm.weight.device)
 
 
 def _groups(width: int) -> int:

@@ -21,7 +21,7 @@ def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.Optimiz
     Each group's `factor` is its share of the learning rate.
     """
     backbone = {id(parameter) for parameter in student.backbone_parameters()}
-    plain = _not_decayed(student)
+    plain = set() if schedule.decay_all else _not_decayed(student)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in student.parameters():
         if parameter.requires_grad:

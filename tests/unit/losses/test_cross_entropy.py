@@ -28,14 +28,14 @@ def loss_of(settings, logits, targets, count=None):
     return criterion(SemanticOutput(logits=logits), targets, keys=(), count=count)["ce"]
 
 
-def by_hand(logits, labels, smoothing, chosen=lambda chances: [True] * len(chances)):
-    """Smoothed cross-entropy in plain numbers: each image's mean over chosen pixels, weighted by its known ones."""
+def by_hand(logits, labels, smoothing, chosen=lambda chances: [True] * len(chances), group=1):
+    """Smoothed cross-entropy in plain numbers: a group's mean over chosen pixels, weighted by its known ones."""
     total, known = 0.0, 0
-    for own, truth in zip(logits.detach(), labels, strict=True):
+    for own, truth in zip(logits.detach().split(group), labels.split(group), strict=True):
         losses, chances = [], []
-        for y, x in (truth != 255).nonzero().tolist():
-            chance = own[:, y, x].double().softmax(0).tolist()
-            label = int(truth[y, x])
+        for index, y, x in (truth != 255).nonzero().tolist():
+            chance = own[index, :, y, x].double().softmax(0).tolist()
+            label = int(truth[index, y, x])
             wanted = [smoothing / CLASSES + (1 - smoothing) * (c == label) for c in range(CLASSES)]
             losses.append(-sum(w * math.log(p) for w, p in zip(wanted, chance, strict=True)))
             chances.append(chance[label])
@@ -55,19 +55,20 @@ def test_smoothing_stays_outside_of_what_is_unknown(smoothing):
 
 
 @pytest.mark.parametrize(
-    ("threshold", "min_kept"), [(0.7, 0.0), (0.2, 0.5), (0.05, 0.9), (0.9, 0.1), (0.0, 0.25)], ids=str
+    ("threshold", "min_kept", "group"),
+    [(0.7, 0, 1), (0.2, 20, 1), (0.05, 40, 2), (0.9, 5, 2), (0.0, 10, 3), (0.05, 1000, 2)],
 )
-def test_only_hard_pixels_count_but_never_too_few(threshold, min_kept):
+def test_only_hard_pixels_of_a_group_count_but_never_too_few(threshold, min_kept, group):
     logits, labels = drawn()
 
     def hard(chances):
-        kept = int(min_kept * len(chances))
+        kept = min(min_kept, len(chances))
         bound = max(threshold, sorted(chances)[kept - 1]) if kept else threshold
         return [chance <= bound for chance in chances]
 
-    settings = CrossEntropy(ohem=Ohem(threshold=threshold, min_kept=min_kept))
+    settings = CrossEntropy(ohem=Ohem(threshold=threshold, min_kept=min_kept, group=group))
     found = loss_of(settings, logits, [SemanticTargets(labels=one) for one in labels])
-    assert float(found.detach()) == pytest.approx(by_hand(logits, labels, 0.0, hard), rel=1e-4)
+    assert float(found.detach()) == pytest.approx(by_hand(logits, labels, 0.0, hard, group), rel=1e-4)
 
 
 def test_pixels_that_teach_nothing_can_count_all_the_same():
@@ -80,7 +81,7 @@ def test_pixels_that_teach_nothing_can_count_all_the_same():
     torch.testing.assert_close(loss_of(CrossEntropy(), logits, targets), alone * known / counted.sum())
 
 
-@pytest.mark.parametrize("settings", [CrossEntropy(), CrossEntropy(ohem=Ohem())], ids=["all", "hard"])
+@pytest.mark.parametrize("settings", [CrossEntropy(), CrossEntropy(ohem=Ohem(min_kept=10))], ids=["all", "hard"])
 def test_nothing_known_is_a_loss_of_nought_with_a_gradient(settings):
     logits, labels = drawn()
     targets = [SemanticTargets(labels=torch.full_like(one, 255)) for one in labels]
@@ -91,7 +92,7 @@ def test_nothing_known_is_a_loss_of_nought_with_a_gradient(settings):
 
 
 @pytest.mark.parametrize(
-    "settings", [CrossEntropy(label_smoothing=0.1), CrossEntropy(ohem=Ohem())], ids=["all", "hard"]
+    "settings", [CrossEntropy(label_smoothing=0.1), CrossEntropy(ohem=Ohem(min_kept=10))], ids=["all", "hard"]
 )
 def test_pieces_add_up_to_the_whole(settings):
     logits, labels = drawn(4)

@@ -1,6 +1,9 @@
 """Students of label maps: every kind trains, predicts at any size, travels as a package and as ONNX."""
 
+from dataclasses import replace
+
 import numpy as np
+import pydantic
 import pytest
 import timm
 import torch
@@ -23,10 +26,12 @@ from segray.losses.cross_entropy import SemanticTargets
 from segray.masks.semantic import paint
 from segray.models import dpt, segformer
 from segray.models.build import build_student, load_student, start_hash
+from segray.models.deeplab import DeepLabStudent
 from segray.models.onnx import export_onnx
 from segray.models.package import read_card, save_student
 from segray.models.semantic import SemanticStudent, best_of, starts
 from segray.models.student import SemanticOutput
+from segray.nets.synchronised_norm import SynchronisedBatchNorm
 
 CLASSES = ("background", "disc", "square", "star")
 KINDS = {
@@ -35,6 +40,7 @@ KINDS = {
     "dpt": Dpt(size="tiny"),
     "segformer": SegFormer(),
 }
+SIDES = {"fpn": 64, "deeplab": 49, "dpt": 28, "segformer": 64}
 
 
 def image(*size_hw, seed=0):
@@ -49,7 +55,7 @@ def students():
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_trained_parameter_gets_a_gradient_and_no_norm_looks_at_the_batch(students, kind):
     student = students[kind]
-    side = 2 * student.settings.multiple
+    side = SIDES[kind]
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     targets = [SemanticTargets(labels=torch.zeros(side, side, dtype=torch.uint8))] * 2
     student.zero_grad()
@@ -66,7 +72,7 @@ def test_every_trained_parameter_gets_a_gradient_and_no_norm_looks_at_the_batch(
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_happens_to_features_reaches_the_logits(students, kind):
     student, seen = students[kind], []
-    images = torch.randint(0, 256, (1, 3, 2 * student.settings.multiple, 2 * student.settings.multiple))
+    images = torch.randint(0, 256, (1, 3, SIDES[kind], SIDES[kind]))
 
     def perturb(features):
         seen.append([one.shape for one in features])
@@ -104,6 +110,45 @@ def test_a_student_starts_from_another_all_but_the_classes(students, tmp_path):
         "classifier.weight",
         "classifier.bias",
     }
+
+
+def test_deeplabs_decoder_is_the_published_one():
+    """1.29 million parameters of two full convolutions after the pyramid pooling, and 48 channels at stride 4."""
+    with torch.device("meta"):
+        student = DeepLabStudent(DeepLab(norm="synchronised"), CLASSES, load=False)
+    fuse = [one for one in student.decoder.fuse.modules() if isinstance(one, torch.nn.Conv2d)]
+    assert [tuple(one.weight.shape) for one in fuse] == [(256, 256 + 48, 3, 3), (256, 256, 3, 3)]
+    assert sum(one.weight.numel() for one in fuse) == 1_290_240
+    stem = [one.out_channels for one in student.encoder.net.modules() if isinstance(one, torch.nn.Conv2d)][:3]
+    assert stem == [64, 64, 128]
+    norms = [one for one in student.modules() if isinstance(one, torch.nn.modules.batchnorm._NormBase)]
+    assert {type(one) for one in norms} == {SynchronisedBatchNorm}
+
+
+def test_deeplabs_decoder_says_what_its_formula_says(students):
+    student = students["deeplab"].eval()
+    images = torch.randint(0, 256, (1, 3, 49, 65))
+    with torch.no_grad():
+        fine, coarse = student.encode(student.normalised(images))
+        decoder = student.decoder
+        pooled = F.interpolate(decoder.pooling(coarse), size=(13, 17), mode="bilinear", align_corners=True)
+        expected = student.classifier(decoder.fuse(torch.cat([decoder.reduce(fine), pooled], 1)))
+        torch.testing.assert_close(student(images).logits, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frozen_encoder_computes_no_gradients(kind):
+    student = build_student(replace(KINDS[kind], frozen_encoder=True), CLASSES, seed=0).train()
+    images = torch.randint(0, 256, (1, 3, SIDES[kind], SIDES[kind]))
+    seen = []
+    student(images, lambda features: seen.extend(features) or features).logits.sum().backward()
+    assert not any(one.requires_grad for one in seen)
+    assert {name.split(".")[0] for name, one in student.named_parameters() if one.grad is None} == {"encoder"}
+
+
+def test_a_frozen_encoder_has_no_norm_that_learns():
+    with pytest.raises(pydantic.ValidationError, match="a frozen encoder keeps its norms"):
+        DeepLab(frozen_encoder=True, norm="synchronised")
 
 
 # ------------------------------------------------------------------------------------------------ weights from files

@@ -1,5 +1,7 @@
 """Which parameters decay, how fast each learns, and when."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -48,6 +50,11 @@ def test_a_momentum_makes_it_sgd(student, momentum):
     assert isinstance(optimizer, torch.optim.SGD if momentum else torch.optim.AdamW)
     assert optimizer.defaults.get("momentum") == momentum
     assert fingerprint(plain(Schedule(steps=10, learning_rate=0.5))) == fingerprint(plain(schedule)) or momentum
+
+
+def test_all_decay_where_the_schedule_says_so(student):
+    groups = build_optimizer(student, replace(SCHEDULE, decay_all=True)).param_groups
+    assert {group["weight_decay"] for group in groups} == {0.05}
 
 
 def test_norms_biases_and_embeddings_do_not_decay(student):

@@ -26,7 +26,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import override
 
 from segray import keyed_random
@@ -54,6 +53,7 @@ from segray.methods.unimatch.zero_shot import ZeroShotLabels
 from segray.models.build import build_student, load_student
 from segray.models.preprocessing import inference
 from segray.models.student import SemanticOutput, Student
+from segray.nets import norms
 from segray.store import Store
 from segray.training.augmentation.batch import Batch
 from segray.training.augmentation.colour import strong_view
@@ -122,7 +122,7 @@ class UniMatchInputs:
 
 
 class UniMatchStep(nn.Module):
-    """All views in one forward pass; a stream's loss is divided by its pixels (docs/methods/unimatch.md#losses)."""
+    """All views of a piece; a stream's loss is divided by its pixels (docs/methods/unimatch.md#losses)."""
 
     def __init__(self, student: Student, criterion: SemanticCriterion) -> None:
         super().__init__()
@@ -132,12 +132,7 @@ class UniMatchStep(nn.Module):
     def forward(self, inputs: UniMatchInputs, count: Tensor) -> dict[str, Tensor]:
         """Named losses: `ce` on labels, `unlabeled/...` on pseudo-labels, `zero_shot/...` on zero-shot ones."""
         labeled, streams = inputs.labeled, inputs.streams
-        images = [labeled.images, *(one.images for one in streams)]
-        factors = [None] * len(labeled), *(one.factors for one in streams)
-        perturb = ChannelScaling([own for part in factors for own in part])
-        output: SemanticOutput = self.student(torch.cat(images), perturb)
-        parts = torch.split(output.logits, [len(one) for one in images])
-        ours, *theirs = (SemanticOutput(logits=one) for one in parts)
+        ours, *theirs = self._seen(labeled.images, streams)
         on_labels = self.student.criterion(ours, labeled.targets, keys=labeled.keys, count=count[:1])
         losses = {name: value / 2 for name, value in on_labels.items()}
         for stream, seen, own in zip(streams, theirs, count[1:, None], strict=True):
@@ -147,6 +142,25 @@ class UniMatchStep(nn.Module):
             if stream.guides:
                 losses[f"zero_shot/{stream.name}"] = inputs.trust * stream.weight * loss(stream.guides)["ce"]
         return losses
+
+    def _seen(self, labeled: Tensor, streams: Sequence[Stream]) -> list[SemanticOutput]:
+        """What the student says of the labeled images and of each stream.
+
+        One forward pass sees all of them, unless norms look at the batch: then weak and strong views are apart, as in
+        the published code.
+        """
+        images = [labeled, *(one.images for one in streams)]
+        factors = [[None] * len(labeled), *(one.factors for one in streams)]
+        weak = [0, *(index for index, one in enumerate(streams, 1) if not one.is_strong)]
+        strong = [index for index in range(len(images)) if index not in weak]
+        passes = [weak, strong] if norms.look_at_batch(self.student) else [list(range(len(images)))]
+        found: dict[int, SemanticOutput] = {}
+        for chosen in passes:
+            perturb = ChannelScaling([own for index in chosen for own in factors[index]])
+            output: SemanticOutput = self.student(torch.cat([images[index] for index in chosen]), perturb)
+            parts = torch.split(output.logits, [len(images[index]) for index in chosen])
+            found |= {index: SemanticOutput(logits=one) for index, one in zip(chosen, parts, strict=True)}
+        return [found[index] for index in range(len(images))]
 
 
 # ----------------------------------------------------------------------------------------------------- the objective
@@ -165,7 +179,8 @@ class UniMatchObjective(Objective[UniMatchInputs]):
     ) -> None:
         """`labeler`: a trained model that labels all pixels, in the place of the student or its average."""
         self.student, self.settings, self.zero_shot, self.labeler = student, settings, zero_shot, labeler
-        self.criterion = SemanticCriterion(settings=CrossEntropy(label_smoothing=settings.label_smoothing))
+        assert isinstance(student.criterion, SemanticCriterion)
+        self.criterion = replace(student.criterion, settings=CrossEntropy(label_smoothing=settings.label_smoothing))
         self.module = UniMatchStep(student, self.criterion)
         self.teacher: Student | None = None
         if settings.half_life is not None and labeler is None:
@@ -212,7 +227,8 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         streams = [self._strong(unlabeled, taught, number) for number in range(len(self.streams.strong))]
         if self.streams.features:
             factors = [channel_dropout(key, self.settings.feature_dropout) for key in unlabeled.keys]
-            streams.append(taught.stream("features", self.streams.features, unlabeled.images, factors))
+            weight = self.streams.features
+            streams.append(taught.stream("features", weight, unlabeled.images, factors, is_strong=False))
         return UniMatchInputs(labeled=labeled, streams=streams, weight=self.weight, trust=self.trust)
 
     @override
@@ -294,7 +310,7 @@ class UniMatchObjective(Objective[UniMatchInputs]):
         model = self.labeler or self.teacher or self.student
         with inference(model), autocast(self.settings.schedule, batch.images.device):
             output: SemanticOutput = model(batch.images)
-        logits = F.interpolate(output.logits.float(), size=batch.images.shape[2:], mode="bilinear")
+        logits = self.criterion.full_size(output.logits, (batch.images.shape[2], batch.images.shape[3]))
         sure, labels = logits.softmax(1).max(1)
         believed = _inside(batch)
         if self.labeler is None:

@@ -22,6 +22,8 @@ class Stream:
     """Zero-shot labels for the further loss; none without it."""
     factors: Sequence[Factors | None]
     """What becomes of each image's feature channels."""
+    is_strong: bool = True
+    """Whether its images are a strong view."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +42,9 @@ class UnlabeledTargets:
         guide = None if self.guide is None else mix(self.guide)
         return UnlabeledTargets(labels=mix(self.labels), guide=guide, inside=mix(self.inside))
 
-    def stream(self, name: str, weight: float, images: Tensor, factors: Sequence[Factors | None]) -> Stream:
+    def stream(
+        self, name: str, weight: float, images: Tensor, factors: Sequence[Factors | None], *, is_strong: bool = True
+    ) -> Stream:
         """A view that is taught this."""
         return Stream(
             name=name,
@@ -49,6 +53,7 @@ class UnlabeledTargets:
             targets=self._targets(self.labels),
             guides=() if self.guide is None else self._targets(self.guide),
             factors=factors,
+            is_strong=is_strong,
         )
 
     def _targets(self, labels: Tensor) -> tuple[SemanticTargets, ...]:

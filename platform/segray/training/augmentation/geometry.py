@@ -20,6 +20,7 @@ from segray.models.preprocessing import PADDING_RGB
 from segray.training.augmentation.batch import Batch
 
 Pixels = npt.NDArray[np.uint8]
+_PADDING = {"mean": PADDING_RGB, "black": (0, 0, 0)}
 
 
 def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
@@ -39,8 +40,8 @@ def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
     )
 
 
-def apply_view(pixels: Pixels, view: View) -> Pixels:
-    """An image (H, W, 3) on its canvas (3, rows, columns), padded with PADDING_RGB; only what is seen is resized."""
+def apply_view(pixels: Pixels, view: View, padding: tuple[int, int, int] = PADDING_RGB) -> Pixels:
+    """An image (H, W, 3) on its canvas (3, rows, columns), padded with a colour; only what is seen is resized."""
     (height, width), (y0, x0) = view.valid_hw, view.origin_yx
     x0 = view.resized_hw[1] - x0 - width if view.flipped else x0
     down, across = (own / side for own, side in zip(view.image_hw, view.resized_hw, strict=True))
@@ -52,7 +53,7 @@ def apply_view(pixels: Pixels, view: View) -> Pixels:
     )
     seen = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
     canvas = np.empty((*view.canvas_hw, 3), dtype=np.uint8)
-    canvas[:] = PADDING_RGB
+    canvas[:] = padding
     canvas[:height, :width] = seen[:, ::-1] if view.flipped else seen
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
 
@@ -73,7 +74,7 @@ def sample(row: TrainingRow, pixels: Pixels, settings: WeakView, key: int) -> Ba
     return Batch(
         image_ids=(row.image_id,),
         keys=(key,),
-        images=torch.from_numpy(apply_view(pixels, view))[None],
+        images=torch.from_numpy(apply_view(pixels, view, _PADDING[settings.padding]))[None],
         views=(view,),
         targets=(_targets(instances, view, settings.min_visible),),
     )

@@ -11,7 +11,7 @@ from segray.config.text import toml
 ROOT = Path(__file__).parents[4]
 CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))
 S4M, UNIMATCH, VOC = (
-    ROOT / "configs" / name for name in ("s4m/family-b.toml", "unimatch/voc.toml", "zero-shot/voc.toml")
+    ROOT / "configs" / name for name in ("s4m/family-b.toml", "unimatch/v1-voc.toml", "zero-shot/voc.toml")
 )
 
 

@@ -55,6 +55,14 @@ def test_the_window_is_the_whole_image_resized_and_cut(index):
         assert (channel[:, columns:] == padding).all()
 
 
+@pytest.mark.parametrize(("padding", "colour"), [("mean", PADDING_RGB), ("black", (0, 0, 0))])
+def test_a_canvas_is_padded_with_the_colour_of_the_settings(padding, colour):
+    settings = WeakView(canvas_hw=(64, 64), min_scale=0.5, max_scale=0.5, padding=padding)
+    row = TrainingRow(image_id="a", uri="a", instances=None)
+    batch = sample(row, np.full((40, 40, 3), 200, np.uint8), settings, key=0)
+    assert batch.images[0, :, -1, -1].tolist() == list(colour)
+
+
 @pytest.mark.parametrize("index", range(12))
 def test_masks_lie_on_their_pixels(index):
     """A white box on black, whose mask is the box: mask and pixels agree but for the resized border."""
