@@ -114,9 +114,10 @@ class StageJob:
     limits: ImageLimits = ImageLimits()
     """Limits beyond which images are refused."""
     max_damaged: Share = MAX_DAMAGED
-    """Largest share of damaged files, or of images in the store that were refused, with which the job works; beyond it
-    the command's exit status is 3. Files are counted before the first image is labeled, refused images afterwards: with
-    `sample` the job sees what is to come before much is spent."""
+    """Largest share of damaged files or images (unreadable, unknown or invalid ones) with which the job works. The
+    command stops with exit status 3 before it labels an image where more of the files are damaged, or surely more of
+    all images by a random sample of 64; and it ends with exit status 3 where more of the store's images were refused,
+    also after a run with `sample`."""
     workers: LabelWorkers = LabelWorkers()
     """Workers that label, and the resources each reserves."""
     cost: Cost = Cost()

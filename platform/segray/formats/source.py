@@ -5,7 +5,7 @@ Shared are rows by name, listings that count what lies beside images, JSON and o
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from segray.errors import SourceError
 from segray.images import decoding
@@ -16,8 +16,8 @@ from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
-BESIDE = Reason("beside", "are no images by their names and are left out")
-FOREIGN = Reason("foreign", "are images of a kind that segray does not read", is_damage=True)
+BESIDE = Reason("beside", "have no image's name and are left out")
+FOREIGN = Reason("foreign", "are of a kind of image that segray does not read", is_damage=True)
 
 _SHOWN = 10
 _FOREIGN = (
@@ -41,6 +41,7 @@ _FOREIGN = (
     *(".dcm", ".nii", ".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".nd2", ".lif", ".vsi"),
 )
 """Suffixes of photographs, scans and slides that may not be read; those of `decoding.SUFFIXES` are."""
+_FLAGS: Final = {"0": 0, "false": 0, "1": 1, "true": 1}
 _ONE_BY_ONE = ("", "file", "http", "https")
 
 
@@ -202,6 +203,15 @@ def refuse(uri: str, problems: Sequence[str]) -> None:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
         raise SourceError("\n  ".join([f"{uri}: {count}", *problems[:_SHOWN], *more]))
+
+
+def flag(value: object) -> object:
+    """Return a flag as 0 or 1, whether it is a number, a boolean, a text or null; anything else as it is."""
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        return _FLAGS.get(value.strip().lower(), value)
+    return int(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
 def name_problem(name: object) -> str | None:

@@ -15,15 +15,17 @@ from segray.config.label import StageJob
 from segray.errors import LabelError
 from segray.formats.store.reader import refusal
 from segray.jobs.outputs import RUNS
-from segray.jobs.stages import images_of, stage_of
+from segray.jobs.stages import JobImages, images_of, stage_of
 from segray.labels.attempts import forget
 from segray.labels.committer import run_in_process
+from segray.labels.first_look import LOOKED_AT, look_at
 from segray.labels.pending_rows import PendingRows
 from segray.labels.stages.stage import CountsInputs, Stage
 from segray.labels.summary import LabelTally, PartCounts, Summary, price, summarize
 from segray.nets.device import torch_threads_kept
 from segray.storage import files
 from segray.store import Store, StoreInfo
+from segray.store.rows import image_rows
 from segray.tally import EXAMPLES, Tally
 
 
@@ -76,8 +78,8 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
     stage, store = prepare(config)
     pending = store.missing(images.rows, retry_errors=config.retry_refused)
     with store.lease("label") as lease, PendingRows(pending) as plan:
-        images.tally.check(config.max_damaged, images.where)
         before = store.info()
+        _look(config, images, plan, is_new=not before.images)
         if config.retry_refused:
             forget(store.uri)
         if plan.number == 0 and before.images == 0:
@@ -138,6 +140,24 @@ def _run(
         workers=config.workers,
         cost=config.cost,
     )
+
+
+def _look(config: StageJob, images: JobImages, plan: PendingRows, *, is_new: bool) -> None:
+    """See that no more is damaged than allowed: of the files, and of a few images where nothing is labeled yet.
+
+    Raises:
+        DamageError: more is.
+    """
+    images.tally.check(config.max_damaged, images.where)
+    if config.sample or isinstance(config.images, str) or not is_new:
+        return
+    for part in plan.parts(LOOKED_AT, plan.sample(LOOKED_AT, config.seed)):
+        look_at(
+            image_rows(part),
+            max_pixels=config.limits.max_pixels,
+            max_damaged=config.max_damaged,
+            where=images.where,
+        )
 
 
 def _count_images(tally: Tally, summary: Summary, store: Store) -> None:

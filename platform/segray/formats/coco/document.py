@@ -5,11 +5,10 @@ Ids and flags are taken as numbers and as texts: writers of COCO files disagree.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from segray.formats.source import name_problem, read_json, refuse
+from segray.formats.source import flag, name_problem, read_json, refuse
 
-_FLAGS: Final = {"0": 0, "false": 0, "1": 1, "true": 1}
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -31,15 +30,6 @@ def read_document(uri: str) -> dict[str, Any]:
 def whole_number(value: object) -> object:
     """Return a text of digits as the number that it says; anything else as it is."""
     return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else value
-
-
-def flag(value: object) -> object:
-    """Return a flag as 0 or 1, whether it is a number, a boolean, a text or null; anything else as it is."""
-    if value is None:
-        return 0
-    if isinstance(value, str):
-        return _FLAGS.get(value.strip().lower(), value)
-    return int(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
 def _make_numbers(document: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from segray.errors import ImageError, SourceError
 from segray.formats.label_studio import LabelStudioSource, regions
-from segray.formats.source import name_problem, read_json, refuse, rows_by_name
+from segray.formats.source import flag, name_problem, read_json, refuse, rows_by_name
 from segray.images import decoding
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
@@ -101,7 +101,7 @@ class LabelStudioTasks:
 
     def _count(self, task: Mapping[str, Any], image_id: str) -> None:
         """Count a task as used or not."""
-        finished = sum(not one.get("was_cancelled") for one in task["annotations"])
+        finished = sum(not flag(one.get("was_cancelled")) for one in task["annotations"])
         if not finished:
             self.tally.leave_out("tasks", UNFINISHED, self._tasks[image_id])
             return
@@ -142,12 +142,14 @@ def _is_result(result: object) -> bool:
 
 
 def _chosen(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    done = [one for one in task["annotations"] if not one.get("was_cancelled")]
-    return max(
-        done,
-        key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at") or ""), str(one.get("id") or "")),
-        default=None,
-    )
+    done = [one for one in task["annotations"] if not flag(one.get("was_cancelled"))]
+    return max(done, key=_precedence, default=None)
+
+
+def _precedence(annotation: Mapping[str, Any]) -> tuple[bool, str, str]:
+    """Return what orders a task's annotations; the last one counts."""
+    updated, own = str(annotation.get("updated_at") or ""), str(annotation.get("id") or "")
+    return bool(flag(annotation.get("ground_truth"))), updated, own
 
 
 def _place(data: Mapping[str, Any], folder: str) -> tuple[str, str]:

@@ -18,8 +18,8 @@ from segray.formats.label_studio import bitmask, brush
 from segray.masks import rle
 from segray.tally import Reason, Tally
 
-NO_MASK = Reason("no-mask", "are choices, texts, ratings, relations or key points, and are passed over")
-OPEN_LINE = Reason("open-line", "are open lines, which have no inside, and are left out")
+NO_MASK = Reason("no-mask", "have no mask (choice, text, rating, relation or key point) and are passed over")
+OPEN_LINE = Reason("open-line", "have no inside (open line) and are left out")
 UNKNOWN_TYPE = Reason("unknown-type", "are of a type that segray does not know", is_damage=True)
 INVALID = Reason("invalid", "have a shape that cannot be read", is_damage=True)
 NO_PIXEL = Reason("no-pixel", "have a shape that covers no pixel", is_damage=True)

@@ -23,7 +23,7 @@ from segray.store.rows import SOURCE, ImageRow
 from segray.tally import Reason, Tally
 
 REPEATED = Reason("repeated", "have an image_id that an earlier row has", is_damage=True)
-BESIDE = Reason("beside", "are no .parquet files and are left out")
+BESIDE = Reason("beside", "have no name in .parquet and are left out")
 
 _BATCH_ROWS = 16_384
 

@@ -22,7 +22,7 @@ from segray.storage import files
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
-INVALID = Reason("invalid", "are no class maps", is_damage=True)
+INVALID = Reason("invalid", "cannot be read as class maps", is_damage=True)
 UNNAMED = Reason("unnamed", "have a class without a name", is_damage=True)
 
 

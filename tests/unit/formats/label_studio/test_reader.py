@@ -82,6 +82,8 @@ def test_rows_with_and_without_a_file(tmp_path: Path) -> None:
     [
         ([], None),
         ([{"was_cancelled": True, "result": [region("a")]}], None),
+        ([{"was_cancelled": "true", "result": [region("a")]}], None),
+        ([{"was_cancelled": "false", "ground_truth": "false", "result": [region("a")]}], ["a"]),
         ([{"result": [region("a")]}], ["a"]),
         (
             [

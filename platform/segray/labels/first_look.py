@@ -1,0 +1,52 @@
+"""A look at a few images before a label job spends anything: are so many of them damaged that it should not begin.
+
+Knows rows and pixels; no stage and no store.
+"""
+
+from collections.abc import Sequence
+from math import comb
+from typing import Final
+
+from segray.errors import ImageError
+from segray.formats.store.reader import refusal
+from segray.images import decoding
+from segray.storage.prefetch import map_in_order
+from segray.store.rows import ImageRow
+from segray.tally import Tally
+
+LOOKED_AT: Final = 64
+"""Most images that are decoded for it."""
+CHANCE: Final = 0.01
+"""Largest probability with which a source of no more than the allowed damage is stopped."""
+
+
+def look_at(rows: Sequence[ImageRow], *, max_pixels: int, max_damaged: float, where: str) -> None:
+    """Decode these images, drawn at random from all, and see that they do not show too much damage.
+
+    Raises:
+        DamageError: so many are damaged that of all images it is surely more than `max_damaged`.
+    """
+    tally = Tally()
+    for row, error in zip(rows, map_in_order(lambda one: _error(one, max_pixels), rows), strict=True):
+        if error is None:
+            tally.use("images")
+        else:
+            tally.leave_out("images", refusal(error.reason), f"{row.image_id}: {error.detail}")
+    if is_surely_above(tally["images"].damaged, len(rows), max_damaged):
+        tally.check(max_damaged, f"{where}, a sample of {len(rows)} images")
+
+
+def is_surely_above(damaged: int, number: int, bound: float) -> bool:
+    """Return whether a share of `bound` would show so many damaged ones among `number` with less than `CHANCE`."""
+    terms = (comb(number, k) * bound**k * (1 - bound) ** (number - k) for k in range(damaged, number + 1))
+    return damaged > 0 and sum(terms) < CHANCE
+
+
+def _error(row: ImageRow, max_pixels: int) -> ImageError | None:
+    try:
+        decoding.load(row.uri, max_pixels)
+    except ImageError as error:
+        return error
+    except MemoryError as error:
+        return ImageError("out-of-memory", str(error))
+    return None
