@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from segray.config.text.toml import literal
+from segray.formats.format import SourceSettings
 from segray.formats.registry import open_source
+from segray.formats.voc import VocSource
 from segray.job_configs import load_as
 from segray.jobs.train import prepare_rows
 from segray.methods import plans
@@ -51,6 +53,7 @@ SHRUNK: Final[Mapping[str, Any]] = {
     "student.weights": None,
     "student.encoder": "resnet10t",
     "student.size": "tiny",
+    "student.loss.ohem.group": 2,
     "student.predict.window.size": SIDE,
     "view.canvas_hw": (SIDE, SIDE),
 }
@@ -127,11 +130,13 @@ def _sets(table: Mapping[str, Any], path: str) -> bool:
 
 def _made_up(table: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Any]]:
     """Yield overrides that lead a preset to small data of the layouts that it names, which are written."""
+    classes = next((one["classes"] for one in table["data"].values() if "classes" in one), ())
     for role, source in table["data"].items():
-        for name, value in WRITERS[source["kind"]](folder / role, source).items():
+        for name, value in WRITERS[source["kind"]](folder / role, {"classes": classes, **source}).items():
             yield f"data.{role}.{name}", value
     if "zero_shot" in table["method"]:
-        yield "method.zero_shot.store", _store(folder)
+        made = write_coco(folder / "labels", IMAGES, side=SIDE)
+        yield "method.zero_shot.store", _write_store(folder / "stores", made)
 
 
 def _write_list(folder: Path, source: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
@@ -184,23 +189,29 @@ def _cityscapes(folder: Path, source: Mapping[str, Any]) -> dict[str, Any]:
     return {"uri": str(folder), **_write_list(folder, source, names)}
 
 
+def _write_store(folder: Path, settings: SourceSettings) -> str:
+    """Write a store with the masks of a source, and return its URI."""
+    source = open_source(settings)
+    rows = []
+    for image in source.rows():
+        found = source.instances(image.image_id)
+        assert found is not None
+        rows.append(LabeledRow(image=image, sha256="0" * 64, instances=found))
+    store = Store.create(str(folder), "classify", {"classes": list(source.classes)})
+    store.write_part(rows)
+    return store.uri
+
+
+def _store(folder: Path, source: Mapping[str, Any]) -> dict[str, Any]:
+    made = _voc(folder, {**source, "masks": ""})
+    return {"uri": _write_store(folder / "stores", VocSource(**made, classes=tuple(source["classes"])))}
+
+
 WRITERS: Final[Mapping[str, Callable[[Path, Mapping[str, Any]], dict[str, Any]]]] = {
     "folder": _folder,
     "voc": _voc,
     "coco": _coco,
     "cityscapes": _cityscapes,
+    "store": _store,
 }
 """Made-up data by kind of source; each returns what of the source's table is elsewhere."""
-
-
-def _store(folder: Path) -> str:
-    """Labels of the unlabeled images, as a classify job leaves them: those of the labeled ones, which show the same."""
-    labeled = open_source(write_coco(folder / "labels", IMAGES, side=SIDE))
-    rows = []
-    for image in labeled.rows():
-        found = labeled.instances(image.image_id)
-        assert found is not None
-        rows.append(LabeledRow(image=image, sha256="0" * 64, instances=found))
-    store = Store.create(str(folder / "stores"), "classify", {"classes": list(labeled.classes)})
-    store.write_part(rows)
-    return store.uri

@@ -1,6 +1,6 @@
-"""Weights that ship with segray, by name. Knows where the files are, nothing of the models that read them.
+"""Weights and prompts that ship with segray, by name. Knows where the files are, nothing of the models that read them.
 
-All are fp16 safetensors, used as fp32, trained on the procedural worlds (family A) by the scripts in tools/nano.
+Weights are fp16 safetensors, used as fp32, trained on the procedural worlds (family A) by the scripts in tools/nano.
 """
 
 from importlib.resources import files
@@ -17,3 +17,5 @@ CLIP_NANO: Final = _WEIGHTS / "clip-nano.safetensors"
 """The tiny-vocabulary CLIP, with its words."""
 MASK2FORMER_NANO: Final = _WEIGHTS / "mask2former-nano"
 """Folder of the student that `start = "nano"` means."""
+CLIP_TEMPLATES: Final = Path(str(files(__name__))) / "clip-templates.txt"
+"""The 80 prompts by which CLIP's authors classify ImageNet (Radford et al. 2021, arXiv 2103.00020, and their code)."""

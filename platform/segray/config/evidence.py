@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
+from segray.assets import CLIP_TEMPLATES
 from segray.config.base import config
 from segray.config.types import Count, Name, NonNegative, Positive, Share
+
+
+def _named_templates(given: Any) -> Any:
+    """Return the prompts that a name stands for; anything else as it is."""
+    return tuple(CLIP_TEMPLATES.read_text().splitlines()) if given == "clip-80" else given
 
 
 @config
@@ -20,8 +26,11 @@ class Vocabulary:
     """Names to compare with in place of a class's own, by class. The most similar of several counts."""
     background: tuple[Name, ...] = ()
     """Names that describe the background, such as sky, grass, road or wall."""
-    templates: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)] = ("a photo of a {}.",)
-    """Prompts with {} in place of the name. The mean of their embeddings counts; CLIP's own ensemble has 80."""
+    templates: Annotated[tuple[Name, ...], pydantic.BeforeValidator(_named_templates), pydantic.Field(min_length=1)] = (
+        "a photo of a {}.",
+    )
+    """Prompts with {} in place of the name. The mean of their embeddings counts. "clip-80" takes the 80 prompts of
+    CLIP's authors for ImageNet."""
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "Vocabulary":

@@ -155,8 +155,20 @@ class SemanticPredict:
     side: Annotated[int, pydantic.Field(ge=32)] | None = None
     """Length in pixels to which the image's longer side is resized; "none" keeps its size. Either way each side is
     rounded to a multiple that the network needs, and the logits are resized to the image."""
+    shorter_side: Annotated[int, pydantic.Field(ge=32)] | None = None
+    """Length in pixels to which the image's shorter side is resized, in place of `side`."""
+    scales: Annotated[tuple[Positive, ...], pydantic.Field(min_length=1)] = (1.0,)
+    """Factors of the size at which each image, or window, is seen. The class probabilities of several are added up."""
+    flip: bool = False
+    """Add the class probabilities of the mirrored image."""
     window: SlidingWindow | None = None
     """Sliding window over images that are larger than it; "none" predicts every image whole."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_side(self) -> "SemanticPredict":
+        if self.side is not None and self.shorter_side is not None:
+            raise ValueError("side and shorter_side both say the image's size: give one of them")
+        return self
 
 
 @config

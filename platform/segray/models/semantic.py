@@ -9,6 +9,7 @@ few full-size maps are dense at a time, whatever the number of classes.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import product
 from math import prod
 from typing import Final
 
@@ -35,6 +36,7 @@ class SemanticStudent(ImageNetStudent):
     """An encoder, a decoder, and a last layer called `classifier`."""
 
     settings: config.SemanticStudentConfig
+    criterion: SemanticCriterion
     encoder: nn.Module
 
     def __init__(self, settings: config.SemanticStudentConfig, classes: tuple[str, ...]) -> None:
@@ -63,13 +65,16 @@ class SemanticStudent(ImageNetStudent):
 
     @override
     def predict(self, images: Sequence[Pixels]) -> list[Instances]:
-        window = self.settings.predict.window
+        predict = self.settings.predict
+        several = predict.scales != (1.0,) or predict.flip
         with inference(self):
-            if window is None:
+            if predict.window is None and not several:
                 return self._whole(images)
-            return [
-                self._by_windows(one) if max(one.shape[:2]) > window.size else self._whole([one])[0] for one in images
-            ]
+            return [self._added_up(one) if several or self._is_large(one) else self._whole([one])[0] for one in images]
+
+    def _is_large(self, image: Pixels) -> bool:
+        window = self.settings.predict.window
+        return window is not None and max(image.shape[:2]) > window.size
 
     def _whole(self, images: Sequence[Pixels]) -> list[Instances]:
         """Label maps of images, those that the network sees at one size together."""
@@ -83,40 +88,55 @@ class SemanticStudent(ImageNetStudent):
                 logits = self._logits([images[index] for index in few], size_hw)
                 for index, own in zip(few, logits, strict=True):
                     height, width = images[index].shape[:2]
-                    found[index] = _instances(*best_of(own, (height, width)))
+                    best = best_of(own, (height, width), align_corners=self.settings.align_corners)
+                    found[index] = _instances(*best)
         return [found[index] for index in range(len(images))]
 
-    def _by_windows(self, image: Pixels) -> Instances:
-        """The label map of a large image: probabilities of overlapping windows, added up."""
-        window = self.settings.predict.window
-        assert window is not None
-        height, width = image.shape[:2]
-        total = torch.zeros(len(self.classes), height, width)
-        for y0 in starts(height, window):
-            for x0 in starts(width, window):
-                part = image[y0 : y0 + window.size, x0 : x0 + window.size]
-                (logits,) = self._logits([part], self._network_hw(part.shape[:2]))
-                full = F.interpolate(logits[None], size=part.shape[:2], mode="bilinear")[0]
-                total[:, y0 : y0 + window.size, x0 : x0 + window.size] += full.softmax(0).cpu()
+    def _added_up(self, image: Pixels) -> Instances:
+        """The label map of an image: probabilities of its windows, sizes and mirrored images, added up."""
+        predict = self.settings.predict
+        total = torch.zeros(len(self.classes), *image.shape[:2])
+        for rows, columns in self._parts(image):
+            part = image[rows, columns]
+            for scale, mirrored in product(predict.scales, (False, True) if predict.flip else (False,)):
+                logits = self._logits([part], self._network_hw(part.shape[:2], scale), mirrored=mirrored)
+                full = self.criterion.full_size(logits, (part.shape[0], part.shape[1]))[0]
+                total[:, rows, columns] += full.softmax(0).cpu()
         best, labels = total.max(0)
         return _instances(labels, best / total.sum(0))
 
-    def _logits(self, images: Sequence[Pixels], size_hw: tuple[int, int]) -> Tensor:
-        """(B, K, h, w) float32 of images, each resized to what the network sees."""
+    def _parts(self, image: Pixels) -> list[tuple[slice, slice]]:
+        """Rows and columns of the windows over an image; the image itself where it is not large."""
+        window = self.settings.predict.window
+        if window is None or not self._is_large(image):
+            return [(slice(None), slice(None))]
+        height, width = image.shape[:2]
+        places = product(starts(height, window), starts(width, window))
+        return [(slice(y0, y0 + window.size), slice(x0, x0 + window.size)) for y0, x0 in places]
+
+    def _logits(self, images: Sequence[Pixels], size_hw: tuple[int, int], *, mirrored: bool = False) -> Tensor:
+        """(B, K, h, w) float32 of images, each resized to what the network sees; `mirrored` shows it their mirror
+        images.
+        """
         pixels = [torch.tensor(image, device=self.mean.device).permute(2, 0, 1)[None] for image in images]
         resized = [F.interpolate(one, size=size_hw, mode="bilinear", antialias=True) for one in pixels]
-        output: SemanticOutput = self(torch.cat(resized))
-        return output.logits.float()
+        shown = torch.cat(resized)
+        output: SemanticOutput = self(shown.flip(3) if mirrored else shown)
+        return output.logits.float().flip(3) if mirrored else output.logits.float()
 
-    def _network_hw(self, image_hw: tuple[int, ...]) -> tuple[int, int]:
+    def _network_hw(self, image_hw: tuple[int, ...], factor: float = 1.0) -> tuple[int, int]:
         """The nearest multiples to the image's sides, after its resize."""
-        side, multiple = self.settings.predict.side, self.settings.multiple
-        scale = 1.0 if side is None else side / max(image_hw)
+        predict, multiple = self.settings.predict, self.settings.multiple
+        scale = factor
+        if predict.side is not None:
+            scale *= predict.side / max(image_hw)
+        if predict.shorter_side is not None:
+            scale *= predict.shorter_side / min(image_hw)
         height, width = (max(multiple, round(length * scale / multiple) * multiple) for length in image_hw)
         return height, width
 
 
-def best_of(logits: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def best_of(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bool = False) -> tuple[Tensor, Tensor]:
     """The class of each pixel (H, W) int64 and its probability (H, W), of logits (K, h, w) resized.
 
     Few classes are at full size at a time. The class is that of the largest logit, the first of equals.
@@ -125,7 +145,8 @@ def best_of(logits: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     whole, labels = best.clone(), torch.zeros(size_hw, dtype=torch.int64, device=logits.device)
     at_once = max(1, _PIXELS_AT_ONCE // prod(size_hw))
     for start in range(0, len(logits), at_once):
-        few = F.interpolate(logits[None, start : start + at_once], size=size_hw, mode="bilinear")[0]
+        some = logits[None, start : start + at_once]
+        few = F.interpolate(some, size=size_hw, mode="bilinear", align_corners=align_corners)[0]
         whole = torch.logaddexp(whole, few.logsumexp(0))
         top, index = few.max(0)
         better = top > best

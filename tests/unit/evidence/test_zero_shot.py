@@ -99,6 +99,12 @@ def test_the_nearest_of_a_classs_concepts_counts():
     assert assign_classes(masks, nearness, MatchRule(), 0.5).classes.tolist() == [1, 0]
 
 
+def test_clips_templates_have_a_name():
+    templates = Vocabulary(classes=("fish",), templates="clip-80").templates
+    assert len(set(templates)) == 80
+    assert {templates[0], templates[-1]} == {"a bad photo of a {}.", "a tattoo of the {}."}
+
+
 def test_templates_are_averaged_as_unit_vectors():
     asked = []
 

@@ -246,6 +246,7 @@ def bars(height, width):
         ((96, 96), {}, (96, 96)),
         ((100, 150), {}, (96, 160)),
         ((300, 600), {"side": 64}, (32, 64)),
+        ((300, 600), {"shorter_side": 64}, (64, 128)),
         ((10, 10), {}, (32, 32)),
     ],
     ids=str,
@@ -306,6 +307,34 @@ def test_large_images_go_window_by_window_and_add_up():
     student.shown.clear()
     student.predict([bars(64, 64)])
     assert student.shown == [(64, 64)]
+
+
+def test_sizes_and_mirror_images_add_up():
+    """Against the sum of probabilities that single predictions give."""
+    student, pixels = Brightness(scales=(0.5, 1.0), flip=True), bars(64, 96)[:, :70]
+    labels = paint(student.predict([pixels])[0])
+    assert student.shown == [(32, 32), (32, 32), (64, 64), (64, 64)]
+    given, total = torch.from_numpy(pixels).permute(2, 0, 1)[None], 0
+    for side in (32, 64):
+        seen = F.interpolate(given, size=(side, side), mode="bilinear", antialias=True)
+        for own in (student(seen).logits, student(seen.flip(3)).logits.flip(3)):
+            total = total + F.interpolate(own, size=pixels.shape[:2], mode="bilinear")[0].softmax(0)
+    assert np.array_equal(labels, total.argmax(0).numpy())
+
+
+def test_logits_are_resized_with_aligned_corners_where_the_student_says_so():
+    student = Brightness()
+    student.settings = DeepLab()
+    student.criterion = replace(student.criterion, align_corners=True)
+    pixels = bars(64, 96)
+    logits = student(torch.from_numpy(pixels).permute(2, 0, 1)[None]).logits
+    expected = F.interpolate(logits, size=(64, 96), mode="bilinear", align_corners=True)[0].argmax(0)
+    assert np.array_equal(paint(student.predict([pixels])[0]), expected.numpy())
+
+
+def test_one_side_says_the_size():
+    with pytest.raises(pydantic.ValidationError, match="give one of them"):
+        SemanticPredict(side=64, shorter_side=64)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 100])
