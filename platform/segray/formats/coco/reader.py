@@ -7,6 +7,7 @@ for; with `crowds = "masks"` it is a mask like any other. So it is in segray's o
 what is a crowd: CVAT's form of them has `iscrowd` 1 for every mask with a hole. Knows no images.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
 LEFT_OUT = Reason("crowd", 'have iscrowd 1 and are left out; `crowds = "masks"` takes them')
+REPEATED = Reason("repeated", "have an id that another one has")
 TAKEN = Reason("crowd", "have iscrowd 1 and are taken as masks")
 MAKERS: Final = frozenset(word for name, word in vars(Provenance).items() if name.isupper())
 _MOST_PIXELS = 1 << 32
@@ -53,6 +55,8 @@ class CocoImages:
         self.classes: tuple[str, ...] = tuple(dict.fromkeys(category["name"] for category in categories))
         self._class_ids = {category["id"]: self.classes.index(category["name"]) for category in categories}
         self._images = {image["file_name"]: image for image in document["images"]}
+        numbers = Counter(str(one["id"]) for one in document.get("annotations", []) if one.get("id") is not None)
+        self._repeated = {one for one, number in numbers.items() if number > 1}
         self._annotations: dict[str, list[dict[str, Any]]] = {}
         names = {image["id"]: image["file_name"] for image in document["images"]}
         for annotation in document.get("annotations", []):
@@ -88,6 +92,8 @@ class CocoImages:
             # Crowds count as left out already, whatever evaluation does with them.
             counted = tally if is_mask else Tally()
             if (is_mask or crowds) and (counts := _counts(annotation, name, size_hw, counted)) is not None:
+                if str(annotation.get("id")) in self._repeated:
+                    counted.note("annotations", REPEATED, name)
                 chosen.append((annotation, counts, Provenance.GT if is_mask else CROWD))
         return Instances.from_rle(
             [counts for _, counts, _ in chosen],

@@ -135,6 +135,14 @@ def test_a_polygon_of_two_points_beside_others_is_noted(tmp_path: Path) -> None:
     assert opened.tally["annotations"].used == opened.tally["annotations"].notes["short-polygons"].number == 1
 
 
+def test_an_id_that_two_annotations_have_is_noted(tmp_path: Path) -> None:
+    one = {"id": 5, "image_id": 7, "category_id": 4, "segmentation": FORMS["polygon"]}
+    opened = source(tmp_path, content(annotations=[one, one | {"id": "5"}, one | {"id": 6}]))
+    opened.instances("a.png")
+    assert opened.tally["annotations"].used == 3
+    assert opened.tally["annotations"].notes["repeated"].number == 2
+
+
 def test_an_image_that_is_read_twice_is_counted_once(tmp_path: Path) -> None:
     opened = source(tmp_path, content())
     for _ in range(2):
