@@ -14,7 +14,8 @@ ENCODERS = {"resnet101s": 42.62, "xception65": 37.87, "base": 86.58}
 """Parameters in millions: ResNet-101 with a deep stem as published, timm's Xception-65 and DINOv2-Base."""
 DECODERS = {"deeplab": 16.84, "dpt": 10.65}
 """Parameters in millions of what follows the encoder, without the last layer."""
-CLASSES = {"voc": 21, "coco": 81, "cityscapes": 19, "store": 21}
+CLASSES = {"coco": 81, "cityscapes": 19, "store": 21}
+"""Number of classes of sources that do not name them."""
 
 
 def weights_of(module):
@@ -30,7 +31,8 @@ def preset(request):
 
 def test_a_preset_builds_at_full_size(preset):
     config = load_as(TrainConfig, preset)
-    settings, classes = config.student, CLASSES[config.data.labeled.kind]
+    labeled = config.data.labeled
+    settings, classes = config.student, len(getattr(labeled, "classes", ())) or CLASSES[labeled.kind]
     student = tool.on_meta(config, tuple(map(str, range(classes)))).eval()
     encoder, last = (weights_of(one) for one in (student.encoder, student.classifier))
     size = ENCODERS[getattr(settings, "encoder", getattr(settings, "size", ""))]

@@ -22,6 +22,7 @@ STUDENTS: Final = (
     "segray.config.students:Fpn",
     "segray.config.students:DeepLab",
     "segray.config.students:Dpt",
+    "segray.config.students:DptDinov3",
     "segray.config.students:SegFormer",
 )
 """A method trains the first one that fits unless its config says otherwise."""

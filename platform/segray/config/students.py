@@ -27,7 +27,9 @@ class HfBackbone:
     """A backbone of transformers."""
 
     kind: Literal["hf"] = "hf"
-    architecture: Literal["resnet-18", "resnet-50", "swin-tiny", "swin-base", "swin-large"] = "resnet-50"
+    architecture: Literal[
+        "resnet-18", "resnet-50", "resnet-101", "swin-tiny", "swin-small", "swin-base", "swin-large"
+    ] = "resnet-50"
     """Architecture of the backbone."""
     weights: str | None = None
     """Local folder or Hub id of a pretrained model of that architecture; "none" starts from random weights."""
@@ -270,6 +272,24 @@ class Dpt(SemanticStudentConfig):
     """Size of DINOv2; tiny is not a published one, but three blocks for tests and CPUs."""
     weights: str | None = None
     """Local folder or Hub id of a DINOv2, such as facebook/dinov2-small; "none" starts from random weights."""
+    revision: str | None = None
+    """Commit or tag of a Hub model; "none" takes the latest."""
+
+
+@config
+class DptDinov3(SemanticStudentConfig):
+    """DPT over DINOv3 by transformers. Its licence is Meta's own: read it before use."""
+
+    align_corners: ClassVar[bool] = True
+    multiple: ClassVar[int] = 16
+    """Side of DINOv3's patches in pixels."""
+    network: ClassVar[str] = "segray.models.dpt:DptStudent"
+    kind: Literal["dpt-dinov3"] = "dpt-dinov3"
+    size: Literal["tiny", "small", "base", "large"] = "small"
+    """Size of DINOv3; tiny is not a published one, but four blocks for tests and CPUs."""
+    weights: str | None = None
+    """Local folder or Hub id of a DINOv3, such as facebook/dinov3-vits16-pretrain-lvd1689m; "none" starts from random
+    weights."""
     revision: str | None = None
     """Commit or tag of a Hub model; "none" takes the latest."""
 

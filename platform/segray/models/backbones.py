@@ -40,7 +40,9 @@ _HF: Final[dict[str, tuple[Any, Any]]] = {
         _resnet(layer_type="basic", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2]),
     ),
     "resnet-50": (ResNetBackbone, _resnet()),
+    "resnet-101": (ResNetBackbone, _resnet(depths=[3, 4, 23, 3])),
     "swin-tiny": (SwinBackbone, _swin(96, 6, 7)),
+    "swin-small": (SwinBackbone, _swin(96, 18, 7)),
     "swin-base": (SwinBackbone, _swin(128, 18, 12)),
     "swin-large": (SwinBackbone, _swin(192, 18, 12)),
 }

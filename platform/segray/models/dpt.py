@@ -1,4 +1,4 @@
-"""DPT (Ranftl et al. 2021, arXiv 2103.13413) over DINOv2 as a student, with transformers' parts.
+"""DPT (Ranftl et al. 2021, arXiv 2103.13413) over DINOv2 or DINOv3 as a student, with transformers' parts.
 
 The neck is Depth Anything's, a DPT without a readout token, as in UniMatch V2 (docs/methods/unimatch.md#v2-network).
 None of its norms depends on the batch.
@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import DepthAnythingConfig, Dinov2Backbone, Dinov2Config
+from transformers import DepthAnythingConfig, Dinov2Backbone, Dinov2Config, DINOv3ViTBackbone, DINOv3ViTConfig
 from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingNeck
 from typing_extensions import override
 
-from segray.config.students import Dpt
+from segray.config.students import Dpt, DptDinov3
 from segray.models.backbones import build_net, local_hash
 from segray.models.semantic import SemanticStudent
 
@@ -26,12 +26,12 @@ _SIZES: Final[dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...], i
 
 
 class DptStudent(SemanticStudent):
-    """UniMatch V2's student."""
+    """UniMatch V2's student, and the same over DINOv3."""
 
-    def __init__(self, settings: Dpt, classes: tuple[str, ...], *, load: bool) -> None:
+    def __init__(self, settings: Dpt | DptDinov3, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(settings, classes)
         width, _, _, _, levels, channels = _SIZES[settings.size]
-        self.encoder = _Dinov2(settings, load=load)
+        self.encoder = _Dino(settings, load=load)
         self.neck: Any = DepthAnythingNeck(  # type: ignore[no-untyped-call]
             DepthAnythingConfig(
                 backbone_config=_architecture(settings),
@@ -47,7 +47,7 @@ class DptStudent(SemanticStudent):
 
     @classmethod
     @override
-    def pretrained_hash(cls, settings: Dpt) -> str | None:
+    def pretrained_hash(cls, settings: Dpt | DptDinov3) -> str | None:
         return local_hash(settings.weights)
 
     @override
@@ -58,30 +58,32 @@ class DptStudent(SemanticStudent):
         return logits
 
 
-class _Dinov2(nn.Module):
+class _Dino(nn.Module):
     """Normed maps of four blocks, at the stride of the patches."""
 
-    def __init__(self, settings: Dpt, *, load: bool) -> None:
+    def __init__(self, settings: Dpt | DptDinov3, *, load: bool) -> None:
         super().__init__()
-        architecture = _architecture(settings)
-        self.net: Any = build_net(Dinov2Backbone, architecture, settings, f"DINOv2 {settings.size}", load=load)
+        kind, name = (Dinov2Backbone, "DINOv2") if isinstance(settings, Dpt) else (DINOv3ViTBackbone, "DINOv3")
+        self.net: Any = build_net(kind, _architecture(settings), settings, f"{name} {settings.size}", load=load)
         self.net.embeddings.mask_token = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.net(images).feature_maps)
 
 
-def _architecture(settings: Dpt) -> Dinov2Config:
+def _architecture(settings: Dpt | DptDinov3) -> Dinov2Config | DINOv3ViTConfig:
     width, blocks, heads, read, _, _ = _SIZES[settings.size]
-    settings_of: dict[str, Any] = {"out_features": [f"stage{block}" for block in read]}
-    return Dinov2Config(
-        hidden_size=width,
-        num_hidden_layers=blocks,
-        num_attention_heads=heads,
-        image_size=518,
-        patch_size=settings.multiple,
-        **settings_of,
-    )
+    shared: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": heads,
+        "patch_size": settings.multiple,
+        "out_features": [f"stage{block}" for block in read],
+    }
+    if isinstance(settings, Dpt):
+        return Dinov2Config(image_size=518, **shared)
+    # Jitter of positions would draw from the global generator; everything random here is keyed.
+    return DINOv3ViTConfig(intermediate_size=4 * width, num_register_tokens=4, pos_embed_rescale=None, **shared)
 
 
 def _with_class_token(features: Tensor) -> Tensor:

@@ -34,6 +34,14 @@ def test_features_at_four_strides_that_no_batch_or_mode_changes(config):
         torch.testing.assert_close(together[:1], alone, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("architecture", "millions"), [("resnet-101", 42.50), ("swin-small", 48.84)])
+def test_larger_backbones_have_the_published_number_of_weights(architecture, millions):
+    """Batch norms have become group norms, with as many weights; a classifier's last norm is left out."""
+    with torch.device("meta"):
+        backbone = build_backbone(HfBackbone(architecture=architecture), load=False)
+    assert sum(one.numel() for one in backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
+
+
 def test_every_parameter_learns():
     backbone = build_backbone(HfBackbone(architecture="swin-tiny"), load=True)
     sum(one.square().mean() for one in backbone(torch.randn(1, 3, 64, 64))).backward()

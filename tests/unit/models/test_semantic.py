@@ -9,11 +9,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from transformers import Dinov2Backbone, SegformerModel
+from transformers import Dinov2Backbone, DINOv3ViTModel, SegformerModel
 
 from segray.config.students import (
     DeepLab,
     Dpt,
+    DptDinov3,
     Fpn,
     HfBackbone,
     NanoBackbone,
@@ -38,9 +39,10 @@ KINDS = {
     "fpn": Fpn(width=16),
     "deeplab": DeepLab(encoder="resnet18d", width=16),
     "dpt": Dpt(size="tiny"),
+    "dpt-dinov3": DptDinov3(size="tiny"),
     "segformer": SegFormer(),
 }
-SIDES = {"fpn": 64, "deeplab": 49, "dpt": 28, "segformer": 64}
+SIDES = {"fpn": 64, "deeplab": 49, "dpt": 28, "dpt-dinov3": 32, "segformer": 64}
 
 
 def image(*size_hw, seed=0):
@@ -179,9 +181,10 @@ def test_norms_that_hold_their_activation_keep_it():
     ("settings", "kind", "architecture", "key"),
     [
         (Dpt(size="tiny"), Dinov2Backbone, dpt._architecture, "encoder.layer.0.mlp.fc1.weight"),
+        (DptDinov3(size="tiny"), DINOv3ViTModel, dpt._architecture, None),
         (SegFormer(), SegformerModel, segformer._architecture, None),
     ],
-    ids=["dpt", "segformer"],
+    ids=["dpt", "dpt-dinov3", "segformer"],
 )
 def test_transformers_encoders_take_the_weights_of_a_folder(settings, kind, architecture, key, tmp_path):
     given = kind(architecture(settings))

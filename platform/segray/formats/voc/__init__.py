@@ -23,6 +23,8 @@ class VocSource(SourceSettings):
     class maps that `image_list` names beside the images."""
     classes: tuple[str, ...] = ()
     """Class names by index, background first; without them, classes are named by their numbers."""
+    first_index: Literal[0, 1] = 0
+    """Index of the first class in the class maps. 1: index 0 is unknown, as in ADE20K."""
 
     @pydantic.model_validator(mode="after")
     def _masks_are_named(self) -> "VocSource":

@@ -31,7 +31,7 @@ class VocImages:
 
     def __init__(self, config: VocSource) -> None:
         self._uri, self._masks, self.tally = config.uri, config.masks, Tally()
-        self.needs_mask_files = config.masks is None
+        self.needs_mask_files, self._first = config.masks is None, np.uint8(config.first_index)
         self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
 
     def rows(self) -> Iterator[ImageRow]:
@@ -55,10 +55,13 @@ class VocImages:
         except (ImageError, SourceError) as error:
             tally.leave_out("class maps", INVALID, f"{uri}: {error}")
             return None
+        if self._first:
+            # The index below the first class is as unknown as 255.
+            indices = np.where(indices == UNKNOWN, UNKNOWN, indices - self._first).astype(np.uint8)
         present = np.unique(indices)
         present = present[present != UNKNOWN]
         if len(present) and present[-1] >= len(self.classes):
-            detail = f"{uri} holds class {present[-1]}, but {len(self.classes)} classes are named"
+            detail = f"{uri} holds class {present[-1] + int(self._first)}, but {len(self.classes)} classes are named"
             tally.leave_out("class maps", UNNAMED, detail)
             return None
         tally.use("class maps")

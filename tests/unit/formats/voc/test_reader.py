@@ -46,6 +46,19 @@ def test_indices_there_and_back(make: object, tmp_path: Path) -> None:
     assert set(found.provenance) == {"gt"}
 
 
+def test_index_nought_is_unknown_where_classes_begin_at_one(tmp_path: Path) -> None:
+    source(tmp_path)
+    save(tmp_path, Image.fromarray(MAP))
+    settings = VocSource(
+        uri=str(tmp_path / "pictures"), masks=str(tmp_path / "maps"), classes=("wall", "sky"), first_index=1
+    )
+    found = VocImages(settings).instances("below/a.jpg")
+    assert found is not None
+    expected = np.full_like(MAP, 255)
+    expected[MAP == 1], expected[MAP == 2] = 0, 1
+    assert np.array_equal(paint(found), expected)
+
+
 def test_what_our_own_export_wrote_is_read_again(tmp_path: Path) -> None:
     opened = source(tmp_path, ("background", "cat", "tree"))
     save(tmp_path, palette(MAP))
