@@ -11,6 +11,7 @@ from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
 from segray.errors import ConfigError, DamageError, TrainError
 from segray.evaluation.recall import RecallResult
+from segray.formats.coco import CocoSource
 from segray.formats.registry import open_source
 from segray.jobs import inputs
 from segray.jobs.evaluate import evaluate
@@ -70,6 +71,31 @@ def test_a_store_leaves_its_figures_and_no_predictions(config, tmp_path):
     assert figures == {"store": store.uri, "images": 4, "recall": pytest.approx(1)}
     assert told[-1] == (4, 4)
     assert not (tmp_path / "out" / "predictions.json").exists()
+
+
+CASES = Path(__file__).parents[4] / "shared/cases"
+
+
+@pytest.mark.parametrize(
+    ("file", "crowds", "used", "recall"),
+    [
+        ("00-base/instances.json", "leave_out", 24, 1),
+        ("04-crowd-masks/all.json", "masks", 24, 1),
+        ("04-crowd-masks/mixed.json", "masks", 24, 0.929),
+        ("04-crowd-masks/mixed.json", "leave_out", 12, 0.858),
+    ],
+)
+def test_the_same_masks_have_the_same_recall_whatever_their_flags(config, tmp_path, file, crowds, used, recall):
+    """The twelve masks of mixed.json that are no crowds are coarse polygons of the true ones."""
+    given = {"kind": "coco", "uri": str(CASES / "00-base/images")}
+    base = open_source(CocoSource(**given | {"annotations": str(CASES / "00-base/instances.json")}))
+    store = Store.create(str(tmp_path / "stores"), "masks", {})
+    store.write_part([LabeledRow(image=row, instances=base.instances(row.image_id)) for row in base.rows()])
+    data = given | {"annotations": str(CASES / file), "crowds": crowds}
+    result = evaluate(config(student=None, store={"uri": store.uri}, data=data))
+    assert result.recall == pytest.approx(recall, abs=1e-3)
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert Tally.from_json(figures["tally"])["annotations"].used == used
 
 
 def with_damage(world, number):
