@@ -96,6 +96,10 @@ uri = "images"
             "method.schedule.unlabeled_batch: 8 has no effect, because method learns from labels only",
         ),
         (["data.unlabeled=none"], "method.student learns from unlabeled images: give data.unlabeled"),
+        (
+            ["method={kind='supervised'}", "student.kind=fpn", "student.loss.ohem.group=3", "workers.num_workers=2"],
+            "method.schedule.labeled_batch: 16 images cannot be shared by 2 workers in 1 pieces, in groups of 3",
+        ),
     ],
 )
 def test_what_workers_cannot_do_is_said_while_loading(tmp_path, overrides, problem):

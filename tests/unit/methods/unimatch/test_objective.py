@@ -18,6 +18,7 @@ from segray.methods.unimatch.cutmix import boxes, partners, paste
 from segray.methods.unimatch.perturbation import complementary_dropout, unperturbed
 from segray.models.package import save_student
 from segray.models.semantic import SemanticStudent
+from segray.nets.synchronised_norm import SynchronisedBatchNorm
 from segray.store import Store
 from segray.store.rows import LabeledRow
 from segray.training.augmentation.colour import strong_view
@@ -403,3 +404,19 @@ def test_every_component_acts_in_the_tiny_run(with_labels, use):
     for name in ("pixels_taught", "pixels_by_zero_shot", "views_mixed", "loss/unlabeled/features"):
         assert figures[name] > 0, name
     assert ("loss/zero_shot/strong1" in figures) is (use in ("guide", "relabel"))
+
+
+@pytest.mark.parametrize(("streams", "passes"), [("v1", [8, 8]), ("fixmatch", [4, 4]), ("v2", [4, 8])])
+def test_norms_over_the_batch_see_weak_and_strong_views_apart(tiny, streams, passes):
+    """In the published order; what each view is taught does not change by it."""
+    made = tiny("unimatch", "student", f"method.streams={streams}")
+    objective, _, inputs = prepared(made)
+    count, seen = objective.count(inputs), []
+    together = objective.module(inputs, count)
+    objective.student.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    objective.student.unused = SynchronisedBatchNorm(1)
+    apart = objective.module(inputs, count)
+    assert seen == passes
+    assert apart.keys() == together.keys()
+    for name, loss in apart.items():
+        torch.testing.assert_close(loss, together[name])
