@@ -6,10 +6,11 @@ no network. Memory is bounded: few images and few full-size masks are dense at a
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import ceil, floor, prod
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -124,18 +125,68 @@ def instances(class_logits: Tensor, mask_logits: Tensor, view: View, settings: c
 
 
 def _at_full_size(logits: Tensor, view: View) -> tuple[list[rle.Counts], Tensor]:
-    """Masks at the image's size, and each one's mean probability inside itself (0 where empty)."""
+    """Masks at the image's size, and each one's mean probability inside itself (0 where empty).
+
+    Only the part of the image in which a logit can be positive is made at full size: a photo of a phone has a hundred
+    times the pixels of the objects on it.
+    """
     rows, columns = view.valid_hw
-    at_once = max(1, _PIXELS_AT_ONCE // max(prod(view.image_hw), prod(view.canvas_hw)))
+    at_once = max(1, _PIXELS_AT_ONCE // prod(view.canvas_hw))
     counts: list[rle.Counts] = []
     certainties = []
     for few in torch.split(logits, at_once):
-        on_canvas = F.interpolate(few[None], size=view.canvas_hw, mode="bilinear")[..., :rows, :columns]
-        full = F.interpolate(on_canvas, size=view.image_hw, mode="bilinear")[0]
-        inside = full > 0
-        counts += rle.encode(inside.cpu().numpy())
-        certainties.append((full.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1))
-    return counts, torch.cat(certainties)
+        on_canvas = F.interpolate(few[None], size=view.canvas_hw, mode="bilinear")[0, :, :rows, :columns]
+        for mask, region in zip(on_canvas, _positive_regions(on_canvas, view.image_hw), strict=True):
+            found, certainty = _in_region(mask, region, view.image_hw)
+            counts.append(found)
+            certainties.append(certainty)
+    return counts, torch.stack(certainties)
+
+
+def _positive_regions(masks: Tensor, size_hw: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return the rows and columns of the image in which each of the masks (N, h, w) can be positive."""
+    inside = masks > 0
+    reach = [_reach(inside.any(dim).cpu().numpy(), size) for dim, size in zip((2, 1), size_hw, strict=True)]
+    return list(zip(*reach, strict=True))
+
+
+def _reach(positive: npt.NDArray[np.bool_], size: int) -> list[slice]:
+    """Return the pixels of a side of length `size` that positive ones of the n below it (N, n) reach."""
+    scale = size / positive.shape[1]
+    found = []
+    for line in positive:
+        places = np.flatnonzero(line)
+        first, last = (places[0], places[-1]) if len(places) else (0, -2)
+        # A pixel between a positive one and its neighbour may be positive too.
+        start, stop = floor((first - 0.5) * scale - 0.5), ceil((last + 1.5) * scale - 0.5) + 1
+        found.append(slice(max(0, start), max(0, min(size, stop))))
+    return found
+
+
+def _in_region(mask: Tensor, region: tuple[slice, slice], size_hw: tuple[int, int]) -> tuple[rle.Counts, Tensor]:
+    """Return a mask (h, w) of logits at the image's size as run lengths, made in a region, and its mean probability."""
+    full = _resized(mask, region, size_hw)
+    inside = full > 0
+    certainty = (full.sigmoid_() * inside).sum() / inside.sum().clamp(min=1)
+    counts = rle.encode(inside[None].cpu().numpy())[0]
+    shape_hw = (inside.shape[0], inside.shape[1])
+    return rle.place(counts, shape_hw, (region[1].start, region[0].start), size_hw), certainty
+
+
+def _resized(mask: Tensor, region: tuple[slice, slice], size_hw: tuple[int, int]) -> Tensor:
+    """Return the region of what `F.interpolate(mask, size_hw, mode="bilinear")` would make of the whole mask."""
+    left, right, share = _neighbours(mask.shape[1], size_hw[1], region[1], mask)
+    wide = torch.lerp(mask[:, left], mask[:, right], share)
+    above, below, share = _neighbours(mask.shape[0], size_hw[0], region[0], mask)
+    return torch.lerp(wide[above], wide[below], share[:, None])
+
+
+def _neighbours(size: int, wanted: int, part: slice, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of each pixel of a part of a resized side the two pixels it lies between, and the second one's share."""
+    places = torch.arange(part.start, part.stop, device=like.device, dtype=like.dtype)
+    places = ((places + 0.5) * (size / wanted) - 0.5).clamp(min=0)
+    first = places.floor().long().clamp(max=size - 1)
+    return first, (first + 1).clamp(max=size - 1), places - first
 
 
 def _view(image_hw: tuple[int, int], side: int) -> View:

@@ -132,3 +132,25 @@ def test_an_object_over_several_tiles_is_one(build):
     found = student.predict([scene((140, 400), (130, 12, 40, 392, 80))])[0]
     assert found.classes.tolist() == [1]
     np.testing.assert_allclose(found.boxes_xyxy, [[12, 40, 392, 80]], atol=3)
+
+
+SIZES = [((128, 256), (32, 64), (64, 64)), ((37, 53), (45, 64), (64, 64)), ((64, 64), (64, 64), (64, 64))]
+
+
+@pytest.mark.parametrize(("image_hw", "resized_hw", "canvas_hw"), SIZES)
+def test_masks_are_those_of_the_whole_image_at_full_size(image_hw, resized_hw, canvas_hw):
+    """The oracle makes every pixel; noise, an empty mask and a full one touch every edge."""
+    noise = torch.randn(6, 16, 16, generator=torch.Generator().manual_seed(3))
+    masks = torch.cat([noise, torch.full((1, 16, 16), -1.0), torch.full((1, 16, 16), 1.0)])
+    classes = torch.tensor([[9.0, 0.0]]).repeat(len(masks), 1)
+    found = instances(classes, masks, view(image_hw, resized_hw, canvas_hw), InstancePredict())
+    on_canvas = torch.nn.functional.interpolate(masks[None], size=canvas_hw, mode="bilinear")
+    valid = on_canvas[..., : resized_hw[0], : resized_hw[1]]
+    full = torch.nn.functional.interpolate(valid, size=image_hw, mode="bilinear")[0]
+    inside = (full > 0).numpy()
+    scores = ((full.sigmoid() * (full > 0)).sum((1, 2)) / (full > 0).sum((1, 2))).numpy() * classes.softmax(-1)[
+        0, 0
+    ].item()
+    shown = [index for index in np.argsort(-scores, kind="stable") if inside[index].any()]
+    np.testing.assert_array_equal(found.to_masks(), inside[shown])
+    np.testing.assert_allclose(found.scores, scores[shown], rtol=1e-5)
