@@ -33,10 +33,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", 
 
 REASONS = ("unreadable", "empty", "not-an-image", "truncated", "zero-sized", "too-large")
 """Why an image was refused: its URI cannot be read, 0 bytes, no known kind of image, cut short or damaged inside, no
-pixels, more pixels (or bytes) than allowed."""
+pixels, more pixels (or bytes, scans, chunks) than allowed."""
 
 MOST_PIXELS = 1 << 28
 """Beyond this, training and evaluation open no image."""
+
+MOST_SCANS = 200
+"""Of a progressive JPEG, which usually has ten; each costs as much as a whole baseline image."""
+MOST_CHUNKS = 50_000
+"""Of a PNG: 400 MB in chunks of 8 kB."""
 
 # Those of Pillow's readers that read photographs and no more: others run programs or unpack images inside images.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
@@ -137,9 +142,34 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError("empty", "0 bytes")
     if _declared_size(data) == 0:
         raise ImageError("zero-sized", "the header says that there are no pixels")
+    _refuse_many_parts(data)
     known = data.startswith(_BEGINNINGS) or data[8:12] == b"WEBP" or data[4:12] == b"ftypavif"
     with _pillow("truncated" if known else "not-an-image"):
         return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _refuse_many_parts(data: bytes) -> None:
+    """Refuse files of few bytes that cost hours: a JPEG whose every scan is decoded, a PNG of countless chunks.
+
+    Raises:
+        ImageError: "too-large".
+    """
+    if data.startswith(b"\xff\xd8"):
+        # A marker cannot lie inside a scan's own bytes; what counts too many are thumbnails, with one scan each.
+        if (scans := data.count(b"\xff\xda")) > MOST_SCANS:
+            raise ImageError("too-large", f"{scans} scans, {MOST_SCANS} are allowed")
+    elif data.startswith(b"\x89PNG") and sum(1 for _ in _chunks(data)) > MOST_CHUNKS:
+        raise ImageError("too-large", f"more than {MOST_CHUNKS} chunks")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and length of a PNG's chunks up to its end, one more than are allowed at most."""
+    at, number, kind = 8, 0, b""
+    while at + 8 <= len(data) and number <= MOST_CHUNKS and kind != b"IEND":
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        yield kind, at + 8, length
+        at += 12 + length
+        number += 1
 
 
 @contextmanager
@@ -187,13 +217,11 @@ def _orientation(image: Image.Image, data: bytes) -> int:
 
 def _png_exif(data: bytes) -> Image.Exif:
     """A PNG's EXIF chunk wherever it stands; Pillow decodes the whole picture to find one behind the pixels."""
-    exif, at = Image.Exif(), 8
-    while at + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
+    exif = Image.Exif()
+    for kind, start, length in _chunks(data):
         if kind == b"eXIf":
-            exif.load(data[at + 8 : at + 8 + length])
+            exif.load(data[start : start + length])
             break
-        at += 12 + length
     return exif
 
 

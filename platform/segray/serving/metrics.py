@@ -4,6 +4,7 @@ One registry per application, in Prometheus' text. What drifts is measured befor
 callers who ask differently do not look like another world. Others may watch the same `Observation`s.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segray.masks.instances import Instances
 from segray.serving.backend import Pixels
-from segray.serving.http.problems import REFUSED
+from segray.serving.http.problems import CUT_OFF, REFUSED
 
 OTHER: Final = "other"
 """The route of files of the page, and of paths that callers made up."""
+HUNG_UP: Final = 499
+"""Status of requests whose callers hung up, as in nginx: no fault of the server's."""
 CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_LATEST
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SHARES: Final = tuple(step / 10 for step in range(1, 11))
@@ -155,7 +158,13 @@ class RequestCounter:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # The server ends what nobody waits for any more.
+            status = HUNG_UP
+            raise
         finally:
+            if scope.get(REFUSED) == CUT_OFF:
+                status = HUNG_UP
             route = getattr(scope.get("route"), "path", OTHER)
             refused = scope.get(REFUSED)
             self._metrics.request(route, status, perf_counter() - start, refused)

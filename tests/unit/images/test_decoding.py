@@ -272,6 +272,8 @@ BAD = {
         + bytes(20),
         "too-large",
     ),
+    "a jpeg of many scans": (JPEG[:-2] + JPEG[JPEG.rindex(b"\xff\xda") : -2] * 300 + JPEG[-2:], "too-large"),
+    "a png of many chunks": (png(3, 3, chunk(b"teSt", b"") * 60_000), "too-large"),
     "profile bomb": (png(3, 3, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "truncated"),
     "text bomb": (png(3, 3, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "truncated"),
 }

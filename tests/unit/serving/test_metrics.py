@@ -1,3 +1,4 @@
+import asyncio
 import io
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from segray.masks.instances import Instances
-from segray.serving.metrics import observe
+from segray.serving.metrics import Metrics, RequestCounter, observe
 from segray.serving.testing import PaintedBackend, find, scene
 
 FILE = io.BytesIO()
@@ -74,3 +75,47 @@ def test_brightness_and_contrast_are_shares(shape, values, brightness, contrast)
     assert seen.brightness == pytest.approx(brightness, abs=0.01)
     assert seen.contrast == pytest.approx(contrast, abs=0.01)
     assert (seen.scores, seen.instances) == ((), 0)
+
+
+async def hang_up(app, metrics_of):
+    """Send half a body, then be gone; return the status that is counted."""
+    half = [
+        {"type": "http.request", "body": IMAGE[:99], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive():
+        return half.pop(0)
+
+    async def send(_message):
+        return
+
+    headers = [(b"content-type", b"image/png"), (b"content-length", b"%d" % len(IMAGE))]
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/v1/segment", "query_string": b"",
+        "headers": headers, "http_version": "1.1", "scheme": "http", "client": None, "server": None, "root_path": "",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return metrics_of()
+
+
+def test_callers_who_hang_up_are_no_server_errors(client):
+    found = asyncio.run(hang_up(client.app, lambda: samples(client)))
+    assert found["segray_requests_total", "/v1/segment", "499"] == 1
+    assert not any(name[-1].startswith("5") for name in found if name[0] == "segray_requests_total")
+
+
+def test_a_request_that_is_cancelled_is_one_that_hung_up():
+    counts = Metrics()
+
+    async def never(_scope, _receive, _send):
+        await asyncio.sleep(60)
+
+    async def cancelled():
+        request = asyncio.create_task(RequestCounter(never, counts)({"type": "http", "path": "/"}, None, None))
+        await asyncio.sleep(0)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+
+    asyncio.run(cancelled())
+    assert 'segray_requests_total{route="other",status="499"} 1.0' in counts.text().decode()

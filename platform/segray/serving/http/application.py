@@ -19,7 +19,7 @@ from segray.serving import metrics
 from segray.serving.backend import Backend, BusyError, ModelInfo, UnreadyError
 from segray.serving.http import openapi, problems
 from segray.serving.http.api import Api
-from segray.serving.http.headers import SecurityHeaders
+from segray.serving.http.headers import HeadAsGet, SecurityHeaders
 from segray.serving.http.keys import Keyring
 from segray.serving.http.problems import ProblemError, responses
 from segray.serving.http.query import only_query
@@ -46,6 +46,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(metrics.RequestCounter, metrics=counts)
+    app.add_middleware(HeadAsGet)
     guard = _guard(config.keys)
     api = Api(backend, config, (counts.image, *observers))
     api.add_segment(app, guard)

@@ -30,6 +30,7 @@ _WORDS: Final = {
     "not-an-image": "is no kind of image that is read (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, JPEG 2000, PPM)",
     "truncated": "is cut short or damaged inside",
     "zero-sized": "has no pixels",
+    "too-large": "has more scans or chunks than a photo has",
 }
 
 

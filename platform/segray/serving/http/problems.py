@@ -26,6 +26,13 @@ MEDIA_TYPE: Final = "application/problem+json"
 UNREADY_RETRY_S: Final = 5
 """When a caller may ask again after an answer of 503, in seconds."""
 
+CUT_OFF: Final = "cut-off"
+"""The reason where a caller hung up."""
+MOST_FLAWS: Final = 20
+"""Flaws that an answer lists: one page."""
+MOST_COUNTED: Final = 1000
+_WHERE_LENGTH: Final = 200
+"""Of a flaw's place, which repeats what a caller made up."""
 REFUSED: Final = "segray.refused"
 """Where in a request's scope the reason of its problem is left."""
 _LOG: Final = logging.getLogger(__name__)
@@ -77,12 +84,27 @@ class ProblemError(SegrayError):
 
 
 def invalid(error: pydantic.ValidationError | RequestValidationError, where: str = "") -> ProblemError:
-    """What pydantic found wrong with a request, or with its part `where`. What was given is not repeated."""
+    """Return what pydantic found wrong with a request, or with its part `where`. What was given is not repeated.
+
+    An answer lists at most `MOST_FLAWS`. Of more than `MOST_COUNTED` only the number is told, since to list them takes
+    seconds.
+    """
+    if isinstance(error, pydantic.ValidationError):
+        if error.error_count() > MOST_COUNTED:
+            return ProblemError(422, "invalid", f"{error.error_count()} things are wrong with the request")
+        found = list(error.errors(include_url=False, include_input=False, include_context=False))
+    else:
+        found = list(error.errors())
     flaws = [
-        InvalidField(where=".".join([where, *map(str, one["loc"])]).strip("."), reason=one["type"], detail=one["msg"])
-        for one in error.errors()
+        InvalidField(
+            where=".".join([where, *map(str, one["loc"])]).strip(".")[:_WHERE_LENGTH],
+            reason=one["type"],
+            detail=one["msg"],
+        )
+        for one in found[:MOST_FLAWS]
     ]
-    detail = "; ".join(f"{flaw.where}: {flaw.detail}" for flaw in flaws[:3])
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    detail = "; ".join(f"{flaw.where}: {flaw.detail}" for flaw in flaws[:3]) + more
     return ProblemError(422, "invalid", detail, flaws=flaws)
 
 
@@ -120,7 +142,7 @@ def _problem(error: Exception) -> ProblemError:
         case RequestValidationError():
             return invalid(error)
         case ClientDisconnect():
-            return ProblemError(400, "cut-off", "the upload ended before the request did")
+            return ProblemError(400, CUT_OFF, "the upload ended before the request did")
         case HTTPException():
             return _of_framework(error)
     raise error

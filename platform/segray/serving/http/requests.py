@@ -3,6 +3,7 @@
 Knows bodies and their bounds. Knows nothing of pixels: an upload is bytes that call themselves an image.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -28,6 +29,13 @@ SCORE_THRESHOLD: Final[Mapping[Task, float]] = {"instances": 0.3, "semantic": 0.
 MAX_INSTANCES: Final[Mapping[Task, int]] = {"instances": 100, "semantic": 255}
 
 _MB: Final = 1_000_000
+_MOST_IMAGES: Final = 1000
+"""Of a JSON body, whatever the config's `max_images`, so that no list is looked through in vain."""
+_MOST_FIELDS: Final = 20
+"""Of a form, beside its files."""
+_DATA_URL_LENGTH: Final = 100
+"""In which the head of a data URL ends."""
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _NAME_LENGTH: Final = 200
 
 Score = Annotated[float, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
@@ -38,10 +46,29 @@ class _Body(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, val_json_bytes="base64")
 
 
+def _from_base64(text: object) -> bytes:
+    """Return the bytes of base64, which may be wrapped into lines or be a data URL.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(text, str):
+        raise ValueError("must be text: the image file in base64")  # noqa: TRY004 - pydantic takes only this
+    head, comma, rest = text[:_DATA_URL_LENGTH].partition(",")
+    if text.startswith("data:") and comma:
+        if not head.endswith(";base64"):
+            raise ValueError("a data URL must be in base64: data:image/png;base64,...")
+        text = rest + text[_DATA_URL_LENGTH:]
+    try:
+        return base64.b64decode("".join(text.split()).translate(_URL_SAFE), validate=True)
+    except ValueError:
+        raise ValueError("must be base64, as `base64 FILE` prints it, or a data URL in base64") from None
+
+
 class ImageBody(_Body):
     """One image in JSON."""
 
-    data: bytes = pydantic.Field(
+    data: Annotated[bytes, pydantic.PlainValidator(_from_base64, json_schema_input_type=str)] = pydantic.Field(
         description="The image file in base64.",
         json_schema_extra={"format": "byte", "contentEncoding": "base64"},
     )
@@ -58,7 +85,7 @@ class SegmentFields(_Body):
 class SegmentBody(SegmentFields):
     """Images to segment, in JSON."""
 
-    images: list[ImageBody] = pydantic.Field(min_length=1)
+    images: list[ImageBody] = pydantic.Field(min_length=1, max_length=_MOST_IMAGES)
 
 
 class ClicksBody(_Body):
@@ -139,6 +166,11 @@ async def read_body(request: Request, limits: RequestLimits) -> Body:
     Raises:
         ProblemError: 413 too large, 415 of no kind that is read.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ProblemError(
+            415, "content-encoding", f"Content-Encoding {encoding[:80]!r} is not read: send the body as it is"
+        )
     content_type = request.headers.get("content-type", "")
     kind = parse_options_header(content_type)[0].decode("latin-1")
     if kind not in (JSON, FORM) and not kind.startswith(RAW):
@@ -259,6 +291,8 @@ def _form(body: Body, images: str, limits: RequestLimits) -> _Form:
     def add_field(field: FormField) -> None:
         if _text(field.field_name) == images:
             raise ProblemError(422, "no-image", f"the form's field `{images}` must be a file, with a file name")
+        if len(form.fields) == _MOST_FIELDS:
+            raise ProblemError(422, "unknown-field", f"a form has at most {_MOST_FIELDS} fields beside its files")
         form.fields[_text(field.field_name)] = _text(field.value)
 
     _feed(body, add_field, add_file, lambda: ended.append(True))

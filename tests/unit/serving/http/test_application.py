@@ -178,3 +178,14 @@ def test_an_upload_that_breaks_off_hurts_nobody(address):
             connection.sendall(head)
     assert httpx.get(f"{address}/readyz").json() == {"status": "ready"}
     assert 'status="500"' not in httpx.get(f"{address}/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/metrics", "/openapi.json", "/"])
+def test_head_is_answered_as_get_without_a_body(client, path):
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+
+def test_head_of_what_takes_only_posts_is_refused(client):
+    assert client.head("/v1/segment").status_code == 405

@@ -26,3 +26,9 @@ def test_parameters_that_there_are_not_are_refused_by_name(client, method, path,
     flaws = answer.json()["errors"]
     assert [flaw["where"] for flaw in flaws] == ["query.score_treshold", "query.x"]
     assert known in flaws[0]["detail"]
+
+
+def test_a_parameter_that_is_given_twice_is_refused(client):
+    answer = client.post("/v1/segment?score_threshold=5&score_threshold=0.1", content=IMAGE, headers=PNG)
+    assert answer.status_code == 422
+    assert "query.score_threshold" in [flaw["where"] for flaw in answer.json()["errors"]]
