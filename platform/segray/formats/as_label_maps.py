@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from segray.formats.coco.results import CocoIds, coco_ids_of
 from segray.formats.source import Source
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.provenance import Provenance
@@ -30,6 +31,11 @@ class LabelMapSource:
     def tally(self) -> Tally:
         """See `Source`."""
         return self._source.tally
+
+    @property
+    def coco_ids(self) -> CocoIds:
+        """See `KnowsCocoIds`."""
+        return coco_ids_of(self._source)
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol, cast, runtime_checkable
 
 from segray.errors import SourceError
+from segray.formats.coco.results import CocoIds, coco_ids_of
 from segray.formats.source import Source, name_problem, refuse
 from segray.images import decoding
 from segray.masks.instances import Instances
@@ -111,6 +112,11 @@ class ListedImages:
             return self._source.read_masks(match.mask) if match.mask else None
         known = {} if size_hw is None else {"size_hw": size_hw}
         return self._source.instances(image_id, crowds=crowds, **known)
+
+    @property
+    def coco_ids(self) -> CocoIds:
+        """See `KnowsCocoIds`."""
+        return coco_ids_of(self._source)
 
     @property
     def annotated(self) -> Iterable[str]:

@@ -24,6 +24,7 @@ from segray.evaluation.students import (
     measure_instances,
     measure_label_maps,
 )
+from segray.formats.coco.results import coco_ids_of, coco_results
 from segray.formats.registry import open_source
 from segray.formats.source import Source
 from segray.masks.instances import Instances
@@ -104,6 +105,7 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
     predictions: list[dict[str, Any]] = []
     source = open_for(student.settings, config.data)
+    ids = coco_ids_of(source)
     with tempfile.TemporaryDirectory() as scratch:
         rows = TrainingRows.build(
             source,
@@ -119,7 +121,7 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
         def seen(example: EvaluationExample, found: Instances) -> None:
             nonlocal done
             done += 1
-            predictions.extend(_coco_results(example.image_id, found, student.classes))
+            predictions.extend(coco_results(example.image_id, found, student.classes, ids))
             if show is not None:
                 show(done, total)
 
@@ -154,17 +156,3 @@ def _measured(
         seen=seen,
     )
     return found.result()
-
-
-def _coco_results(image_id: str, found: Instances, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """COCO's results entries, with names in the place of numbers, which are each file's own."""
-    height, width = found.size_hw
-    return [
-        {
-            "file_name": image_id,
-            "category": classes[int(found.classes[index])],
-            "segmentation": {"size": [height, width], "counts": found.counts[index].decode("ascii")},
-            "score": round(float(found.scores[index]), 5),
-        }
-        for index in range(len(found))
-    ]

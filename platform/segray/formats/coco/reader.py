@@ -15,6 +15,7 @@ from segray.errors import SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.document import read_document
 from segray.formats.coco.prompts import prompts_of
+from segray.formats.coco.results import CocoIds
 from segray.formats.coco.segmentations import (
     NO_PIXEL,
     SOME_TOO_SHORT,
@@ -70,6 +71,18 @@ class CocoImages:
     def aliases(self, image_id: str) -> Iterable[str]:
         """See `KnowsAliases`: the image's id in the file."""
         return (str(self._images[image_id]["id"]),)
+
+    @property
+    def coco_ids(self) -> CocoIds:
+        """See `KnowsCocoIds`; of several categories of one name, the first one's."""
+        images = {name: image["id"] for name, image in self._images.items()}
+        categories: dict[str, int] = {}
+        for category_id, class_id in self._class_ids.items():
+            categories.setdefault(self.classes[class_id], category_id)
+        return CocoIds(
+            images={name: int(number) for name, number in images.items() if _is_number(number)},
+            categories={name: int(number) for name, number in categories.items() if _is_number(number)},
+        )
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`; in the file's order."""
@@ -146,6 +159,11 @@ def _counts(annotation: Mapping[str, Any], name: str, size_hw: tuple[int, int], 
     if has_short_polygon(segmentation):
         tally.note("annotations", SOME_TOO_SHORT, name)
     return found
+
+
+def _is_number(value: object) -> bool:
+    """Return whether an id is a whole number, or text that says one."""
+    return isinstance(value, int) or (isinstance(value, str) and value.isdecimal())
 
 
 def _is_our_mask(annotation: Mapping[str, Any]) -> bool:
