@@ -61,7 +61,7 @@ def python(ray_address):
             env=env,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1500,
             check=False,
         )
 
@@ -178,7 +178,7 @@ def served(tmp_path_factory):
                 command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
             )
         try:
-            until = time.monotonic() + 300
+            until = time.monotonic() + 600
             while "endpoint:" not in log.read_text():
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < until, log.read_text()

@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
     ray.get(leader.observe.remote("train", 20, {"loss": 3.0, "loss/mask": 2.0, "acted/labels_kept": 1.0}))
     ray.get(leader.observe.remote("train", 40, {"loss": 1.5, "loss/mask": 1.0, "acted/labels_kept": 1.0}))
     ray.get(leader.observe.remote("evaluate", 40, {"ap": 0.25}))
-    until, seen = time.monotonic() + 60, dict[str, float]()
+    until, seen = time.monotonic() + 240, dict[str, float]()
     while time.monotonic() < until and not (seen.get("ray_segray_label_images_total") == done and LAST in seen):
         time.sleep(0.2)
         # A gauge that is not set again is told for two intervals only.

@@ -28,7 +28,7 @@ from segray.training.runs.metrics import read_metrics
 ROOT = Path(__file__).parents[2]
 IMAGES, STEPS, INTERVAL = 24, 15, 3
 OUTAGE_S = 5.0
-PATIENCE_S = 240
+PATIENCE_S = 600
 GENTLE = ["method.schedule.learning_rate=0.0001", "student.importance_sample_ratio=0.0", "workers.cpus=1"]
 
 

@@ -37,7 +37,7 @@ def test_while_a_replica_is_gone_no_other_endpoint_answers_in_its_place(open_to_
         assert (status(keyed), status(keyed, **{"X-API-Key": key.key})) == (401, 200)
         (replica,) = keyed.pids("ray::ServeReplica")
         os.kill(replica, signal.SIGKILL)
-        seen, until = [], time.monotonic() + 120
+        seen, until = [], time.monotonic() + 400
         while status(keyed, **{"X-API-Key": key.key}) != 200 or replica in keyed.pids("ray::ServeReplica"):
             seen.append(status(keyed))
             assert time.monotonic() < until, seen

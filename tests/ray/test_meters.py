@@ -16,7 +16,7 @@ def exported(tmp_path_factory):
     write_images(folder / "images", 6)
     (folder / "images" / "broken.png").write_bytes(b"\x89PNG no")
     command = [sys.executable, str(SCRIPT), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -39,7 +39,7 @@ from segray.serving.http import keys
 from segray.serving.student import ServedStudent
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 300
+PATIENCE_S = 600
 COPIES = 2
 LIMITS = {"timeout_s": PATIENCE_S}
 SCENE = scene("b", 3, size=96).image

@@ -24,7 +24,7 @@ from segray.testing import write_images
 # Whoever runs tests in the background of a shell has it ignored, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-PATIENCE_S = 300
+PATIENCE_S = 600
 TOKEN = "a-token-that-only-this-head-knows-0123456789"
 CONFIG = """
 job = "label"

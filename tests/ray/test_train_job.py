@@ -23,7 +23,7 @@ GENTLE = [
     "student.importance_sample_ratio=0.0",
     "workers.cpus=1",
 ]
-PATIENCE_S = 240
+PATIENCE_S = 600
 
 
 @pytest.fixture(scope="module")
