@@ -61,9 +61,10 @@ class TrainedRun:
     folder: str
     """Where everything is: metrics, checkpoints, `report.html`."""
     best: str
-    """The folder of the student of the best evaluation; that of the last student where nothing was evaluated."""
+    """The folder of the student of the best evaluation, or of the last one where nothing was evaluated; of its teacher
+    where the config's `evaluation.best_by` says so."""
     last: str
-    """The folder of the student at the end."""
+    """The folder of the student at the end, or of its teacher."""
     figures: Mapping[str, float]
     """What the students reached, as `best.ap`, `last.miou`; shares in [0, 1]."""
     was_finished: bool
@@ -354,10 +355,11 @@ def _measured_table(what: TrainedRun | StudentPredictor | Store | str | Path) ->
 
 
 def _trained(result: train_job.RunResult) -> TrainedRun:
-    folder, last = result.folder, result.folder.student("last")
+    folder, network = result.folder, result.end.get("network", "student")
+    last = folder.student("last", network)
     return TrainedRun(
         folder=folder.uri,
-        best=folder.student("best") if result.end["best"] else last,
+        best=folder.student("best", network) if result.end["best"] else last,
         last=last,
         figures=show_run(folder.runs, folder.name).figures,
         was_finished=result.was_finished,

@@ -35,9 +35,10 @@ def run_results(results: Sequence[RunResult]) -> None:
     rows = []
     for one in results:
         last, best = one.end["last"], one.end["best"] or {}
+        names = dict.fromkeys((one.end.get("metric"), metric_names.AP, metric_names.AP50, metric_names.MIOU))
         reached = ", ".join(
             f"{name} {100 * last[name]:.1f} (best {100 * best.get(name, last[name]):.1f})"
-            for name in (metric_names.AP, metric_names.AP50, metric_names.MIOU)
+            for name in names
             if name in last
         )
         note = (

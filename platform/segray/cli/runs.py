@@ -15,6 +15,10 @@ app.add_typer(runs_app, name="runs")
 
 Runs = Annotated[str, typer.Argument(help="The folder that holds runs.", show_default=False)]
 Run = Annotated[str, typer.Argument(help="A run's folder.", show_default=False)]
+Network = Annotated[
+    Literal["student", "teacher"] | None,
+    typer.Option(help="The student, or the teacher kept beside it; by default the one that decided what is best."),
+]
 
 
 def _parts(run: str) -> tuple[str, str]:
@@ -90,6 +94,7 @@ def runs_onnx(
     run: Run,
     out: Annotated[Path, typer.Option(help="The ONNX file to write.")] = Path("out/student.onnx"),
     which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
+    network: Network = None,
     canvas: Annotated[
         tuple[int, int] | None,
         typer.Option(help="Rows and columns of its input; a square of student.predict.side if none, or of 512."),
@@ -98,9 +103,12 @@ def runs_onnx(
     """Write a student as ONNX: a fixed canvas, any number of images; checked against the student before it is kept."""
     from segray.models.build import load_student
     from segray.models.onnx import export_onnx
+    from segray.models.package import require_teacher
     from segray.training.runs.catalog import show_run
 
-    student = load_student(show_run(*_parts(run)).folder.student(which))
+    found = show_run(*_parts(run))
+    folder = found.folder.student(which)
+    student = load_student(require_teacher(folder) if (network or found.network) == "teacher" else folder)
     multiple = student.settings.multiple
     side = multiple * -(-(student.settings.predict.side or 512) // multiple)
     apart = export_onnx(student, str(out), canvas or (side, side))
@@ -113,7 +121,8 @@ def runs_names(runs: Runs) -> None:
     from segray.cli import console
     from segray.models.promotion import promotions
 
-    console.table(("name", "run", "student", "since"), [(p.name, p.run, p.which, p.time) for p in promotions(runs)])
+    rows = [(one.name, one.run, one.which, one.network, one.time) for one in promotions(runs)]
+    console.table(("name", "run", "student", "network", "since"), rows)
 
 
 @runs_app.command("rollback")
@@ -132,10 +141,11 @@ def promote(
     run: Run,
     name: Annotated[str, typer.Argument(help="What serving knows the student by.", show_default=False)],
     which: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's students.")] = "best",
+    network: Network = None,
     force: Annotated[bool, typer.Option(help="Even where the run is not finished.")] = False,
 ) -> None:
     """Give a student a name to load it by; `segray runs rollback` takes it back."""
     from segray.training.runs.catalog import promote as give
 
-    now = give(*_parts(run), name, which, force=force)
+    now = give(*_parts(run), name, which, network=network, force=force)
     typer.echo(f"{name}: {now.student}")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 from segray.config.base import config
-from segray.config.types import ApProtocol, Count, Device, Share
+from segray.config.types import ApProtocol, Count, Device, NetworkName, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
 from segray.tally import MAX_DAMAGED
@@ -18,6 +18,9 @@ class MeasuredStudent:
     uri: Uri
     """Folder of a student as a run leaves it (`best`, `last`), or the `promoted/NAME.json` that `segray promote` writes
     beside the runs."""
+    network: NetworkName = "student"
+    """Network to measure: what `uri` names, or the teacher that is kept beside that student
+    (docs/methods/README.md#teachers)."""
     predict: dict[str, Any] | None = None
     """Table that replaces the `predict` table with which the student was trained, checked once the student is loaded;
     "none" keeps the student's own."""

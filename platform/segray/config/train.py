@@ -7,7 +7,7 @@ import pydantic
 from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import StudentConfig
 from segray.config.students import Mask2Former, SemanticStudentConfig
-from segray.config.types import ApProtocol, Count, CountOrZero, Device, NonNegative, Positive, Share
+from segray.config.types import ApProtocol, Count, CountOrZero, Device, NetworkName, NonNegative, Positive, Share
 from segray.config.uris import Uri
 from segray.config.views import WeakView
 from segray.formats.registry import SourceConfig
@@ -95,6 +95,9 @@ class Evaluation:
     """Protocol of average precision that decides which step is best. cityscapes: AP by cityscapesScripts is measured
     beside COCO's, as `ap_cityscapes` (docs/methods/metrics.md#cityscapes-average-precision). It can only be given for
     students of instances."""
+    best_by: NetworkName = "student"
+    """Network whose figure decides which step is best, and which is promoted and exported by default: the student, or
+    the teacher of a method that keeps one to its end (docs/methods/README.md#teachers)."""
 
 
 @config

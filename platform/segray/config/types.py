@@ -27,3 +27,5 @@ TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 """The type in which a student is trained; auto is bfloat16 on CUDA and float32 on CPUs."""
 ApProtocol = Literal["coco", "cityscapes"]
 """Protocol of average precision that decides; COCO's is measured in any case."""
+NetworkName = Literal["student", "teacher"]
+"""A network of a run: the one that is trained, or the teacher, the moving average of its weights."""

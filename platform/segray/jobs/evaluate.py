@@ -30,6 +30,7 @@ from segray.formats.source import Source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
 from segray.models.build import load_student, open_for
+from segray.models.package import require_teacher
 from segray.models.promotion import resolve_student
 from segray.models.student import Student
 from segray.nets.device import choose_device
@@ -49,7 +50,7 @@ def evaluate(config: EvaluateConfig, show: Show | None = None) -> Result:
     Students of instances are measured by AP, those of label maps by mIoU; stores see `evaluation.stores`.
 
     Raises:
-        BackendError: the folder holds no student that this version knows.
+        BackendError: the folder holds no student that this version knows, or no teacher where that is asked for.
         ConfigError: `student.predict` or `protocol` is not of such a student.
         StoreError, LabelError: there is no such store, or its labels and the masks do not go together.
         DamageError: more of the data is damaged than `max_damaged`.
@@ -95,6 +96,8 @@ def last_tally(config: EvaluateConfig) -> Tally:
 
 def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
     folder = resolve_student(measured.uri)
+    if measured.network == "teacher":
+        folder = require_teacher(folder)
     student = load_student(folder, choose_device(measured.device, "float32", compiled=False))
     if config.protocol != "coco" and isinstance(student.settings, SemanticStudentConfig):
         raise ConfigError(

@@ -234,7 +234,8 @@ def measurement(config: TrainConfig, rows: Mapping[str, StoredRows]) -> str:
     measured = {role: rows[role].rows.fingerprint for role in ("validation", "hidden") if role in rows}
     few = {"hidden_images": config.intervals.evaluate_images} if "hidden" in rows else {}
     protocol = {} if config.evaluation.protocol == "coco" else {"protocol": config.evaluation.protocol}
-    return fingerprint({**measured, **few, **protocol, "predict": plain(config.student.predict)})
+    best_by = {} if config.evaluation.best_by == "student" else {"best_by": config.evaluation.best_by}
+    return fingerprint({**measured, **few, **protocol, **best_by, "predict": plain(config.student.predict)})
 
 
 def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) -> dict[str, Any]:

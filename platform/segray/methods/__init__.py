@@ -34,6 +34,11 @@ class Method(ABC):
     kind: str
     """The method's name in a config file."""
 
+    @property
+    def keeps_teacher(self) -> bool:
+        """Whether the last run ends with a teacher that follows the student (docs/methods/README.md#teachers)."""
+        return False
+
     @abstractmethod
     def batches(self) -> Sequence[BatchSizes]:
         """Return the batches of each run, which must come out even on any number of workers."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 
 import pydantic
 
-from segray.config.base import config, refuse_without_effect
+from segray.config.base import SettingError, config, refuse_without_effect
 from segray.config.model_kinds import STUDENT_CLASSES
 from segray.config.schedule import BatchSizes
 from segray.config.students import SemanticStudentConfig
@@ -35,6 +35,16 @@ class TrainConfig(TrainSettings):
         if self.student.kind not in fitting:
             raise ValueError(
                 f"method {self.method.kind} with student {self.student.kind}: it trains {', '.join(fitting)}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _teacher_is_kept(self) -> "TrainConfig":
+        if self.evaluation.best_by == "teacher" and not self.method.keeps_teacher:
+            raise SettingError(
+                "evaluation.best_by",
+                f"'teacher': the method {self.method.kind} keeps no teacher with these settings; S4M does, and UniMatch"
+                ' with streams = "v2" or an ema_half_life: leave it out',
             )
         return self
 

@@ -18,6 +18,7 @@ from segray.storage import files
 
 FORMAT: Final = 1
 """Of `student.json`; raised when its meaning changes."""
+_TEACHER: Final = "teacher"
 _CARD: Final = "student.json"
 _WEIGHTS: Final = "student.safetensors"
 
@@ -39,6 +40,26 @@ def save_student(student: Student, folder: str, *, info: Mapping[str, Any]) -> N
     }
     files.write_bytes_atomic(files.join(folder, _WEIGHTS), weights)
     files.write_bytes_atomic(files.join(folder, _CARD), json.dumps(card, indent=2, allow_nan=False).encode())
+
+
+def teacher_beside(folder: str) -> str:
+    """Return the folder of the teacher that is kept beside a student: a package like the student's, inside its own."""
+    return folder if files.name(folder) == _TEACHER else files.join(folder, _TEACHER)
+
+
+def require_teacher(folder: str) -> str:
+    """Return the folder of the teacher beside a student.
+
+    Raises:
+        BackendError: none is kept there.
+    """
+    teacher = teacher_beside(folder)
+    if not files.exists(files.join(teacher, _CARD)):
+        raise BackendError(
+            f"{folder}: no teacher is kept beside this student; runs keep one if their method has one to its end (S4M,"
+            " UniMatch V2)"
+        )
+    return teacher
 
 
 def read_weights(folder: str) -> dict[str, torch.Tensor]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from segray.config.types import NetworkName
 from segray.errors import TrainError
+from segray.models.package import teacher_beside
 from segray.storage import files
 
 Which = Literal["best", "last"]
@@ -28,6 +30,8 @@ class Promotion:
     name: str
     run: str
     which: Which
+    network: NetworkName
+    """The student, or the teacher beside it."""
     time: str
     """When it was promoted, ISO 8601."""
     student: str
@@ -41,8 +45,10 @@ def current_promotion(runs: str, name: str) -> Promotion:
         TrainError: no such name.
     """
     now = standing(runs, name)[-1]
-    student = files.join(runs, now["run"], now["which"])
-    return Promotion(name=name, run=now["run"], which=now["which"], time=now["time"], student=student)
+    folder = files.join(runs, now["run"], now["which"])
+    network: NetworkName = now.get("network", "student")
+    student = folder if network == "student" else teacher_beside(folder)
+    return Promotion(name=name, run=now["run"], which=now["which"], network=network, time=now["time"], student=student)
 
 
 def resolve_student(uri: str) -> str:

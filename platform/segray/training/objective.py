@@ -7,11 +7,12 @@ of `module` per piece (student and criterion; what DDP wraps) whose losses are s
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from segray.masks.instances import Instances
 from segray.masks.semantic import Map
@@ -69,10 +70,15 @@ class EvaluatedNetworks:
 
 
 @dataclass(frozen=True)
-class StudentOnly(EvaluatedNetworks):
-    """A student without what its method has around it."""
+class NetworksOnly(EvaluatedNetworks):
+    """A student, and maybe its teacher, without what their method has around them."""
 
     student: Student
+    others: Mapping[str, nn.Module] = field(default_factory=dict)
+
+    @override
+    def teachers(self) -> Mapping[str, nn.Module]:
+        return self.others
 
 
 class Objective(EvaluatedNetworks, ABC, Generic[Prepared]):

@@ -8,16 +8,19 @@ from typing import Any
 
 import torch
 
+from segray import metric_names
 from segray.config.train import TrainSettings
+from segray.config.types import NetworkName
 from segray.datasets.training_rows import TrainingRows
 from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
+from segray.models.student import Student
 from segray.storage import commits, files
 from segray.training import checkpoint
 from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
 from segray.training.loop import Loop
-from segray.training.objective import EvaluatedNetworks, Objective, StudentOnly
+from segray.training.objective import EvaluatedNetworks, NetworksOnly, Objective
 from segray.training.plan import EvaluationRows, Evaluator, RunContext, RunPlan
 from segray.training.runs.folder import RunFolder
 from segray.training.runs.metrics import MetricsLog
@@ -78,6 +81,11 @@ class Session:
                 type(self.objective).__name__,
             )
         self.evaluator = plan.evaluator(context, measured)
+        self.networks = _kept_networks(self.objective)
+        wanted = config.evaluation.best_by
+        self.network: NetworkName = wanted if wanted in self.networks else "student"
+        """The network that says which step is best; runs before the last one may have no teacher."""
+        self.metric = _metric(self.evaluator, self.network)
         self.loop = Loop(self.objective, plan.schedule, group)
         self.best: Mapping[str, float] | None = None
         self.seconds_before, self.began = 0.0, time.monotonic()
@@ -169,7 +177,8 @@ class Session:
                 last=last,
                 panels=panels,
                 measured=self.job.measured,
-                metric=self.evaluator.metric if self.evaluator else None,
+                metric=self.metric or None,
+                network=self.network,
             )
             self.tracker.close()
         self.group.wait()
@@ -190,46 +199,57 @@ class Session:
         return evaluator.result(self.group.gather(part))
 
     def _keep_if_best(self, done: int, found: Mapping[str, float]) -> None:
-        metric = self.evaluator.metric if self.evaluator else ""
+        metric = self.metric
         if metric in found and (self.best is None or found[metric] > self.best[metric]):
             self.best = {"step": float(done), **found}
             if self.group.leads:
                 self._package("best", done, found)
 
     def _better(self, steps: int, last: Mapping[str, float]) -> Mapping[str, float] | None:
-        """The better of the student that was best on the way and the last one, both on all images; `best` is that one.
+        """The better of the step that was best on the way and the last one, both on all images; `best` is that one.
 
-        On the way a student may have been measured on few images, and by luck.
+        On the way a network may have been measured on few images, and by luck.
         """
-        if self.evaluator is None or self.evaluator.metric not in last:
+        if self.evaluator is None or self.metric not in last:
             return None
-        student, metric = self.objective.student, self.evaluator.metric
         step, weights = self._kept()
         if weights and step != steps:
-            own = {name: value.clone() for name, value in student.state_dict().items()}
-            student.load_state_dict(weights)
-            found = self._measure(self.evaluator, StudentOnly(student), final=True)
-            better = found[metric] >= last[metric]
+            own = {name: _copy(one) for name, one in self.networks.items()}
+            self._load_networks(weights)
+            others: dict[str, torch.nn.Module] = {}
+            if self.network != "student":
+                others[self.network] = self.networks[self.network]
+            found = self._measure(self.evaluator, NetworksOnly(self.objective.student, others), final=True)
+            better = found[self.metric] >= last[self.metric]
             if better and self.group.leads:
                 self._package("best", step, found)
-            student.load_state_dict(own)
+            self._load_networks(own)
             if better:
                 return {"step": float(step), **found}
         if self.group.leads:
             self._package("best", steps, last)
         return {"step": float(steps), **last}
 
-    def _kept(self) -> tuple[int, Mapping[str, torch.Tensor]]:
-        """Step and weights of the student that was best on the way; no weights where there is none."""
-        folder = self.job.folder.student("best")
-        if not files.exists(folder):
+    def _kept(self) -> tuple[int, Mapping[NetworkName, Mapping[str, torch.Tensor]]]:
+        """Step and weights of the networks that were best on the way; no weights where there are none."""
+        folders = {name: self.job.folder.student("best", name) for name in self.networks}
+        if not files.exists(folders["student"]):
             return 0, {}
         try:
-            return int(read_card(folder)["info"]["step"]), read_weights(folder)
+            steps = {int(read_card(folder)["info"]["step"]) for folder in folders.values()}
+            weights = {name: read_weights(folder) for name, folder in folders.items()}
         except BackendError as error:
             # Its writer died between weights and card, or it was damaged since.
             log.warning("the best student so far is lost, the last one takes its place: %s", error)
             return 0, {}
+        if len(steps) > 1:
+            log.warning("the best student so far is lost, its teacher is of another step: %s", folders["student"])
+            return 0, {}
+        return steps.pop(), weights
+
+    def _load_networks(self, weights: Mapping[NetworkName, Mapping[str, torch.Tensor]]) -> None:
+        for name, one in self.networks.items():
+            one.load_state_dict(weights[name])
 
     def _tell(self, kind: str, done: int, values: Mapping[str, float]) -> None:
         if self.metrics is not None:
@@ -260,8 +280,28 @@ class Session:
         self.group.wait()
 
     def _package(self, name: str, done: int, metrics: Mapping[str, float]) -> None:
+        """Write all networks of a step, the teacher first: a student of the step says that its teacher is there."""
         info = {"run": self.job.folder.name, "step": done, "metrics": dict(metrics)}
-        save_student(self.objective.student, self.job.folder.student(name), info=info)
+        for network, one in reversed(self.networks.items()):
+            save_student(one, self.job.folder.student(name, network), info={**info, "network": network})
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.began
+
+
+def _kept_networks(objective: Objective[Any]) -> dict[NetworkName, Student]:
+    """Return the student, and its teacher where the objective has one: what is packaged."""
+    teacher = objective.teachers().get("teacher")
+    kept: dict[NetworkName, Student] = {"student": objective.student}
+    return {**kept, "teacher": teacher} if isinstance(teacher, Student) else kept
+
+
+def _metric(evaluator: Evaluator | None, network: NetworkName) -> str:
+    """Return the name of the figure that says which step is best; "" where nothing is measured."""
+    if evaluator is None:
+        return ""
+    return metric_names.of_network("" if network == "student" else network, evaluator.metric)
+
+
+def _copy(network: Student) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}

@@ -7,7 +7,7 @@ from segray.evaluation.build import evaluator
 from segray.evaluation.instances import InstanceEvaluator
 from segray.evaluation.label_maps import LabelMapEvaluator
 from segray.masks.semantic import paint
-from segray.training.objective import StudentOnly
+from segray.training.objective import NetworksOnly
 from segray.training.plan import EvaluationRows
 
 
@@ -31,7 +31,7 @@ def test_parts_of_workers_make_up_the_whole(tiny, world):
 
 def test_a_student_alone_and_rows_that_are_not_there_leave_figures_out(tiny):
     objective, measure = measuring(tiny("unimatch", "student"), hidden=None)
-    found = measure.result([measure.shard(StudentOnly(objective.student), rank=0, world=1, final=True)])
+    found = measure.result([measure.shard(NetworksOnly(objective.student), rank=0, world=1, final=True)])
     assert "miou" in found
     assert not any(name.startswith(("labels", "teacher")) for name in found)
     made = tiny("unimatch", "student")

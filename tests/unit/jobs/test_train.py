@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from segray.errors import ConfigError, DamageError, SegrayError, StoreError, TrainError
 from segray.evaluation.instances import InstanceEvaluator
+from segray.evaluation.label_maps import LabelMapEvaluator
 from segray.formats.registry import open_source
 from segray.job_configs import load_as
 from segray.jobs import train as job
@@ -384,6 +385,51 @@ def test_best_is_the_better_on_all_images(config, monkeypatch, ap, step):
     best, last = (weights(found.folder.student(which)) for which in ("best", "last"))
     assert all(bool((best[name] == last[name]).all()) for name in best) == (step == 4)
     assert read_card(found.folder.student("best"))["info"]["step"] == step
+
+
+@pytest.mark.parametrize(("miou", "step"), [(0.3, 4), (0.6, 1)])
+def test_best_may_be_that_of_the_teacher(config, monkeypatch, miou, step):
+    """Both networks of the step are kept; the teacher is promoted by default, and loads alone."""
+    whole = iter([0.5, miou])
+    result = LabelMapEvaluator.result
+
+    def measured(self, shards):
+        on_the_way = shards[0].students[""].result().num_images == 1
+        return {**result(self, shards), "teacher_miou": 1.0 if on_the_way else next(whole)}
+
+    monkeypatch.setattr(LabelMapEvaluator, "result", measured)
+    overrides = ["evaluation.best_by=teacher", "method.zero_shot=none", "method.ema_half_life=2"]
+    (found,) = train(config("unimatch", *overrides, "intervals.evaluate_every=1", "intervals.evaluate_images=1"))
+    end, folder = found.end, found.folder
+    assert (end["network"], end["metric"]) == ("teacher", "teacher_miou")
+    assert (end["best"]["step"], end["best"]["teacher_miou"]) == (step, max(0.5, miou))
+    for network in ("student", "teacher"):
+        info = read_card(folder.student("best", network))["info"]
+        assert (info["step"], info["network"]) == (step, network)
+        best, last = (weights(folder.student(which, network)) for which in ("best", "last"))
+        assert all(bool((best[name] == last[name]).all()) for name in best) == (step == 4)
+    kept = {str(path): load_file(path) for path in sorted(Path(folder.uri).glob("checkpoints/*/teacher.safetensors"))}
+    last = weights(folder.student("last", "teacher"))
+    assert all(bool((last[name] == one).all()) for name, one in list(kept.values())[-1].items())
+    teacher = load_student(folder.student("best", "teacher"))
+    assert teacher.classes == CLASSES["unimatch"]
+    assert promote(folder.runs, folder.name, "map").student == folder.student("best", "teacher")
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides"),
+    [
+        ("supervised", ()),
+        ("unimatch", ()),
+        ("unimatch", ("method.zero_shot=none", "method.ema_half_life=0")),
+        ("unimatch", ("method.zero_shot=none", "method.ema_half_life=none", "method.streams=v1")),
+    ],
+    ids=["supervised", "relabeled", "no average", "V1"],
+)
+def test_a_method_without_a_teacher_says_so(config, method, overrides):
+    with pytest.raises(ConfigError, match="keeps no teacher with these settings") as caught:
+        config(method, "evaluation.best_by=teacher", *overrides)
+    assert any(one.startswith("evaluation.best_by: ") for one in caught.value.problems)
 
 
 def test_an_evaluation_due_is_in_the_checkpoint_of_the_same_step(config, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
+from typing_extensions import override
 
 from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import SamConfig
@@ -157,6 +158,11 @@ class S4M(Method):
     """Stage 1: the teacher's training on labels."""
     student: StudentRun = StudentRun()
     """Stage 2: the student's training on labels and pseudo-labels."""
+
+    @property
+    @override
+    def keeps_teacher(self) -> bool:
+        return True
 
     def batches(self) -> Sequence[BatchSizes]:
         """Return the batches of both runs."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
+from typing_extensions import override
 
 from segray.config.base import config, refuse_without_effect
 from segray.config.schedule import AnySchedule, BatchSizes, Schedule
@@ -122,6 +123,12 @@ class UniMatch(Method):
     def batches(self) -> Sequence[BatchSizes]:
         """Return the batches of the run; with relabeling, both runs share them."""
         return [BatchSizes(path="method", schedule=self.schedule, group=self.group)]
+
+    @property
+    @override
+    def keeps_teacher(self) -> bool:
+        # The relabeled student learns from a model that no longer moves.
+        return self.half_life is not None and (self.zero_shot is None or self.zero_shot.use != "relabel")
 
     @property
     def half_life(self) -> float | None:

@@ -117,7 +117,11 @@ def _rows(run: Run, measure: HeadlineMetric) -> list[Row]:
     if run.end is None:
         return []
     key, best, last = measure.key, run.end.get("best") or {}, _last(run)
-    reported = [(f"Best student, step {best['step']:,.0f}", "", best)] if key in best else []
+    reported = []
+    if run.network == "teacher" and metric_names.of_network("teacher", key) in best:
+        reported += [(f"Best teacher, step {best['step']:,.0f}", "teacher", best)]
+    if run.network == "student" and key in best:
+        reported += [(f"Best student, step {best['step']:,.0f}", "", best)]
     reported += [(f"Last student, step {run.end['step']:,.0f}", "", last)] if key in last else []
     others = [name.removesuffix(f"_{key}") for name in last if name.endswith(f"_{key}")]
     reported += [(f"{_words(other)} at the end", other, last) for other in others]

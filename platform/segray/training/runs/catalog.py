@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segray.config.types import NetworkName
 from segray.errors import TrainError
 from segray.models.promotion import Promotion, Which, promotions, record, require_name, standing
 from segray.storage import files
@@ -30,6 +31,12 @@ class Run:
     def name(self) -> str:
         """Its folder's."""
         return self.folder.name
+
+    @property
+    def network(self) -> NetworkName:
+        """The network whose figure decided which step is best."""
+        found: NetworkName = (self.end or {}).get("network", "student")
+        return found
 
     @property
     def figures(self) -> dict[str, float]:
@@ -125,14 +132,23 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(child, f"{path}.{key}" if path else key)
 
 
-def promote(runs: str, run: str, name: str, which: Which = "best", *, force: bool = False) -> Promotion:
-    """Let `name` stand for a run's student from now on.
+def promote(
+    runs: str,
+    run: str,
+    name: str,
+    which: Which = "best",
+    *,
+    network: NetworkName | None = None,
+    force: bool = False,
+) -> Promotion:
+    """Let `name` stand for a run's student, or its teacher, from now on.
 
     Args:
         runs: the folder of runs.
         run: its name, see `show_run`.
         name: letters, digits, `.`, `_` and `-`.
         which: of its students.
+        network: the student, or the teacher beside it; none: the one that decided which step is best.
         force: a run that is not finished, too.
 
     Raises:
@@ -142,8 +158,9 @@ def promote(runs: str, run: str, name: str, which: Which = "best", *, force: boo
     chosen = show_run(runs, run)
     if chosen.end is None and not force:
         raise TrainError(f"run {chosen.name} is not finished: let it end, or promote it all the same with --force")
-    _require_student(chosen.folder, which)
-    return record(runs, name, {"action": "promote", "run": chosen.name, "which": which})
+    network = network or chosen.network
+    _require_student(chosen.folder, which, network)
+    return record(runs, name, {"action": "promote", "run": chosen.name, "which": which, "network": network})
 
 
 def rollback(runs: str, name: str) -> Promotion:
@@ -156,7 +173,7 @@ def rollback(runs: str, name: str) -> Promotion:
     if len(stood_for) < 2:
         raise TrainError(f"{name!r} has stood for {stood_for[-1]['run']} only: there is nothing to roll back to")
     before = stood_for[-2]
-    _require_student(RunFolder(runs=runs, name=before["run"]), before["which"])
+    _require_student(RunFolder(runs=runs, name=before["run"]), before["which"], before.get("network", "student"))
     return record(runs, name, {"action": "rollback", "run": before["run"], "which": before["which"]})
 
 
@@ -185,7 +202,12 @@ def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[
     return tuple(Difference(path=path, first=first.get(path), second=second.get(path)) for path in paths)
 
 
-def _require_student(folder: RunFolder, which: Which) -> None:
+def _require_student(folder: RunFolder, which: Which, network: NetworkName) -> None:
+    if network == "teacher" and not files.exists(files.join(folder.student(which, network), _CARD)):
+        raise TrainError(
+            f"run {folder.name} keeps no teacher in {folder.student(which, network)}: its method has none to its end;"
+            " promote the student"
+        )
     if not files.exists(files.join(folder.student(which), _CARD)):
         remedy = "take its last one" if which == "best" else "train it to its end"
         raise TrainError(f"run {folder.name} has no student {which!r} in {folder.student(which)}: {remedy}")

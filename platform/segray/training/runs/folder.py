@@ -4,7 +4,7 @@
   run.json        what decides the result, the whole config, parents, data
   metrics.jsonl   one line per log or evaluation
   checkpoints/    what is needed to go on
-  best/, last/    student packages (segray.models.package)
+  best/, last/    student packages (segray.models.package); best/teacher/ and last/teacher/ where there is a teacher
   panels/         images to look at
   finished.json   the end: metrics of best and last student, what they were measured on, time
   lease.json      who trains it now
@@ -20,6 +20,8 @@ from typing import Any
 
 from pyarrow import fs
 
+from segray.config.types import NetworkName
+from segray.models.package import teacher_beside
 from segray.storage import files, lease
 from segray.training.reports.panels import Panel, write_panels
 
@@ -39,9 +41,10 @@ class RunFolder:
         """Where it is."""
         return files.join(self.runs, self.name)
 
-    def student(self, which: str) -> str:
-        """The package of the `best` or `last` student."""
-        return files.join(self.uri, which)
+    def student(self, which: str, network: NetworkName = "student") -> str:
+        """The package of the `best` or `last` student, or of the teacher beside it."""
+        folder = files.join(self.uri, which)
+        return folder if network == "student" else teacher_beside(folder)
 
     def lease(self) -> lease.Lease:
         """For whoever writes into it; makes the folder. Entering raises StoreError where another holds it."""
@@ -66,10 +69,22 @@ class RunFolder:
         panels: Sequence[Panel],
         measured: str,
         metric: str | None,
+        network: NetworkName,
     ) -> None:
-        """Write the panels, then finished.json: the run is complete. `metric` is the figure that best is best by."""
+        """Write the panels, then finished.json: the run is complete.
+
+        `metric` is the figure that best is best by, `network` the network that it is of.
+        """
         write_panels(self.uri, panels)
-        end = {"step": step, "seconds": seconds, "best": best, "last": last, "measured": measured, "metric": metric}
+        end = {
+            "step": step,
+            "seconds": seconds,
+            "best": best,
+            "last": last,
+            "measured": measured,
+            "metric": metric,
+            "network": network,
+        }
         files.write_bytes_atomic(files.join(self.uri, FINISHED), json.dumps(end, indent=1).encode())
 
     @property

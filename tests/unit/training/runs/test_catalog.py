@@ -95,6 +95,24 @@ def test_a_name_is_promoted_and_rolled_back(runs: str) -> None:
     assert [(one.name, one.run) for one in promotion.promotions(runs)] == [("cells", "a")]
 
 
+def test_a_teacher_is_promoted_where_it_was_kept(runs: str) -> None:
+    for name in ("student", "teacher"):
+        leave(runs, name)
+        files.write_bytes_atomic(files.join(runs, name, "best/teacher/student.json"), b"{}")
+    end = json.loads(files.read_bytes(files.join(runs, "teacher", "finished.json")))
+    files.write_bytes_atomic(
+        files.join(runs, "teacher/finished.json"), json.dumps(end | {"network": "teacher"}).encode()
+    )
+    assert catalog.promote(runs, "student", "cells").student == files.join(runs, "student", "best")
+    # What the run's best step was chosen by is the default.
+    assert catalog.promote(runs, "teacher", "cells").student == files.join(runs, "teacher", "best/teacher")
+    assert catalog.promote(runs, "student", "cells", network="teacher").network == "teacher"
+    assert catalog.promote(runs, "teacher", "cells", network="student").network == "student"
+    assert [catalog.rollback(runs, "cells").network for _ in range(3)] == ["teacher", "teacher", "student"]
+    with pytest.raises(TrainError, match="keeps no teacher"):
+        catalog.promote(runs, "teacher", "cells", "last", network="teacher")
+
+
 @pytest.mark.parametrize(
     ("run", "name", "which", "says"),
     [
