@@ -49,7 +49,7 @@ class SecurityHeaders:
 
 
 class HeadAsGet:
-    """Middleware: answers HEAD as GET, without the body (RFC 9110, 9.3.2)."""
+    """Middleware: answers HEAD as GET, without the body (RFC 9110)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

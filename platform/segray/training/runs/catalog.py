@@ -173,8 +173,11 @@ def rollback(runs: str, name: str) -> Promotion:
     if len(stood_for) < 2:
         raise TrainError(f"{name!r} has stood for {stood_for[-1]['run']} only: there is nothing to roll back to")
     before = stood_for[-2]
-    _require_student(RunFolder(runs=runs, name=before["run"]), before["which"], before.get("network", "student"))
-    return record(runs, name, {"action": "rollback", "run": before["run"], "which": before["which"]})
+    network = before.get("network", "student")
+    _require_student(RunFolder(runs=runs, name=before["run"]), before["which"], network)
+    return record(
+        runs, name, {"action": "rollback", "run": before["run"], "which": before["which"], "network": network}
+    )
 
 
 def refuse_promoted(folder: RunFolder) -> None:
