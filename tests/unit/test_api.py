@@ -231,7 +231,7 @@ def test_a_student_is_loaded_by_its_promoted_name(trained):
 
 
 def test_a_student_is_loaded_from_s3(trained, s3_bucket):
-    for file in Path(trained[1].best).iterdir():
+    for file in Path(trained[1].best).glob("student.*"):
         files.write_bytes_atomic(f"{s3_bucket}/student/{file.name}", file.read_bytes())
     assert segray.load_student(f"{s3_bucket}/student").classes == ("disc", "square")
 
