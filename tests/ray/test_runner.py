@@ -2,6 +2,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,25 +74,24 @@ def test_a_killed_driver_loses_nothing_committed(seed, folder, tmp_path, start_d
     assert content(begun["store"]) == uninterrupted
 
 
-def actor_processes():
-    """Pids of the pool's actors, by Ray's process title."""
+def actor_processes(cluster):
+    """Pids of the pool's actors on this cluster's nodes, by Ray's process title; other tests have clusters too."""
+    raylets = {one.process.pid for node in cluster.list_all_nodes() for one in node.all_processes["raylet"]}
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                title = Path("/proc", entry.name, "cmdline").read_text()
-            except OSError:
-                continue
-            if title.startswith("ray::") and "MapWorker" in title:
-                found.append(int(entry.name))
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            title = status.with_name("cmdline").read_text()
+            if parent in raylets and title.startswith("ray::") and "MapWorker" in title:
+                found.append(int(status.parent.name))
     return found
 
 
-def test_a_killed_worker_is_replaced_and_the_job_goes_on(folder, tmp_path, start_driver, uninterrupted):
+def test_a_killed_worker_is_replaced_and_the_job_goes_on(cluster, folder, tmp_path, start_driver, uninterrupted):
     driver = start_driver(folder, tmp_path, 0.2)
     begun = driver.next()
     driver.next()
-    victims = actor_processes()
+    victims = actor_processes(cluster)
     assert victims
     os.kill(victims[0], signal.SIGKILL)
     assert driver.rest()[-1] == {"done": True}
