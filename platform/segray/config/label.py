@@ -66,6 +66,11 @@ class LabelWorkers:
         return self
 
     @property
+    def torch_threads(self) -> int:
+        """Return the number of threads that torch computes with in each worker."""
+        return self.threads or max(1, int(self.cpus))
+
+    @property
     def most_workers(self) -> int:
         """Return the largest number of workers that the pool can have."""
         return 1 if self.in_process else self.num_workers or self.max_workers

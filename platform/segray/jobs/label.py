@@ -72,7 +72,7 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
 
     Raises:
         DamageError, SourceError, BackendError, StoreError: before any cluster work.
-        LabelError: there is nothing to label, or the cluster failed.
+        LabelError: there is nothing to label, most images fail, or the cluster failed.
     """
     images = images_of(config)
     stage, store = prepare(config)
@@ -96,7 +96,7 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
         summary = _run(config, stage, store, parts, before=before, pending=plan.number, todo=todo, show=show_progress)
     _count_images(images.tally, summary, store)
     read = dict(stage.tallies) if isinstance(stage, CountsInputs) else {}
-    summary = replace(summary, tallies={"images": images.tally, **read})
+    summary = replace(summary, tallies={"images": images.tally, **read, **summary.tallies})
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ.json")
     files.write_bytes_atomic(files.join(store.uri, RUNS, name), json.dumps(summary.to_json(), indent=1).encode())
     return summary
@@ -124,6 +124,7 @@ def _run(
                 elapsed_s = time.monotonic() - began
                 startup_s = startup_s or max(0.0, elapsed_s - part.seconds)
                 tally.add(part)
+                tally.check()
                 show(_progress(tally, todo, elapsed_s, startup_s))
                 if _over_budget(config, before.seconds + tally.seconds):
                     outcome = "budget"

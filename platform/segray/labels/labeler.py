@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from segray.config.label import StageJob
 from segray.errors import BackendError, DeviceError, ImageError, StoreError, first_line
 from segray.images import decoding
 from segray.masks.instances import Instances
@@ -98,6 +99,25 @@ class Labeler:
         self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels))
         self.images_per_batch = images_per_batch
         self.decode_threads = decode_threads
+
+    @classmethod
+    def of_job(
+        cls,
+        job: StageJob,
+        generator: Generator,
+        *,
+        load: Load | None = None,
+        check_device: Callable[[], None] | None = None,
+    ) -> Self:
+        """Make the labeler of a job, with the limits and batches of its config; arguments as of the constructor."""
+        return cls(
+            generator,
+            max_pixels=job.limits.max_pixels,
+            images_per_batch=job.workers.images_per_batch,
+            decode_threads=job.workers.decode_threads,
+            load=load,
+            check_device=check_device,
+        )
 
     def __call__(self, rows: Sequence[ImageRow]) -> Iterator[LabeledRow]:
         """Yield one row per image; its `seconds` is its share of the time since the batch before it.

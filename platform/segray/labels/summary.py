@@ -4,10 +4,17 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from segray.config.label import Cost, LabelWorkers
-from segray.tally import Tally
+from segray.errors import LabelError
+from segray.labels import attempts, labeler
+from segray.tally import Reason, Tally
+
+FAILURES: Final = (labeler.FAILED, attempts.REASON)
+"""Errors of images at which code failed, not the image's reader."""
+FEW_FAILURES: Final = 100
+"""Fewer failures say nothing of the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +53,30 @@ class LabelTally:
         self.seconds += part.seconds
         self.squares += part.squares
 
+    def check(self) -> None:
+        """See that images are labeled at all: code that fails at most of them will fail at the rest.
+
+        Raises:
+            LabelError: at least `FEW_FAILURES` images, and more than half of those so far, failed by no fault that is
+                known of images.
+        """
+        failed = sum(self.refused[reason] for reason in FAILURES)
+        if failed >= FEW_FAILURES and 2 * failed > self.images:
+            raise LabelError(
+                f"{failed} of the first {self.images} images failed, which is hardly the images' fault: the report of"
+                " the store (`segray report`) says what was raised. Mend it, and run the job again with retry_refused ="
+                " true"
+            )
+
+    def objects(self) -> Tally:
+        """Return what became of the objects that the source has for the images; nothing where all got a mask."""
+        found = Tally()
+        if self.left_out:
+            found.use("objects", self.masks)
+        for reason, number in self.left_out.items():
+            found.leave_out("objects", Reason(reason, reason, is_damage=True), number=number)
+        return found
+
 
 def price(actor_s: float, workers: LabelWorkers, cost: Cost) -> float:
     """What actors' working time costs: GPU share times time, whole actors where no GPU is used; 0 without a price."""
@@ -79,8 +110,6 @@ class Summary:
     masks: int
     refused: Mapping[str, int]
     """Images by reason."""
-    left_out: Mapping[str, int]
-    """Objects that the source has and that got no mask, by reason."""
     startup_s: float
     """Until the first part was committed, less that part's own work: cluster, actors, models."""
     wall_s: float
@@ -125,7 +154,6 @@ def summarize(
         known=known,
         masks=tally.masks,
         refused=dict(tally.refused),
-        left_out=dict(tally.left_out),
         startup_s=startup_s,
         wall_s=wall_s,
         images_per_s=tally.images / steady if tally.images and steady > 0 else 0.0,
@@ -134,6 +162,7 @@ def summarize(
         cost=spent,
         store_refused_share=store_refused_share,
         cost_per_1000=spent / tally.images * 1000 if spent is not None and tally.images else None,
+        tallies={"objects": tally.objects()} if tally.left_out else {},
         forecast=_forecast(tally, remaining, workers, cost) if outcome == "sample" and tally.images else None,
     )
 

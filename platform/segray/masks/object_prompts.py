@@ -105,11 +105,11 @@ class ObjectPrompts:
 def fit(prompts: ObjectPrompts, size_hw: tuple[int, int]) -> tuple[ObjectPrompts, list[str]]:
     """Return the objects that an image of this size can show, in its pixels, and why each other one is left out.
 
-    Boxes that reach over an edge are cut there. Reasons are short and stable, so that they can be counted.
+    Boxes that reach over an edge are cut there. Reasons are ends of a sentence, as those of `segray.tally`, and stable.
     """
     if prompts.size_hw is not None and prompts.size_hw != size_hw and not prompts.relative:
         turned = prompts.size_hw == size_hw[::-1]
-        reason = "of another orientation than the image" if turned else "made for an image of another size"
+        reason = "are of another orientation than the image" if turned else "are made for an image of another size"
         return prompts.filter(np.zeros(len(prompts), bool)), [reason] * len(prompts)
     width, height = float(size_hw[1]), float(size_hw[0])
     boxes, points = prompts.boxes_xyxy, prompts.points_xy
@@ -135,11 +135,11 @@ def _problem(
     """Say why a model cannot be asked for an object; None where it can."""
     given = points[labels != NO_POINT]
     if np.isnan(box).all() and not (labels == ON).any():
-        return "without a box, and without a point on the object"
+        return "have no box, and no point on the object"
     if len(given) and not np.isfinite(given).all():
-        return "with points that are no numbers"
+        return "have points that are no numbers"
     if len(given) and ((given < 0) | (given >= size_wh)).any():
-        return "with points outside the image"
+        return "have points outside the image"
     return None if np.isnan(box).all() else _box_problem(box, size_wh)
 
 
@@ -149,11 +149,11 @@ def _box_problem(box: npt.NDArray[np.float64], size_wh: tuple[float, float]) -> 
     width, height = size_wh
     outside = x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height
     tests = {
-        "with boxes that are no numbers": not np.isfinite(box).all(),
-        "with inverted boxes": x1 < x0 or y1 < y0,
-        "with empty boxes": x1 == x0 or y1 == y0,
-        "with boxes in relative units": min(x0, y0) >= 0 and max(x1, y1) <= 1 < min(width, height) / 2,
-        "of another orientation than the image": outside and min(x0, y0) >= 0 and x1 <= height and y1 <= width,
-        "with boxes outside the image": outside,
+        "have boxes that are no numbers": not np.isfinite(box).all(),
+        "have inverted boxes": x1 < x0 or y1 < y0,
+        "have empty boxes": x1 == x0 or y1 == y0,
+        "have boxes in relative units": min(x0, y0) >= 0 and max(x1, y1) <= 1 < min(width, height) / 2,
+        "are of another orientation than the image": outside and min(x0, y0) >= 0 and x1 <= height and y1 <= width,
+        "have boxes outside the image": outside,
     }
     return next((reason for reason, applies in tests.items() if applies), None)

@@ -1,6 +1,7 @@
 import pytest
 
 from segray.config.label import Cost, LabelWorkers
+from segray.errors import LabelError
 from segray.labels.summary import LabelTally, PartCounts, summarize
 
 
@@ -70,3 +71,31 @@ def test_only_a_sample_forecasts(outcome):
 def test_a_run_without_images():
     summary = end(tally())
     assert (summary.images_per_s, summary.actor_s_per_image) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("refused", "images", "stops"),
+    [
+        ({"failed": 99}, 99, False),
+        ({"failed": 100}, 199, True),
+        ({"failed": 60, "ends-process": 60}, 200, True),
+        ({"failed": 100}, 200, False),
+        ({"damaged": 500, "too-large": 500}, 1000, False),
+    ],
+)
+def test_code_that_fails_at_most_images_stops_the_job(refused, images, stops):
+    total = tally(part(images=images, refused=refused))
+    if stops:
+        with pytest.raises(LabelError, match=r"of the first \d+ images failed"):
+            total.check()
+    else:
+        total.check()
+
+
+def test_objects_without_a_mask_are_told_once_there_are_some():
+    assert end(tally(part())).tallies == {}
+    one = PartCounts(images=1, masks=5, refused={}, seconds=1.0, squares=1.0, left_out={"have empty boxes": 2})
+    assert end(tally(one, one)).tallies["objects"].lines() == [
+        "14 objects read, 10 used",
+        "  4 of 14 objects have empty boxes",
+    ]

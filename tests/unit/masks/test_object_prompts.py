@@ -24,15 +24,15 @@ def test_boxes_are_cut_at_the_edges(box, fitted):
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        ((100, 0, 120, 20), "with boxes outside the image"),
-        ((-20, 0, 0, 20), "with boxes outside the image"),
-        ((10, 10, 10, 30), "with empty boxes"),
-        ((30, 10, 10, 30), "with inverted boxes"),
-        ((0.1, 0.2, 0.5, 0.9), "with boxes in relative units"),
-        ((10, 70, 50, 90), "of another orientation than the image"),
-        ((10, np.inf, 50, 90), "with boxes that are no numbers"),
-        ((10, np.nan, 50, 90), "with boxes that are no numbers"),
-        ((np.nan,) * 4, "without a box, and without a point on the object"),
+        ((100, 0, 120, 20), "have boxes outside the image"),
+        ((-20, 0, 0, 20), "have boxes outside the image"),
+        ((10, 10, 10, 30), "have empty boxes"),
+        ((30, 10, 10, 30), "have inverted boxes"),
+        ((0.1, 0.2, 0.5, 0.9), "have boxes in relative units"),
+        ((10, 70, 50, 90), "are of another orientation than the image"),
+        ((10, np.inf, 50, 90), "have boxes that are no numbers"),
+        ((10, np.nan, 50, 90), "have boxes that are no numbers"),
+        ((np.nan,) * 4, "have no box, and no point on the object"),
     ],
 )
 def test_what_no_model_can_be_asked_is_left_out_with_its_reason(box, reason):
@@ -45,9 +45,9 @@ def test_what_no_model_can_be_asked_is_left_out_with_its_reason(box, reason):
     ("points", "labels", "reason"),
     [
         ([(5, 5), (9, 9)], [ON, OFF], None),
-        ([(5, 5)], [OFF], "without a box, and without a point on the object"),
-        ([(5, 60)], [ON], "with points outside the image"),
-        ([(5, np.inf)], [ON], "with points that are no numbers"),
+        ([(5, 5)], [OFF], "have no box, and no point on the object"),
+        ([(5, 60)], [ON], "have points outside the image"),
+        ([(5, np.inf)], [ON], "have points that are no numbers"),
     ],
 )
 def test_points(points, labels, reason):

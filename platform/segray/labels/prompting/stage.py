@@ -58,13 +58,11 @@ class PromptStage:
     def build(self) -> Labeler:
         """Load SAM here, and open the source."""
         workers = self.config.workers
-        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.torch_threads)
         sam = sam_of(self.config.sam, self.weights_hash, gpus=workers.gpus)
-        return Labeler(
+        return Labeler.of_job(
+            self.config,
             PromptedMasks(sam, self.config.prompts, workers.points_per_batch),
-            max_pixels=self.config.limits.max_pixels,
-            images_per_batch=workers.images_per_batch,
-            decode_threads=workers.decode_threads,
             load=_Load(self.config),
             check_device=check_device,
         )

@@ -68,18 +68,16 @@ class ClassifyStage:
     def build(self) -> Labeler:
         """Load CLIP here, and embed the vocabulary."""
         workers = self.config.workers
-        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.torch_threads)
         evidence = build(self.config.clip, gpu=bool(workers.gpus))
         if evidence.weights_hash != self.weights_hash:
             raise BackendError(
                 f"{evidence.name}: other weights on this node than where the job was started: give one URI or revision"
                 " that all nodes reach"
             )
-        return Labeler(
+        return Labeler.of_job(
+            self.config,
             Classifier(evidence, self.config, self.threshold),
-            max_pixels=self.config.limits.max_pixels,
-            images_per_batch=workers.images_per_batch,
-            decode_threads=workers.decode_threads,
             load=partial(PreviousRows(self.config.masks).with_pixels, max_pixels=self.config.limits.max_pixels),
             check_device=check_device,
         )

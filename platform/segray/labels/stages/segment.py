@@ -47,16 +47,14 @@ class SegmentEverything:
     def build(self) -> Labeler:
         """Load SAM here, with the threads the config asks for."""
         workers = self.config.workers
-        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.torch_threads)
         sam = sam_of(self.config.sam, self.weights_hash, gpus=workers.gpus)
         generator: Generator = MaskGenerator(sam, self.config.masks, workers.points_per_batch)
         if self.config.tiles:
             generator = TiledGenerator(generator, self.config.tiles, self.config.masks.box_nms_thresh)
-        return Labeler(
+        return Labeler.of_job(
+            self.config,
             generator,
-            max_pixels=self.config.limits.max_pixels,
-            images_per_batch=workers.images_per_batch,
-            decode_threads=workers.decode_threads,
             check_device=check_device,
         )
 

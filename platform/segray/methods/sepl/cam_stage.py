@@ -70,13 +70,11 @@ class CamStage:
     def build(self) -> Labeler:
         """Load the classifier here."""
         workers = self.config.workers
-        torch.set_num_threads(workers.threads or max(1, int(workers.cpus)))
+        torch.set_num_threads(workers.torch_threads)
         device = torch.device("cuda" if workers.gpus else "cpu")
-        return Labeler(
+        return Labeler.of_job(
+            self.config,
             CamMapper(self.config, self.tags, self.weights, self.threshold, device),
-            max_pixels=self.config.limits.max_pixels,
-            images_per_batch=workers.images_per_batch,
-            decode_threads=workers.decode_threads,
             load=partial(_load, tags=self.tags, max_pixels=self.config.limits.max_pixels),
             check_device=check_device,
         )

@@ -52,12 +52,9 @@ class VoteStage:
 
     def build(self) -> Labeler:
         """Map the stores."""
-        workers = self.config.workers
-        return Labeler(
+        return Labeler.of_job(
+            self.config,
             Voter(self.config.rule),
-            max_pixels=self.config.limits.max_pixels,
-            images_per_batch=workers.images_per_batch,
-            decode_threads=workers.decode_threads,
             load=_Load(self.config, len(self.classes)),
         )
 

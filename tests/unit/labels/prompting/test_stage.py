@@ -50,7 +50,11 @@ def test_each_box_becomes_a_mask_with_what_the_file_knows_of_it(world, config):
     _, truth, document = world
     summary = label(config())
     assert summary.outcome == "complete"
-    assert summary.left_out == {"with boxes outside the image": 1, "with boxes in relative units": 1}
+    assert summary.tallies["objects"].lines() == [
+        f"{len(truth)} objects read, {len(truth) - 2} used",
+        f"  1 of {len(truth)} objects has boxes outside the image",
+        f"  1 of {len(truth)} objects has boxes in relative units",
+    ]
     store = Store.open(summary.store)
     assert store.manifest.kind == StoreKind.OBJECTS
     names = {one["id"]: one["name"] for one in document["categories"]}
