@@ -22,7 +22,7 @@ from segray.errors import ConfigError, SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.reader import CocoImages
 from segray.images import near_duplicates
-from segray.storage import files
+from segray.storage import files, names
 from segray.tally import Reason, Tally
 
 NO_MASK = Reason("no-mask", "have no mask")
@@ -72,7 +72,7 @@ class Splitter:
         self.tally = _counted(images)
         """What the file holds, and what of it other jobs will leave out."""
         self.names = tuple(image["file_name"] for image in self.document["images"])
-        groups = _groups(self.document, source.uri, grouping)
+        groups = _groups(self.document, source, grouping)
         self.number = int(groups.max(initial=-1)) + 1
         rank = np.empty(self.number, dtype=np.int64)
         taken = [one for one in self.document.get("annotations", []) if not images.is_crowd(one)]
@@ -144,7 +144,7 @@ def _counted(images: CocoImages) -> Tally:
     return images.tally
 
 
-def _groups(document: Document, folder: str, grouping: Grouping) -> npt.NDArray[np.int64]:
+def _groups(document: Document, source: CocoSource, grouping: Grouping) -> npt.NDArray[np.int64]:
     """Each image's group, numbered from 0."""
     images = document["images"]
     pairs = [np.zeros((0, 2), dtype=np.int64)]
@@ -154,7 +154,9 @@ def _groups(document: Document, folder: str, grouping: Grouping) -> npt.NDArray[
         values = [image.get(grouping.field) for image in images]
         pairs.append(_equal([None if value is None else json.dumps(value) for value in values], grouping.field))
     if grouping.near_bits is not None:
-        found = near_duplicates.hashes([files.join(files.absolute(folder), image["file_name"]) for image in images])
+        folder, paths = files.absolute(source.uri), [image["file_name"] for image in images]
+        uris = names.resolve_all(folder, paths, outside=source.outside)
+        found = near_duplicates.hashes([uris[path] for path in paths])
         pairs.append(near_duplicates.similar_pairs(found, grouping.near_bits))
     first, second = np.concatenate(pairs).T
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(images), len(images)))

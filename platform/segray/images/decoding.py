@@ -65,10 +65,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def load(uri: str, max_pixels: int) -> tuple[Pixels, str]:
-    """Pixels and the SHA-256 (hex) of the file's bytes.
+    """Return pixels, and the SHA-256 (hex) of the file's bytes.
 
     Raises:
-        ImageError: any of `REASONS`.
+        ImageError: any of `REASONS`; its detail begins with the URI.
     """
     limit = max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES
     try:
@@ -76,8 +76,11 @@ def load(uri: str, max_pixels: int) -> tuple[Pixels, str]:
     except SourceError as error:
         raise ImageError("unreadable", str(error)) from error
     if len(data) > limit:
-        raise ImageError("too-large", f"a file of over {limit} bytes, {max_pixels} pixels are allowed")
-    return decode(data, max_pixels), hashlib.sha256(data).hexdigest()
+        raise ImageError("too-large", f"{uri}: a file of over {limit} bytes, {max_pixels} pixels are allowed")
+    try:
+        return decode(data, max_pixels), hashlib.sha256(data).hexdigest()
+    except ImageError as error:
+        raise ImageError(error.reason, f"{uri}: {error.detail}") from error
 
 
 def decode(data: bytes, max_pixels: int) -> Pixels:

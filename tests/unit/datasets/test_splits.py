@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segray.datasets.splits import Grouping, Splitter, write_holdout, write_shares
-from segray.errors import ConfigError
+from segray.errors import ConfigError, ImageError, SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.reader import CocoImages
 from segray.testing import write_coco
@@ -97,6 +97,21 @@ def test_groupings_add_up(tmp_path):
         frozenset({"a-1", "b-1", "b-2"}),
         frozenset({"c-1", "c-2"}),
     }
+
+
+def test_an_image_that_cannot_be_compared_is_named(tmp_path):
+    write_coco(tmp_path, 3)
+    source = CocoSource(uri=str(tmp_path / "images"), annotations=str(tmp_path / "instances.json"))
+    cut = tmp_path / "images" / "00001.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    with pytest.raises(ImageError, match=r"truncated: .*/00001\.png: "):
+        Splitter(source, 0, Grouping(near_bits=6))
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "zip://a.png::https://host/a.zip"])
+def test_images_that_the_file_names_elsewhere_are_not_compared(tmp_path, name):
+    with pytest.raises(SourceError, match="are not opened"):
+        Splitter(described(tmp_path, [(name, None, "a")]), 0, Grouping(near_bits=6))
 
 
 def test_near_duplicates_stand_together(tmp_path):
