@@ -7,9 +7,10 @@ Three forms of the masks:
   hole, uncompressed run lengths with `iscrowd` 1 where it has (there, `iscrowd` only says "this is a mask").
   CVAT writes brush masks the same way, so `iscrowd` 1 in a file from CVAT does not mean a crowd.
 
-Beyond COCO's own keys an annotation has `score`, `stability` (null: not measured), `point` (null: none) and
-`provenance`. Readers pass over keys they do not know. Image ids are the same for an image in every export; annotation
-ids count from 1; category ids are class ids + 1; `file_name` is the image id, by which CVAT and Label Studio match.
+Beyond COCO's own keys an annotation has `score`, `stability` (null: not measured), `point` (null: none),
+`provenance`, and where they are known `source_id` (the object's id in its own file) and `attributes`. Readers pass over
+keys they do not know. Image ids are the same for an image in every export; annotation ids count from 1; category ids
+are class ids + 1; `file_name` is the image id, by which CVAT and Label Studio match.
 """
 
 import json
@@ -105,7 +106,15 @@ def _annotations(
             "stability": _number(instances.stabilities[index]),
             "point": _point(instances, index),
             "provenance": str(instances.provenance[index]),
+            **_kept(instances, index),
         }
+
+
+def _kept(instances: Instances, index: int) -> dict[str, Any]:
+    """Return what the object's own file knows of it: its id there, and attributes, the review mark among them."""
+    found: dict[str, Any] = {"source_id": instances.ids[index]} if instances.ids[index] else {}
+    text = instances.attributes[index]
+    return found | ({"attributes": json.loads(text)} if text else {})
 
 
 def _segmentation(

@@ -13,8 +13,9 @@ from segray.formats.registry import READERS, SourceConfig
 
 @config
 class PromptConfig(StageJob):
-    """A job that turns the boxes and points of a source into masks: one mask for each object, with its class, score,
-    id and attributes.
+    """A job that turns boxes and points of a source into masks, one for each object.
+
+    Masks keep the object's class, score, id and attributes.
     """
 
     job: Literal["prompt"]

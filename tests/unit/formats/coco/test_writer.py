@@ -1,6 +1,7 @@
 """COCO JSON, as pycocotools reads it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,19 @@ def test_what_is_known_of_a_mask_is_kept(tmp_path, make_row, classes) -> None:
     assert last["bbox"] == [119, 89, 1, 1]
     assert [a["area"] for a in document["annotations"]] == row.instances.areas.tolist()
     assert {annotation["iscrowd"] for annotation in document["annotations"]} == {0}
+
+
+def test_ids_and_attributes_of_the_objects_own_file_are_kept(tmp_path, make_row, classes) -> None:
+    row = make_row("a.jpg")
+    number = len(row.instances)
+    attributes = np.array(['{"review": "stability below 0.5", "drawn_by": "ann"}', *[""] * (number - 1)], object)
+    ids = np.array(["291613", *[""] * (number - 1)], object)
+    kept = replace(row, instances=replace(row.instances, ids=ids, attributes=attributes))
+    export_coco([kept], tmp_path / "out.json", classes)
+    first, *others = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert first["source_id"] == "291613"
+    assert first["attributes"] == {"review": "stability below 0.5", "drawn_by": "ann"}
+    assert not any({"source_id", "attributes"} & one.keys() for one in others)
 
 
 @pytest.mark.parametrize(("form", "tolerance", "least"), [("polygons", 0.0, 1.0), ("polygons", 0.75, 0.95)])
