@@ -53,7 +53,8 @@ def main(
         if family_b:
             file = write_world(Path(scratch), "b", number, seed=_FIRST_SEED)
             images, annotations = str(file.parent / "images"), str(file)
-        assert images and annotations, "give a folder and a COCO file, or --family-b"
+        if images is None or annotations is None:
+            raise typer.BadParameter("give a folder and a COCO file, or --family-b")
         source = CocoImages(CocoSource(uri=images, annotations=annotations))
         for name, settings in ways.items():
             rows = list(_measured(source, PromptedMasks(sam, settings), number))
