@@ -39,9 +39,9 @@ MOST_PIXELS = 1 << 28
 """Beyond this, training and evaluation open no image."""
 
 MOST_SCANS = 200
-"""Of a progressive JPEG, which usually has ten; each costs as much as a whole baseline image."""
+"""Largest number of scans of a JPEG. A progressive one usually has ten; each costs as much as a baseline image."""
 MOST_CHUNKS = 50_000
-"""Of a PNG: 400 MB in chunks of 8 kB."""
+"""Largest number of chunks of a PNG: enough for 400 MB in chunks of 8 kB."""
 
 # Those of Pillow's readers that read photographs and no more: others run programs or unpack images inside images.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")

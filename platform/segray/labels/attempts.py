@@ -17,9 +17,9 @@ from segray.storage import commits, files
 from segray.store.rows import ImageRow, LabeledRow
 
 FOLDER: Final = "attempts"
-"""In the store, until a run has labeled everything."""
+"""Folder of the notes, in the store until a run has labeled everything."""
 _EARLIER: Final = "earlier-runs.json"
-"""Deaths by image that earlier runs saw."""
+"""File of how often processes ended at which image in earlier runs."""
 DEATHS: Final = 2
 """An image at which the process ended so often is refused; once may have been the machine's end, not the image's."""
 DEVICE_FAILURES: Final = 2

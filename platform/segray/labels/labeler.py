@@ -24,11 +24,11 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Loaded(NamedTuple):
-    """Of an image what a generator asks for."""
+    """An image as a generator asks for it."""
 
     value: Any
     sha256: str | None
-    """Of the image's file."""
+    """SHA-256 of the image's file, hex."""
     left_out: tuple[str, ...] = ()
     """Why objects of the image are not asked for, a reason for each."""
 

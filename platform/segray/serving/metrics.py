@@ -20,7 +20,7 @@ from segray.serving.http.problems import CUT_OFF, REFUSED
 OTHER: Final = "other"
 """The route of files of the page, and of paths that callers made up."""
 HUNG_UP: Final = 499
-"""Status of requests whose callers hung up, as in nginx: no fault of the server's."""
+"""Status of a request whose caller hung up, as in nginx: no fault of the server."""
 CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_LATEST
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SHARES: Final = tuple(step / 10 for step in range(1, 11))

@@ -27,12 +27,13 @@ UNREADY_RETRY_S: Final = 5
 """When a caller may ask again after an answer of 503, in seconds."""
 
 CUT_OFF: Final = "cut-off"
-"""The reason where a caller hung up."""
+"""Reason of a request whose caller hung up."""
 MOST_FLAWS: Final = 20
-"""Flaws that an answer lists: one page."""
+"""Largest number of flaws that an answer lists: one page."""
 MOST_COUNTED: Final = 1000
+"""Largest number of flaws that are listed at all; of more, only the number is told."""
 _WHERE_LENGTH: Final = 200
-"""Of a flaw's place, which repeats what a caller made up."""
+"""Longest text of a flaw's place, which repeats what a caller made up."""
 REFUSED: Final = "segray.refused"
 """Where in a request's scope the reason of its problem is left."""
 _LOG: Final = logging.getLogger(__name__)

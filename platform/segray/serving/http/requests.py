@@ -30,11 +30,11 @@ MAX_INSTANCES: Final[Mapping[Task, int]] = {"instances": 100, "semantic": 255}
 
 _MB: Final = 1_000_000
 _MOST_IMAGES: Final = 1000
-"""Of a JSON body, whatever the config's `max_images`, so that no list is looked through in vain."""
+"""Largest number of images in JSON, whatever the config's `max_images`, so that no long list is validated in vain."""
 _MOST_FIELDS: Final = 20
-"""Of a form, beside its files."""
+"""Largest number of fields of a form, beside its files."""
 _DATA_URL_LENGTH: Final = 100
-"""In which the head of a data URL ends."""
+"""Number of characters in which the head of a data URL must end."""
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _NAME_LENGTH: Final = 200
 
