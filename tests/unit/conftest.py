@@ -66,7 +66,7 @@ def masks_store(coco, tmp_path_factory):
             found, classes=np.full(len(found), -1, np.int32), provenance=np.full(len(found), "sam:true", object)
         )
         rows.append(LabeledRow(image=image, sha256="0" * 64, instances=unknown))
-    rows[-1] = LabeledRow(image=rows[-1].image, error="truncated", detail="as a test has it")
+    rows[-1] = LabeledRow(image=rows[-1].image, error="damaged", detail="as a test has it")
     store = Store.create(str(tmp_path_factory.mktemp("stores")), "masks", {"of": "rectangles"})
     store.write_part(rows)
     return store

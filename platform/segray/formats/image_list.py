@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from segray.errors import SourceError
 from segray.formats.coco.results import CocoIds, coco_ids_of
 from segray.formats.source import Source, name_problem, refuse
-from segray.images import decoding
+from segray.images import kinds
 from segray.masks.instances import Instances
 from segray.storage import files, names
 from segray.store.rows import ImageRow
@@ -243,7 +243,7 @@ def _names(source: Source, row: ImageRow) -> Iterator[tuple[int, str, int]]:
 def _stem(name: str) -> str:
     """Return a name without an image file's ending."""
     suffix = PurePosixPath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in decoding.SUFFIXES else name
+    return name.removesuffix(suffix) if suffix.lower() in kinds.SUFFIXES else name
 
 
 def _beside(uri: str, depth: int, mask: str | None) -> str | None:

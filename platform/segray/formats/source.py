@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from segray.errors import SourceError
-from segray.images import decoding
+from segray.images import kinds
 from segray.masks.instances import Instances
 from segray.masks.object_prompts import ObjectPrompts
 from segray.storage import files, names
@@ -20,27 +20,6 @@ BESIDE = Reason("beside", "have no image's name and are left out")
 FOREIGN = Reason("foreign", "are of a kind of image that segray does not read", is_damage=True)
 
 _SHOWN = 10
-_FOREIGN = (
-    *(
-        ".heic",
-        ".heif",
-        ".jxl",
-        ".jxr",
-        ".jfif",
-        ".jpe",
-        ".tga",
-        ".pcx",
-        ".dds",
-        ".psd",
-        ".psb",
-        ".xcf",
-        ".exr",
-        ".hdr",
-    ),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".dcm", ".nii", ".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".nd2", ".lif", ".vsi"),
-)
-"""Suffixes of photographs, scans and slides that may not be read; those of `decoding.SUFFIXES` are."""
 _FLAGS: Final = {"0": 0, "false": 0, "1": 1, "true": 1}
 _ONE_BY_ONE = ("", "file", "http", "https")
 
@@ -104,11 +83,11 @@ def image_files(folder: str, tally: Tally) -> Iterator[files.FileEntry]:
     tally.restart("files")
     for entry in files.list_files(folder):
         name = entry.path.lower()
-        if name.endswith(decoding.SUFFIXES):
+        if name.endswith(kinds.SUFFIXES):
             tally.use("files")
             yield entry
         else:
-            tally.leave_out("files", FOREIGN if name.endswith(_FOREIGN) else BESIDE, entry.path)
+            tally.leave_out("files", FOREIGN if name.endswith(kinds.FOREIGN_SUFFIXES) else BESIDE, entry.path)
 
 
 class PromptedSource(Source, Protocol):

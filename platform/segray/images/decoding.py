@@ -3,9 +3,12 @@
 Pixels are (H, W, 3) uint8 RGB, upright as EXIF says. What the kinds of files become:
 
 - palette, grey, 1-bit: their colours; transparency of any kind (alpha, palette entry, key colour) lies over white;
-- one channel of more than 8 bits (16-bit, 32-bit, float): no white point is agreed on, so the image's own 0.1st to
-  99.9th percentile is stretched to 0..255 (its minimum to maximum where those are equal); NaN is black;
-- several channels of 16 bits: the high bytes; CMYK, YCbCr, Lab: RGB by Pillow's conversion, without colour profiles;
+- one channel of more than 8 bits (16-bit, 32-bit, float), and all channels of such a TIFF together: no white point is
+  agreed on, so the image's own 0.1st to 99.9th percentile is stretched to 0..255 (its minimum to maximum where those
+  are equal); NaN is black;
+- a PNG of 16 bits in several channels: the high bytes, since there white is agreed on;
+- more than four bands: the first three of a TIFF that says that they are RGB, else the three that somebody chose;
+- CMYK, YCbCr, Lab: RGB by Pillow's conversion, without colour profiles;
 - animations and pages: the first.
 
 JPEG is decoded in full, never by its draft mode. Knows nothing of rows or models. All functions may run in threads.
@@ -23,17 +26,18 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from segray.errors import ImageError, SourceError
+from segray.images import deep_tiff, kinds
 from segray.storage import files
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB, save where another shape is given."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif", ".gif", ".bmp", ".jp2", ".ppm", ".pgm", ".pbm")
-"""Names that image files go by, in lower case."""
+Bands = tuple[int, int, int]
+"""Three bands, counted from 1, that are red, green and blue of images of more than four."""
 
-REASONS = ("unreadable", "empty", "not-an-image", "truncated", "zero-sized", "too-large")
-"""Why an image was refused: its URI cannot be read, 0 bytes, no known kind of image, cut short or damaged inside, no
-pixels, more pixels (or bytes, scans, chunks) than allowed."""
+REASONS = ("unreadable", "empty", "not-an-image", "unsupported", "damaged", "zero-sized", "too-large")
+"""Why an image was refused: its URI cannot be read, 0 bytes, no known kind of image, a kind or a way of packing that is
+known and not read, cut short or damaged inside, no pixels, more pixels (or bytes, scans, chunks) than allowed."""
 
 MOST_PIXELS = 1 << 28
 """Beyond this, training and evaluation open no image."""
@@ -44,8 +48,8 @@ MOST_CHUNKS = 50_000
 """Largest number of chunks of a PNG: enough for 400 MB in chunks of 8 kB."""
 
 # Those of Pillow's readers that read photographs and no more: others run programs or unpack images inside images.
-_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
+_WITHOUT_HEIF = tuple(one for one in _FORMATS if one != "HEIF")
 _BYTES_PER_PIXEL = 16
 _SPARE_BYTES = 64 << 20
 _ORIENTATION = 0x0112
@@ -63,9 +67,22 @@ _SAMPLE = 1 << 20
 
 Image.MAX_IMAGE_PIXELS = None
 
+try:
+    import pillow_heif
+except ImportError:
+    _READS_HEIF = False
+else:
+    pillow_heif.register_heif_opener(thumbnails=False)
+    _READS_HEIF = True
 
-def load(uri: str, max_pixels: int) -> tuple[Pixels, str]:
+
+def load(uri: str, max_pixels: int, bands: Bands | None = None) -> tuple[Pixels, str]:
     """Return pixels, and the SHA-256 (hex) of the file's bytes.
+
+    Args:
+        uri: where the file is.
+        max_pixels: largest image, in pixels (width times height).
+        bands: see `Bands`.
 
     Raises:
         ImageError: any of `REASONS`; its detail begins with the URI.
@@ -78,25 +95,23 @@ def load(uri: str, max_pixels: int) -> tuple[Pixels, str]:
     if len(data) > limit:
         raise ImageError("too-large", f"{uri}: a file of over {limit} bytes, {max_pixels} pixels are allowed")
     try:
-        return decode(data, max_pixels), hashlib.sha256(data).hexdigest()
+        return decode(data, max_pixels, bands), hashlib.sha256(data).hexdigest()
     except ImageError as error:
         raise ImageError(error.reason, f"{uri}: {error.detail}") from error
 
 
-def decode(data: bytes, max_pixels: int) -> Pixels:
+def decode(data: bytes, max_pixels: int, bands: Bands | None = None) -> Pixels:
     """Pixels of an image file's bytes.
 
     Raises:
         ImageError: any of `REASONS` but "unreadable".
     """
-    image = _open(data)
+    image = _deep_tiff(data) or _open(data)
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError("too-large", f"{width} x {height} pixels, {max_pixels} are allowed")
-    with _pillow("truncated"):
-        image.load()
+    rgb = _deep_rgb(image, max_pixels, bands) if isinstance(image, deep_tiff.DeepTiff) else _rgb(image)
     orientation = _orientation(image, data)
-    rgb = _rgb(image)
     return np.array(rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb)
 
 
@@ -104,9 +119,9 @@ def probe(data: bytes) -> tuple[int, int]:
     """Height and width that `decode` would give, from the header: nothing is decoded, whatever its size.
 
     Raises:
-        ImageError: "empty", "not-an-image", "truncated" or "zero-sized".
+        ImageError: "empty", "not-an-image", "unsupported", "damaged" or "zero-sized".
     """
-    image = _open(data)
+    image = _deep_tiff(data) or _open(data)
     width, height = image.size
     return (width, height) if _orientation(image, data) in _TURNED else (height, width)
 
@@ -120,7 +135,7 @@ def decode_indices(data: bytes) -> Pixels:
     image = _open(data)
     if image.mode not in ("P", "L", "1"):
         raise ImageError("not-an-image", f"a class map holds one index of 8 bits a pixel, this image is {image.mode}")
-    with _pillow("truncated"):
+    with _pillow("damaged"):
         image.load()
     return np.array(image, dtype=np.uint8)
 
@@ -134,7 +149,7 @@ def decode_numbers(data: bytes) -> npt.NDArray[np.int32]:
     image = _open(data)
     if image.mode not in ("P", "L", "I") and not image.mode.startswith("I;16"):
         raise ImageError("not-an-image", f"numbers lie in one channel of whole numbers, this image is {image.mode}")
-    with _pillow("truncated"):
+    with _pillow("damaged"):
         image.load()
     return np.array(image, dtype=np.int32)
 
@@ -146,9 +161,37 @@ def _open(data: bytes) -> Image.Image:
     if _declared_size(data) == 0:
         raise ImageError("zero-sized", "the header says that there are no pixels")
     _refuse_many_parts(data)
-    known = data.startswith(_BEGINNINGS) or data[8:12] == b"WEBP" or data[4:12] == b"ftypavif"
-    with _pillow("truncated" if known else "not-an-image"):
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    if (kind := kinds.foreign_kind(data)) is not None:
+        raise ImageError("unsupported", f"{kind}, which is not read")
+    if kinds.is_heif(data) and not _READS_HEIF:
+        raise ImageError("unsupported", "a HEIC image, which is read where pillow-heif is: pip install 'segray[heif]'")
+    with _pillow("damaged" if kinds.begins_as_read(data) else "not-an-image"):
+        return Image.open(io.BytesIO(data), formats=_FORMATS if _READS_HEIF else _WITHOUT_HEIF)
+
+
+def _deep_tiff(data: bytes) -> deep_tiff.DeepTiff | None:
+    """Return what `deep_tiff` reads; a header that it does not understand is left to Pillow, which says why."""
+    try:
+        return deep_tiff.parse(data)
+    except MemoryError:
+        raise
+    except Exception:  # on hostile bytes it raises nearly anything
+        return None
+
+
+def _deep_rgb(tiff: deep_tiff.DeepTiff, max_pixels: int, bands: Bands | None) -> Image.Image:
+    """Return its colours, stretched, over white."""
+    limit = max_pixels * _BYTES_PER_PIXEL + _SPARE_BYTES
+    if tiff.num_bytes > limit:
+        raise ImageError("too-large", f"{tiff.num_bytes} bytes once unpacked, {limit} are allowed")
+    with _pillow("damaged"):
+        values, alpha = deep_tiff.read(tiff, bands)
+    rgb = Image.fromarray(_stretch(values)).convert("RGB")
+    if alpha is None:
+        return rgb
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=Image.fromarray(np.rint(alpha * 255).astype(np.uint8)))
+    return white
 
 
 def _refuse_many_parts(data: bytes) -> None:
@@ -180,13 +223,13 @@ def _pillow(reason: str) -> Iterator[None]:
     """Around Pillow's parsers only: on hostile bytes they raise nearly anything, and all of it means a bad file."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, ImageError):
         raise
     except UnidentifiedImageError as error:
         detail = "no known kind of image" if reason == "not-an-image" else "its header is damaged or of an unknown kind"
         raise ImageError(reason, detail) from error
     except Exception as error:
-        raise ImageError("truncated", f"{type(error).__name__}: {error}") from error
+        raise ImageError("damaged", f"{type(error).__name__}: {error}") from error
 
 
 def _declared_size(data: bytes) -> int | None:
@@ -205,8 +248,10 @@ def _declared_size(data: bytes) -> int | None:
     return int(abs(width * height))
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
+def _orientation(image: Image.Image | deep_tiff.DeepTiff, data: bytes) -> int:
     """EXIF's, 1 (upright) where there is none, or none that can be read: a damaged tag does not make a bad picture."""
+    if isinstance(image, deep_tiff.DeepTiff):
+        return image.orientation
     if image.format == "TIFF":  # Pillow turns these itself.
         return 1
     try:
@@ -229,7 +274,9 @@ def _png_exif(data: bytes) -> Image.Exif:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as RGB."""
+    """Decode an image of any of Pillow's modes to RGB."""
+    with _pillow("damaged"):
+        image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
@@ -246,7 +293,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _stretch(values: npt.NDArray[np.generic]) -> Pixels:
-    """One channel (H, W) of any number type to 0..255 by its own percentiles, those of about a million pixels."""
+    """Numbers of any type and shape to 0..255 by their own percentiles, those of about a million of them."""
     flat = values.reshape(-1)
     sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
     sample = sample[np.isfinite(sample)]

@@ -104,7 +104,7 @@ def test_an_image_that_cannot_be_compared_is_named(tmp_path):
     source = CocoSource(uri=str(tmp_path / "images"), annotations=str(tmp_path / "instances.json"))
     cut = tmp_path / "images" / "00001.png"
     cut.write_bytes(cut.read_bytes()[:-40])
-    with pytest.raises(ImageError, match=r"truncated: .*/00001\.png: "):
+    with pytest.raises(ImageError, match=r"damaged: .*/00001\.png: "):
         Splitter(source, 0, Grouping(near_bits=6))
 
 

@@ -1,5 +1,6 @@
 """Images: every kind of file becomes the same kind of array, every bad one an error with its reason."""
 
+import contextlib
 import hashlib
 import io
 import struct
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segray.errors import ImageError
@@ -50,6 +52,7 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
+PNG, JPEG = saved(scene()), saved(scene(), "JPEG")
 EXACT = {
     "png": saved(scene()),
     "bmp": saved(scene(), "BMP"),
@@ -132,6 +135,94 @@ CLEAR = {
 def test_transparency_lies_over_white(name: str) -> None:
     data, expected = CLEAR[name]
     assert decoding.decode(data, MANY)[0].tolist() == expected
+
+
+DEEP_SCENE = SCENE.astype(np.float64) * 16 + 700
+"""Of three channels and 12 bits."""
+
+
+def tiff(values: np.ndarray, photometric: str = "rgb", **options: Any) -> bytes:
+    """A TIFF of bands of any type, as microscopes and satellites write them."""
+    buffer = io.BytesIO()
+    photometric = photometric if values.shape[2] < 10 else "minisblack"
+    tifffile.imwrite(buffer, values, photometric=photometric, **{"planarconfig": "contig"} | options)
+    return buffer.getvalue()
+
+
+def patched(data: bytes, **numbers: int) -> bytes:
+    """A TIFF whose header says other numbers."""
+    changed, tags = bytearray(data), tifffile.TiffFile(io.BytesIO(data)).pages[0].tags
+    for name, number in numbers.items():
+        at = tags[name].valueoffset
+        changed[at : at + 4] = struct.pack("<I", number)
+    return bytes(changed)
+
+
+HEIC = saved(scene(), "HEIF", quality=-1)
+SEPARATE = {"planarconfig": "separate"}
+STRETCHED = {
+    "12 bits of 16": tiff(np.uint16(DEEP_SCENE)),
+    "16 bits, lzw": tiff(np.uint16(DEEP_SCENE), compression="lzw", predictor=True),
+    "16 bits, zip, tiles": tiff(np.uint16(np.pad(DEEP_SCENE, ((0, 40), (0, 24), (0, 0)), "wrap")), tile=(16, 16)),
+    "16 bits, big-endian": tiff(DEEP_SCENE.astype(">u2"), byteorder=">"),
+    "16 bits, with sign": tiff(np.int16(DEEP_SCENE)),
+    "32 bits": tiff(np.uint32(DEEP_SCENE)),
+    "float": tiff(np.float32(DEEP_SCENE / 4095)),
+    "float, packed": tiff(np.float32(DEEP_SCENE / 4095), compression="zlib", predictor=True),
+    "double": tiff(DEEP_SCENE / 4095),
+    "band by band": tiff(np.uint16(DEEP_SCENE.transpose(2, 0, 1)), **SEPARATE),
+    "with a fourth band": tiff(np.uint16(np.concatenate([DEEP_SCENE, DEEP_SCENE[..., :1]], axis=2)), extrasamples=[0]),
+    "not said to be rgb": tiff(np.uint16(DEEP_SCENE), "minisblack"),
+    "six bands that begin with rgb": tiff(np.uint16(np.concatenate([DEEP_SCENE, DEEP_SCENE[..., ::-1]], axis=2))),
+}
+
+
+@pytest.mark.parametrize("name", STRETCHED)
+def test_deep_colours_are_stretched_together(name: str) -> None:
+    pixels = decoding.decode(STRETCHED[name], MANY)[:24, :40].astype(int)
+    low, high = np.percentile(SCENE, [0.1, 99.9])
+    expected = np.clip((SCENE - low) * 255 / (high - low), 0, 255)
+    assert np.abs(pixels - expected).max() <= 2
+    assert decoding.probe(STRETCHED[name])[0] in (24, 64)
+
+
+def test_alpha_of_a_deep_tiff_lies_over_white() -> None:
+    values = np.concatenate([DEEP_SCENE, np.zeros((24, 40, 1))], axis=2)
+    values[:, :20, 3] = 65535
+    pixels = decoding.decode(tiff(np.uint16(values), extrasamples=["unassalpha"]), MANY)
+    assert (pixels[:, 20:] == 255).all()
+    assert pixels[:, :20].min() == 0
+
+
+def test_three_of_many_bands_are_chosen() -> None:
+    bands = np.random.default_rng(0).integers(0, 4000, (24, 40, 13)).astype(np.uint16)
+    bands[..., [3, 2, 1]] = DEEP_SCENE
+    chosen = decoding.decode(tiff(bands), MANY, (4, 3, 2))
+    assert np.array_equal(chosen, decoding.decode(STRETCHED["12 bits of 16"], MANY))
+    assert np.array_equal(decoding.decode(PNG, MANY, (4, 3, 2)), SCENE)
+    with pytest.raises(ImageError, match="13 bands, of which 4, 3, 14 were chosen"):
+        decoding.decode(tiff(bands), MANY, (4, 3, 14))
+    with pytest.raises(ImageError, match="13 bands; choose the three that are red, green and blue"):
+        decoding.decode(tiff(bands), MANY)
+
+
+def test_a_packed_bomb_inside_a_deep_tiff_stays_small() -> None:
+    whole = tiff(np.uint16(DEEP_SCENE), compression="zlib", rowsperstrip=24)
+    bomb = zlib.compress(bytes(300_000_000), 9)
+    data = patched(whole + bomb, StripOffsets=len(whole), StripByteCounts=len(bomb))
+    tracemalloc.start()
+    with contextlib.suppress(ImageError):
+        decoding.decode(data, MANY)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_heic_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert np.abs(decoding.decode(HEIC, MANY).astype(int) - SCENE).mean() < 8
+    monkeypatch.setattr(decoding, "_READS_HEIF", False)
+    with pytest.raises(ImageError, match="unsupported: a HEIC image, which is read where pillow-heif is"):
+        decoding.decode(HEIC, MANY)
 
 
 DEEP = {
@@ -230,28 +321,38 @@ def test_damaged_exif_leaves_the_picture(body: bytes) -> None:
         )
 
 
-PNG, JPEG = saved(scene()), saved(scene(), "JPEG")
 BAD = {
     "empty": (b"", "empty"),
     "text": (b"this is no image, and long enough to be looked at", "not-an-image"),
     "one byte": (b"\xff", "not-an-image"),
     "html": (b"<!doctype html><html>404</html>", "not-an-image"),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not-an-image"),
-    "icon": (saved(scene(), "ICO"), "not-an-image"),
-    "png, cut": (PNG[: len(PNG) // 2], "truncated"),
-    "png, only a header": (PNG[:20], "truncated"),
-    "png, changed": (PNG[:50] + bytes(30) + PNG[80:], "truncated"),
-    "jpeg, cut": (JPEG[: len(JPEG) * 2 // 3], "truncated"),
-    "jpeg, only a beginning": (JPEG[:4], "truncated"),
-    "tiff, cut": (saved(scene(), "TIFF")[:900], "truncated"),
-    "webp, cut": (saved(scene(), "WEBP")[:60], "truncated"),
-    "avif, cut": (saved(scene(), "AVIF")[:-40], "truncated"),
-    "gif, cut": (saved(scene().quantize(256), "GIF")[:-60], "truncated"),
-    "bmp, cut": (saved(scene(), "BMP")[:-60], "truncated"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "unsupported"),
+    "icon": (saved(scene(), "ICO"), "unsupported"),
+    "png, cut": (PNG[: len(PNG) // 2], "damaged"),
+    "png, only a header": (PNG[:20], "damaged"),
+    "png, changed": (PNG[:50] + bytes(30) + PNG[80:], "damaged"),
+    "jpeg, cut": (JPEG[: len(JPEG) * 2 // 3], "damaged"),
+    "jpeg, only a beginning": (JPEG[:4], "damaged"),
+    "tiff, cut": (saved(scene(), "TIFF")[:900], "damaged"),
+    "webp, cut": (saved(scene(), "WEBP")[:60], "damaged"),
+    "avif, cut": (saved(scene(), "AVIF")[:-40], "damaged"),
+    "gif, cut": (saved(scene().quantize(256), "GIF")[:-60], "damaged"),
+    "bmp, cut": (saved(scene(), "BMP")[:-60], "damaged"),
     "png, no width": (png(0, 5), "zero-sized"),
     "png, no height": (png(5, 0), "zero-sized"),
     "gif, no width": (b"GIF89a" + bytes(30), "zero-sized"),
     "bmp, no height": (b"BM" + bytes(12) + struct.pack("<Iii", 40, 5, 0) + bytes(40), "zero-sized"),
+    "a photoshop document": (b"8BPS\0\1" + bytes(40), "unsupported"),
+    "a drawing": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported"),
+    "a video": (b"\0\0\0\x20ftypisom" + bytes(40), "unsupported"),
+    "a tiff of 13 bands": (tiff(np.zeros((24, 40, 13), np.uint16)), "unsupported"),
+    "a deep tiff, cut": (tiff(np.uint16(DEEP_SCENE))[:-900], "damaged"),
+    "a deep tiff, packed and cut": (tiff(np.uint16(DEEP_SCENE), compression="zlib")[:-100], "damaged"),
+    "a deep tiff of few pixels and many bytes": (
+        patched(tiff(np.zeros((24, 40, 13), np.float64)), ImageWidth=MANY, ImageLength=1),
+        "too-large",
+    ),
+    "heic, cut": (HEIC[:-40], "damaged"),
     "too many pixels": (png(4000, 4000), "too-large"),
     "a bomb by Pillow's measure": (png(60_000, 60_000), "too-large"),
     "a tiff of huge size": (
@@ -274,8 +375,8 @@ BAD = {
     ),
     "a jpeg of many scans": (JPEG[:-2] + JPEG[JPEG.rindex(b"\xff\xda") : -2] * 300 + JPEG[-2:], "too-large"),
     "a png of many chunks": (png(3, 3, chunk(b"teSt", b"") * 60_000), "too-large"),
-    "profile bomb": (png(3, 3, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "truncated"),
-    "text bomb": (png(3, 3, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "truncated"),
+    "profile bomb": (png(3, 3, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "damaged"),
+    "text bomb": (png(3, 3, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(80_000_000)))), "damaged"),
 }
 
 
@@ -303,6 +404,8 @@ def test_every_cut_of_a_file_is_an_image_error_or_an_image() -> None:
         saved(scene(), "TIFF", compression="tiff_lzw"),
         saved(scene(), "WEBP"),
         saved(scene(), "JPEG2000"),
+        STRETCHED["16 bits, lzw"],
+        STRETCHED["band by band"],
     ]
     reasons = set()
     for data in kinds:
@@ -311,12 +414,18 @@ def test_every_cut_of_a_file_is_an_image_error_or_an_image() -> None:
                 assert decoding.decode(data[:end], MANY).shape == SCENE.shape
             except ImageError as error:
                 reasons.add(error.reason)
-    assert reasons == {"empty", "not-an-image", "truncated"}
+    assert reasons == {"empty", "not-an-image", "damaged"}
+
+
+CHANGED = (
+    *(PNG, JPEG, saved(scene().quantize(256), "GIF"), saved(scene(), "TIFF"), saved(scene(), "WEBP"), HEIC),
+    *(STRETCHED["16 bits, lzw"], STRETCHED["band by band"]),
+)
 
 
 def test_every_changed_byte_is_an_image_error_or_an_image() -> None:
     random, reasons = np.random.default_rng(0), set()
-    for data in (PNG, JPEG, saved(scene().quantize(256), "GIF"), saved(scene(), "TIFF"), saved(scene(), "WEBP")):
+    for data in CHANGED:
         for _ in range(60):
             changed = bytearray(data)
             for position in random.integers(8, len(data), 3):
@@ -327,7 +436,7 @@ def test_every_changed_byte_is_an_image_error_or_an_image() -> None:
                     assert decoding.decode(bytes(changed), MANY).shape[2] == 3
                 except ImageError as error:
                     reasons.add(error.reason)
-    assert "truncated" in reasons
+    assert "damaged" in reasons
     assert reasons <= set(decoding.REASONS)
 
 

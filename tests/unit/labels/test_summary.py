@@ -33,9 +33,9 @@ def end(total, *, outcome="complete", remaining=0, workers=None, cost=None):
 
 
 def test_parts_add_up():
-    summary = end(tally(part(refused={"empty": 1}), part(refused={"empty": 2, "truncated": 1})))
+    summary = end(tally(part(refused={"empty": 1}), part(refused={"empty": 2, "damaged": 1})))
     assert (summary.images, summary.masks, summary.known) == (20, 100, 3)
-    assert summary.refused == {"empty": 3, "truncated": 1}
+    assert summary.refused == {"empty": 3, "damaged": 1}
     assert summary.images_per_s == pytest.approx(20 / 20)
     assert summary.actor_s_per_image == pytest.approx(2.0)
 

@@ -21,7 +21,7 @@ def labeled(image_id: str, version: str, side: int) -> LabeledRow:
 def store(tmp_path):
     store = Store.create(str(tmp_path), "masks", {})
     store.write_part([labeled("a", "1", 64), labeled("b", "1", 32)])
-    refused = LabeledRow(image=ImageRow(image_id="d", uri="d", version="1"), error="truncated", detail="ends early")
+    refused = LabeledRow(image=ImageRow(image_id="d", uri="d", version="1"), error="damaged", detail="ends early")
     store.write_part([labeled("a", "2", 96), refused])
     return store.uri
 
@@ -37,7 +37,7 @@ def test_masks_are_the_newest_versions_and_mapped(store):
 
 def test_an_image_with_an_error_has_a_row_and_no_masks(store):
     lookup = StoreLookup(store)
-    assert lookup.row("d").error == "truncated"
+    assert lookup.row("d").error == "damaged"
     assert lookup.masks("d") is None
 
 

@@ -17,7 +17,7 @@ def labeled():
     )
     return [
         rows.LabeledRow(image=image("a"), instances=found, sha256="00", seconds=0.5),
-        rows.LabeledRow(image=image("b"), error="truncated", detail="ends after 10 bytes"),
+        rows.LabeledRow(image=image("b"), error="damaged", detail="ends after 10 bytes"),
         rows.LabeledRow(image=image("c"), instances=Instances.empty((4, 7))),
         rows.LabeledRow(image=image("d"), instances=found.filter(np.array([2]))),
     ]

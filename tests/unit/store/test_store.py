@@ -38,7 +38,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_a_store_lives_on_every_kind_of_storage(root, row, read, ids, image):
     store = Store.create(root, "masks", CONTENT, price_per_second=2.0)
-    store.write_part([row("a"), row("b", error="truncated")])
+    store.write_part([row("a"), row("b", error="damaged")])
     store.write_part([row("a", "2"), row("c"), row("d", error="too-large")])
     store.write_part([row("b")])
     expected = ["a@2", "b@1", "c@1", "d@1!too-large"]
@@ -108,7 +108,7 @@ def test_an_empty_store_answers_everything(store, image, read):
 
 
 def test_what_is_read_is_what_was_written(store, row, read):
-    written = [row("a"), row("b", error="truncated"), row("c", num_masks=0), row("d", num_masks=5)]
+    written = [row("a"), row("b", error="damaged"), row("c", num_masks=0), row("d", num_masks=5)]
     store.write_part(written[:3])
     store.write_part(labeled_table(written[3:]))
     table = pa.Table.from_batches(store.rows()).sort_by("image_id")

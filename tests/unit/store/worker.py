@@ -17,7 +17,7 @@ def labeled(name: str) -> LabeledRow:
     image = ImageRow(image_id=name, uri=f"/photos/{name}", version="1")
     number = int(name)
     if number % 10 == 9:
-        return LabeledRow(image=image, error="truncated")
+        return LabeledRow(image=image, error="damaged")
     masks = np.random.default_rng(number).random((number % 5, 6, 8)) < 0.5
     return LabeledRow(image=image, instances=Instances.from_masks(masks, provenance="sam:nano"))
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from segray.errors import ImageError, SourceError
 from segray.formats.label_studio import LabelStudioSource, regions
 from segray.formats.source import flag, name_problem, read_json, refuse, rows_by_name
-from segray.images import decoding
+from segray.images import decoding, kinds
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.storage import files, names
@@ -155,7 +155,7 @@ def _precedence(annotation: Mapping[str, Any]) -> tuple[bool, str, str]:
 def _place(data: Mapping[str, Any], folder: str) -> tuple[str, str]:
     """A task's image id, and its path below the folder or whole URI."""
     texts = [value for value in data.values() if isinstance(value, str)]
-    pictures = (text for text in texts if urlsplit(text).path.lower().endswith(decoding.SUFFIXES) or _LOCAL in text)
+    pictures = (text for text in texts if urlsplit(text).path.lower().endswith(kinds.SUFFIXES) or _LOCAL in text)
     image = data["image"] if isinstance(data.get("image"), str) else next(pictures, "")
     below = _below(image, folder)
     if isinstance(data.get("image_id"), str):

@@ -28,7 +28,8 @@ _MILLION: Final = 1_000_000
 _WORDS: Final = {
     "empty": "holds no bytes",
     "not-an-image": "is no kind of image that is read (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, JPEG 2000, PPM)",
-    "truncated": "is cut short or damaged inside",
+    "unsupported": "is of a kind of image that is not read",
+    "damaged": "is cut short or damaged inside",
     "zero-sized": "has no pixels",
     "too-large": "has more scans or chunks than a photo has",
 }

@@ -21,9 +21,9 @@ def decoded(out: Path) -> list[np.ndarray]:
 
 
 def test_run_lengths_come_back_to_the_pixel(tmp_path, make_row, make_refused, classes) -> None:
-    rows = [make_row("a.jpg", classes=[0, 1, 2, 0, 1, 2]), make_refused("b.jpg", "truncated"), make_row("c/d.jpg")]
+    rows = [make_row("a.jpg", classes=[0, 1, 2, 0, 1, 2]), make_refused("b.jpg", "damaged"), make_row("c/d.jpg")]
     summary = export_coco(rows, tmp_path / "out.json", classes)
-    assert (summary.images, summary.masks, summary.skipped) == (2, 12, {"truncated": 1})
+    assert (summary.images, summary.masks, summary.skipped) == (2, 12, {"damaged": 1})
     wanted = [mask for row in (rows[0], rows[2]) for mask in row.instances.to_masks()]
     for mask, want in zip(decoded(tmp_path / "out.json"), wanted, strict=True):
         np.testing.assert_array_equal(mask, want)

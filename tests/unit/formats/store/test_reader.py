@@ -29,7 +29,7 @@ def source(tmp_path: Path, make_row: MakeRow, make_refused: MakeRow) -> StoredLa
     store = Store.create(str(tmp_path), "labels", {"classes": ["cat", "dog"]})
     rows = [make_row(image_id, classes=[1], masks=masks(number + 1)) for number, image_id in enumerate(IDS)]
     older = [replace(row, image=replace(row.image, version="0"), instances=rows[0].instances) for row in rows]
-    for part in (older, rows[:2], rows[2:], [make_refused("refused.jpg", "truncated")]):
+    for part in (older, rows[:2], rows[2:], [make_refused("refused.jpg", "damaged")]):
         store.write_part(part)
     return StoredLabels(StoreSource(uri=store.uri))
 
@@ -37,7 +37,7 @@ def source(tmp_path: Path, make_row: MakeRow, make_refused: MakeRow) -> StoredLa
 def test_images_and_classes_without_what_was_refused(source: StoredLabels) -> None:
     assert source.classes == ("cat", "dog")
     assert sorted((row.image_id, row.version) for row in source.rows()) == [(image_id, "1") for image_id in IDS]
-    assert source.tally["images"].left_out["truncated"].examples == ["refused.jpg"]
+    assert source.tally["images"].left_out["damaged"].examples == ["refused.jpg"]
     assert source.tally["images"].damaged == 1
 
 

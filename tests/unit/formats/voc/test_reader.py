@@ -116,4 +116,4 @@ def test_a_damaged_map_says_so(tmp_path: Path) -> None:
     path = tmp_path / "maps/below/a.png"
     path.write_bytes(path.read_bytes()[:-30])
     assert opened.instances("below/a.png") is None
-    assert "truncated" in opened.tally["class maps"].left_out["invalid"].examples[0]
+    assert "damaged" in opened.tally["class maps"].left_out["invalid"].examples[0]

@@ -32,7 +32,7 @@ def labeled(image_id: str, masks: int = 3, seconds: float = 2.0) -> LabeledRow:
     return LabeledRow(image=ImageRow(image_id=image_id, uri=image_id, version="1"), instances=found, seconds=seconds)
 
 
-def refused(image_id: str, reason: str = "truncated", detail: str = "why") -> LabeledRow:
+def refused(image_id: str, reason: str = "damaged", detail: str = "why") -> LabeledRow:
     return LabeledRow(image=ImageRow(image_id=image_id, uri=image_id, version="1"), error=reason, detail=detail)
 
 
@@ -82,7 +82,7 @@ def test_key_figures(tmp_path: Path) -> None:
         "Refused 2 25.0% of the images",
         "Time per image 1.5 s",
         "Images per second 1.25 last run took 3 min 20 s",
-        "truncated 1",
+        "damaged 1",
         "too-large 1",
         "18 masks",
         "6 images",
@@ -193,7 +193,7 @@ def test_little_to_tell_is_told_too(tmp_path: Path, rows: list[LabeledRow], told
 def test_refused_images_are_listed_up_to_a_bound_and_all_counted(tmp_path: Path) -> None:
     rows = [refused(f"bad-{i}") for i in range(500)]
     text = Seen(written(tmp_path / "r.html", rows)).text
-    assert "truncated 500" in text
+    assert "damaged 500" in text
     assert len(re.findall(r"bad-\d+", text)) == 20
     assert "the first 20 of each reason" in text
 

@@ -46,7 +46,7 @@ def test_every_mask_of_the_store_gets_a_class_and_a_score(run, config, masks_sto
     stage = stage_of(config(output="objects"))
     store, rows = run(stage, images_of(stage.config)[1])
     assert len(rows) == 8
-    assert rows["00007.png"].error == "truncated"
+    assert rows["00007.png"].error == "damaged"
     assert [len(rows[f"0000{index}.png"].instances) for index in range(7)] == [0, 1, 2, 3, 0, 1, 2]
     found = [row.instances for row in rows.values() if row.instances is not None]
     assert {int(one) for instances in found for one in instances.classes} <= {0, 1}

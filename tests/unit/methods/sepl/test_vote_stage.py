@@ -45,7 +45,7 @@ def test_voted_labels_fill_the_masks_and_keep_what_none_covers(run, config, maps
     stage = stage_of(config({"kind": "folder", "uri": str(folder), "classes": CLASSES}))
     store, rows = run(stage, images_of(stage.config)[1])
     assert store.manifest.content["classes"] == CLASSES
-    assert rows["00007.png"].error == "truncated"
+    assert rows["00007.png"].error == "damaged"
     one = rows["00001.png"].instances
     truth = open_source(coco).instances("00001.png")
     expected = np.where(truth.to_masks()[0], truth.classes[0] + 1, 0)

@@ -147,8 +147,8 @@ def test_all_that_is_wrong_with_the_images_is_said_at_once():
     assert reasons == [("images.1", "empty"), ("images.3", "not-an-image"), ("images.4", "zero-sized")]
     problem = refused(RequestLimits(), good, good[:100], good[:-200])
     assert [(flaw.where, flaw.reason) for flaw in problem.flaws] == [
-        ("images.1", "truncated"),
-        ("images.2", "truncated"),
+        ("images.1", "damaged"),
+        ("images.2", "damaged"),
     ]
 
 

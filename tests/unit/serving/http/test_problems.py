@@ -72,7 +72,7 @@ def test_what_the_framework_refuses_is_a_problem_too(arguments, status, reason, 
 
 
 def test_what_was_wrong_is_listed():
-    flaw = InvalidField(where="images.1", reason="truncated", detail="is cut short")
+    flaw = InvalidField(where="images.1", reason="damaged", detail="is cut short")
     problem = Problem.model_validate_json(ask(ProblemError(422, "bad-image", "bad", flaws=[flaw])).text)
     assert problem.errors == [flaw]
 
