@@ -8,6 +8,7 @@ says something of things that are used all the same. Knows names and counts; kno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from math import comb
 from typing import Any, Final, Self
 
 from segray.errors import DamageError
@@ -16,6 +17,8 @@ EXAMPLES: Final = 3
 """Number of examples that are kept of each reason."""
 MAX_DAMAGED: Final = 0.05
 """Share of damaged things of a kind with which jobs work, where nothing else is said."""
+CHANCE: Final = 0.01
+"""Largest probability with which a sample stops what has no more than the allowed damage."""
 _SINGULAR: Final = {"have": "has", "are": "is", "lie": "lies"}
 
 
@@ -152,6 +155,15 @@ class Tally:
         )
         raise DamageError("\n".join([message, *(line for kind in broken for line in _damage_lines(kind, self[kind]))]))
 
+    def check_sample(self, bound: float, where: str = "") -> None:
+        """See that things drawn at random do not show that of all things surely more are damaged than `bound`.
+
+        Raises:
+            DamageError: a share of `bound` would show so many with less than `CHANCE`; as of `check`.
+        """
+        if any(_is_surely_above(one.damaged, one.read, bound) for one in self.kinds.values()):
+            self.check(bound, where)
+
     def lines(self) -> list[str]:
         """Return what was read, used and left out, as lines for people."""
         return [line for kind, one in self.kinds.items() for line in _kind_lines(kind, one)]
@@ -180,6 +192,11 @@ class Tally:
 
     def _kind(self, kind: str) -> KindTally:
         return self.kinds.setdefault(kind, KindTally())
+
+
+def _is_surely_above(damaged: int, number: int, bound: float) -> bool:
+    terms = (comb(number, k) * bound**k * (1 - bound) ** (number - k) for k in range(damaged, number + 1))
+    return damaged > 0 and sum(terms) < CHANCE
 
 
 def _count(counts: dict[str, Count], reason: Reason, number: int, examples: Iterable[str]) -> None:

@@ -93,3 +93,28 @@ def test_damage_stops_beyond_the_bound(used: int, cut: int, bound: float, stops:
 
 def test_a_choice_never_stops() -> None:
     tally(crowds=100).check(0)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "number", "bound", "stops"),
+    [
+        (0, 0, 0.05, False),
+        (0, 64, 0, False),
+        (1, 64, 0, True),
+        (1, 4, 0.05, False),
+        (2, 2, 0.05, True),
+        (9, 64, 0.05, True),
+        (8, 64, 0.05, False),
+        (64, 64, 1, False),
+    ],
+)
+def test_a_sample_stops_only_what_is_surely_damaged_beyond_the_bound(damaged, number, bound, stops) -> None:
+    found = Tally()
+    found.use("images", number - damaged)
+    for _ in range(damaged):
+        found.leave_out("images", CUT)
+    if stops:
+        with pytest.raises(DamageError, match=f"a sample: {damaged} of {number} images"):
+            found.check_sample(bound, "a sample")
+    else:
+        found.check_sample(bound)

@@ -7,22 +7,20 @@ machine. A row is sliced out of the buffers, never through nested Python objects
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
-from segray.errors import ImageError, SourceError, TrainError
+from segray.errors import TrainError
 from segray.formats.source import Source
-from segray.images import decoding
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.provenance import Provenance
-from segray.storage import files
-from segray.storage.prefetch import map_in_order
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
@@ -44,9 +42,15 @@ _SCHEMA = pa.schema(
 )
 _CHUNK = 1024
 """Rows of a record batch: what building holds in memory."""
-_HEADER = 64 << 10
-"""Bytes in which nearly every image file says its size."""
-_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Why an image of a source is not taken."""
+
+    reason: Reason
+    example: str = ""
+    """The image and what is wrong with it, for people; the image's id where nothing else is known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,7 +102,7 @@ class TrainingRows:
         classes: Sequence[str] | None = None,
         with_masks: bool = True,
         crowds: bool = False,
-        without: Container[str] = (),
+        without: Mapping[str, LeftOut] = MappingProxyType({}),
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
 
@@ -111,7 +115,7 @@ class TrainingRows:
             classes: names by the class id that masks shall have, matched by name; none: the source's own.
             with_masks: False leaves masks unread: unlabeled images.
             crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
-            without: URIs of images that are not taken.
+            without: images that are not taken and are counted, by their URIs.
 
         Raises:
             TrainError: no images, no masks in any, masks without a class or of a class that is not in `classes`.
@@ -131,6 +135,11 @@ class TrainingRows:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def digest(self) -> str:
+        """Return a hash of the file: of its content, and of where the images lie."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:24]
 
     def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
         return type(self).open, (self.path,)
@@ -154,22 +163,6 @@ class TrainingRows:
 
     def _texts(self, column: str) -> tuple[str, ...]:
         return tuple(one for chunk in self._chunks for one in chunk.batch.column(column).to_pylist())
-
-
-def probe_all(rows: TrainingRows) -> None:
-    """Look at every image's header, so that a training does not end at the first bad file hours later.
-
-    Raises:
-        TrainError: images that are missing, no images, or of another size than their masks; the first ten.
-    """
-    problems = (
-        problem for problem in map_in_order(_problem, (rows.row(index) for index in range(len(rows)))) if problem
-    )
-    shown = list(islice(problems, _SHOWN + 1))
-    if shown:
-        more = [f"and {sum(1 for _ in problems) + 1} more"] if len(shown) > _SHOWN else []
-        message = "images that cannot be trained on; mend them or take them out of the source:"
-        raise TrainError("\n  ".join([message, *shown[:_SHOWN], *more]))
 
 
 class _Chunk:
@@ -222,10 +215,10 @@ def labeled_images(source: Source, rows: Iterable[ImageRow], *, crowds: bool) ->
             tally.leave_out("classes", NO_MASK, name)
 
 
-def _taken(source: Source, without: Container[str]) -> Iterator[ImageRow]:
+def _taken(source: Source, without: Mapping[str, LeftOut]) -> Iterator[ImageRow]:
     for row in source.rows():
-        if row.uri in without:
-            source.tally.leave_out("images", ELSEWHERE, row.image_id)
+        if (why := without.get(row.uri)) is not None:
+            source.tally.leave_out("images", why.reason, why.example or row.image_id)
         else:
             yield row
 
@@ -299,22 +292,6 @@ def _batch(rows: Sequence[tuple[ImageRow, Instances | None]]) -> pa.RecordBatch:
         "crowds": [one.provenance == CROWD if one is not None else None for one in found],
     }
     return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
-
-
-def _problem(row: TrainingRow) -> str | None:
-    """What is wrong with a row's file; from its first bytes where these tell all."""
-    expected = row.instances.size_hw if row.instances is not None else None
-    found = ""
-    for limit in (_HEADER, -1):
-        try:
-            size_hw = decoding.probe(files.read_bytes(row.uri, limit))
-        except (ImageError, SourceError) as error:
-            found = f"{row.uri}: {error}"
-            continue
-        if expected in (None, size_hw):
-            return None
-        found = f"{row.uri}: (height, width) {size_hw}, its masks are for {expected}"
-    return found
 
 
 def _listed(names: Sequence[str]) -> str:

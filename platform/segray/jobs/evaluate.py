@@ -11,7 +11,8 @@ from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig, MeasuredStudent
 from segray.config.students import SemanticStudentConfig
 from segray.config.types import ApProtocol
-from segray.datasets.training_rows import TrainingRows, labeled_images, probe_all
+from segray.datasets.image_check import checked_rows
+from segray.datasets.training_rows import labeled_images
 from segray.errors import ConfigError
 from segray.evaluation.instance_scores import InstanceResult
 from segray.evaluation.recall import RecallResult
@@ -107,17 +108,16 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
         predict = build(type(student.settings.predict), measured.predict, "student.predict")
         student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
     predictions: list[dict[str, Any]] = []
-    source = open_for(student.settings, config.data)
-    ids = coco_ids_of(source)
+    ids = coco_ids_of(open_for(student.settings, config.data))
     with tempfile.TemporaryDirectory() as scratch:
-        rows = TrainingRows.build(
-            source,
+        rows, tally = checked_rows(
+            lambda: open_for(student.settings, config.data),
             Path(scratch) / "rows.arrow",
+            max_damaged=config.max_damaged,
+            where="data",
             classes=student.classes,
             crowds=True,
         )
-        source.tally.check(config.max_damaged, "data")
-        probe_all(rows)
         total = min(measured.max_images or len(rows), len(rows))
         done = 0
 
@@ -129,7 +129,7 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
                 show(done, total)
 
         result = _measured(student, RowExamples(rows), measured, config.protocol, seen)
-    about = {"student": folder, "images": total, "tally": source.tally.to_json()}
+    about = {"student": folder, "images": total, "tally": tally.to_json()}
     _leave(config, FIGURES, {**about, **result.figures()})
     _leave(config, PREDICTIONS, predictions)
     return result

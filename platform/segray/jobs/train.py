@@ -1,6 +1,5 @@
 """The train job: check everything that can be checked before the spend, then the method's runs one after the other."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from typing import Any
 
 from segray import __version__
 from segray.config.base import fingerprint, plain
-from segray.datasets.training_rows import TrainingRows, probe_all
+from segray.datasets.image_check import checked_rows
+from segray.datasets.training_rows import ELSEWHERE, LeftOut, TrainingRows
 from segray.errors import ConfigError, TrainError
 from segray.formats.registry import SourceConfig
 from segray.methods import plans
@@ -143,9 +143,6 @@ def _stands(folder: RunFolder, measured: str) -> bool:
 
 def _look(rows: Mapping[str, StoredRows], due: Sequence[NamedRun]) -> None:
     """See that what is to be done can be, before anything is spent."""
-    if due:
-        for one in rows.values():
-            probe_all(one.rows)
     for run in due:
         run.plan.check({role: one.rows for role, one in rows.items()})
 
@@ -265,28 +262,23 @@ def _record(config: TrainConfig, run: NamedRun, rows: Mapping[str, StoredRows]) 
 
 def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping[str, StoredRows]) -> StoredRows:
     """A source's rows in the runs' folder, under a name that their bytes decide: content, and where images lie."""
-    folder, opened = files.join(config.runs, "rows"), open_for(config.student, source)
+    folder = files.join(config.runs, "rows")
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            built = TrainingRows.build(
-                opened,
-                Path(scratch) / "rows.arrow",
-                classes=earlier["labeled"].rows.classes if earlier else None,
-                with_masks=role != "unlabeled",
-                crowds=role in ("validation", "hidden"),
-                without=set(earlier["labeled"].rows.uris) if role == "hidden" else (),
-            )
-        except TrainError as error:
-            # What is damaged or left out says why nothing is left to learn from.
-            opened.tally.check(config.max_damaged, f"data.{role}")
-            raise TrainError("\n  ".join([f"data.{role}: {error}", *opened.tally.lines()])) from error
-        opened.tally.check(config.max_damaged, f"data.{role}")
-        with built.path.open("rb") as file:
-            name = hashlib.file_digest(file, "sha256").hexdigest()[:24]
-        uri = files.join(folder, f"{name}.arrow")
+        built, tally = checked_rows(
+            lambda: open_for(config.student, source),
+            Path(scratch) / "rows.arrow",
+            max_damaged=config.max_damaged,
+            where=f"data.{role}",
+            remembered=files.join(folder, "checks"),
+            classes=earlier["labeled"].rows.classes if earlier else None,
+            with_masks=role != "unlabeled",
+            crowds=role in ("validation", "hidden"),
+            without=dict.fromkeys(earlier["labeled"].rows.uris, LeftOut(reason=ELSEWHERE)) if role == "hidden" else {},
+        )
+        uri = files.join(folder, f"{built.digest()}.arrow")
         if not files.exists(uri):
             files.write_bytes_atomic(uri, built.path.read_bytes())
-    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)), tally=opened.tally)
+    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)), tally=tally)
 
 
 def _run(job: RunJob, show: Show | None) -> None:

@@ -4,7 +4,6 @@ Knows rows and pixels; no stage and no store.
 """
 
 from collections.abc import Sequence
-from math import comb
 from typing import Final
 
 from segray.errors import ImageError
@@ -16,8 +15,6 @@ from segray.tally import Tally
 
 LOOKED_AT: Final = 64
 """Most images that are decoded for it."""
-CHANCE: Final = 0.01
-"""Largest probability with which a source of no more than the allowed damage is stopped."""
 
 
 def look_at(rows: Sequence[ImageRow], *, max_pixels: int, max_damaged: float, where: str) -> None:
@@ -32,14 +29,7 @@ def look_at(rows: Sequence[ImageRow], *, max_pixels: int, max_damaged: float, wh
             tally.use("images")
         else:
             tally.leave_out("images", refusal(error.reason), f"{row.image_id}: {error.detail}")
-    if is_surely_above(tally["images"].damaged, len(rows), max_damaged):
-        tally.check(max_damaged, f"{where}, a sample of {len(rows)} images")
-
-
-def is_surely_above(damaged: int, number: int, bound: float) -> bool:
-    """Return whether a share of `bound` would show so many damaged ones among `number` with less than `CHANCE`."""
-    terms = (comb(number, k) * bound**k * (1 - bound) ** (number - k) for k in range(damaged, number + 1))
-    return damaged > 0 and sum(terms) < CHANCE
+    tally.check_sample(max_damaged, f"{where}, a sample of {len(rows)} images")
 
 
 def _error(row: ImageRow, max_pixels: int) -> ImageError | None:

@@ -9,7 +9,7 @@ import pytest
 from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig
 from segray.config.students import Fpn, SemanticPredict
-from segray.errors import ConfigError, DamageError, TrainError
+from segray.errors import ConfigError, DamageError
 from segray.evaluation.recall import RecallResult
 from segray.formats.coco import CocoSource
 from segray.formats.registry import open_source
@@ -140,5 +140,5 @@ def test_images_of_another_size_than_their_masks_are_told(config, tmp_path):
     document["images"][1].update(height=32, width=32)
     document["annotations"] = [one for one in document["annotations"] if one["image_id"] != document["images"][1]["id"]]
     annotations.write_text(json.dumps(document))
-    with pytest.raises(TrainError, match=r"00001\.png: \(height, width\) \(64, 64\), its masks are for \(32, 32\)"):
+    with pytest.raises(DamageError, match=r"00001\.png: \(height, width\) \(64, 64\), its masks are for \(32, 32\)"):
         evaluate(config())

@@ -555,7 +555,7 @@ MISTAKES = {
         TrainError,
         "'star'.*it knows 'disc', 'square'",
     ),
-    "images of another size": (lambda folder: source("labeled", shrunk(folder)), TrainError, "its masks are for"),
+    "images of another size": (lambda folder: source("labeled", shrunk(folder)), DamageError, "its masks are for"),
     "no such file": (lambda folder: [f"data.labeled.annotations={folder}/no.json"], SegrayError, "no.json"),
     "no such sam": (
         lambda folder: ["method.sam.kind=original", f"method.sam.weights={folder}/no.pth"],

@@ -6,26 +6,8 @@ from segray.config.base import build
 from segray.config.label import LabelConfig
 from segray.errors import DamageError
 from segray.jobs.label import label
-from segray.labels.first_look import LOOKED_AT, is_surely_above
 from segray.store import catalog
 from segray.testing import write_images
-
-
-@pytest.mark.parametrize(
-    ("damaged", "number", "bound", "surely"),
-    [
-        (0, 0, 0.05, False),
-        (0, 64, 0, False),
-        (1, 64, 0, True),
-        (1, 4, 0.05, False),
-        (2, 2, 0.05, True),
-        (9, LOOKED_AT, 0.05, True),
-        (8, LOOKED_AT, 0.05, False),
-        (64, LOOKED_AT, 1, False),
-    ],
-)
-def test_what_a_sample_proves(damaged, number, bound, surely):
-    assert is_surely_above(damaged, number, bound) == surely
 
 
 @pytest.fixture
