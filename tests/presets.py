@@ -1,7 +1,8 @@
 """Presets at full size without memory, and small enough for a few steps: what `configs` promises, in tests.
 
 A preset is shrunk by one mechanism: each line of `SHRUNK` whose path the preset's own file sets becomes an override, as
-a user would give it on the command line; where the data lie is overridden too. All else stays as the preset has it.
+a user would give it on the command line, and so does each of `SHRUNK_MASK2FORMER` for such a student; where the data
+lie is overridden too. All else stays as the preset has it.
 """
 
 import json
@@ -47,10 +48,16 @@ _BATCHES: Final[Mapping[str, Any]] = {
 SHRUNK: Final[Mapping[str, Any]] = {
     **_BATCHES,
     "method.group": 2,
+    "method.student.arp.group": 4,
+    "method.student.schedule.unlabeled_batch": 4,
+    "method.sam.kind": "original",
+    "method.sam.model": "nano",
     "workers.num_workers": 0,
     "workers.num_loaders": 0,
     "workers.gpus": 0,
     "student.weights": None,
+    "student.backbone.weights": None,
+    "student.backbone.architecture": "resnet-18",
     "student.encoder": "resnet10t",
     "student.size": "tiny",
     "student.loss.ohem.group": 2,
@@ -60,6 +67,18 @@ SHRUNK: Final[Mapping[str, Any]] = {
 """What of a preset becomes smaller, by path."""
 SHRUNK_DPT: Final[Mapping[str, Any]] = {**SHRUNK, "view.canvas_hw": (56, 56)}
 """The same for students whose sides are multiples of 14."""
+SHRUNK_MASK2FORMER: Final[Mapping[str, Any]] = {
+    "student.num_queries": 12,
+    "student.hidden_dim": 32,
+    "student.mask_feature_size": 32,
+    "student.num_heads": 2,
+    "student.pixel_decoder_layers": 1,
+    "student.pixel_decoder_feedforward": 32,
+    "student.decoder_layers": 2,
+    "student.decoder_feedforward": 32,
+    "student.num_points": 128,
+}
+"""Sizes of a Mask2Former, which presets leave at their published defaults."""
 
 
 def presets(*kinds: str) -> list[Path]:
@@ -90,6 +109,7 @@ def shrink(path: Path, folder: Path, **more: Any) -> TrainConfig:
     table = tomllib.loads(path.read_text())
     sizes = SHRUNK_DPT if table["student"].get("kind") == "dpt" else SHRUNK
     overrides = {name: value for name, value in sizes.items() if _sets(table, name)}
+    overrides |= SHRUNK_MASK2FORMER if table["student"].get("kind", "mask2former") == "mask2former" else {}
     overrides |= dict(_made_up(table, folder)) | {"runs": str(folder / "runs")} | more
     return load_as(TrainConfig, path, [f"{name}={literal(value)}" for name, value in overrides.items()])
 

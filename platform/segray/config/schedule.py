@@ -41,8 +41,9 @@ class Schedule:
     """Factor by which the backbone's learning rate differs from `learning_rate`."""
     weight_decay: NonNegative = 0.05
     """Weight decay of the optimizer."""
-    decay_all: bool = False
-    """Let norms, biases and embeddings decay too, as UniMatch does; by default they do not, as in Mask2Former."""
+    decayed: Literal["matrices", "no-norms", "all"] = "matrices"
+    """Parameters on which `weight_decay` acts. matrices: none of one dimension (norms, biases), no embeddings.
+    no-norms: all but norms and embeddings, as in the code of Mask2Former. all: every one, as in UniMatch."""
     clip_norm: Positive = 0.01
     """Largest L2 norm of the gradient of the whole student; a larger gradient is scaled down to it."""
     warmup: Share = 0.0

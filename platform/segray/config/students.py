@@ -54,8 +54,11 @@ class InstancePredict:
     score_threshold: Share = 0.0
     """Score (class probability times mean mask probability) below which instances are dropped; 0 is best for AP."""
     side: Annotated[int, pydantic.Field(ge=32)] = 128
-    """Length in pixels to which the image's longer side is resized; the papers use 2048 on Cityscapes and 1333 on
-    COCO."""
+    """Length in pixels to which the image's longer side is resized, or its largest length where `shorter_side` is
+    given; the papers use 2048 on Cityscapes and 1333 on COCO."""
+    shorter_side: Annotated[int, pydantic.Field(ge=32)] | None = None
+    """Length in pixels to which the image's shorter side is resized unless its longer one would exceed `side`; the
+    papers use 1024 on Cityscapes and 800 on COCO. "none" resizes by the longer side alone."""
     tiles: Tiles | None = None
     """Tiled prediction of large images, each tile resized to `side`; "none" predicts every image whole."""
 

@@ -23,9 +23,9 @@ class WeakView:
     """Largest factor of the resize, drawn uniformly between the two; 2.0 in the papers."""
     flip: Share = 0.5
     """Probability that the image is mirrored left to right."""
-    padding: Literal["mean", "black"] = "mean"
+    padding: Literal["mean", "black", "grey"] = "mean"
     """Colour of the canvas where no image is; mean is ImageNet's mean colour, about zero to the network. UniMatch pads
-    with black."""
+    with black, Mask2Former with a grey of 128."""
     min_visible: Share = 0.0
     """Smallest share of an object that must lie on the canvas for it to be a target."""
 

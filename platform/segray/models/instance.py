@@ -78,7 +78,7 @@ class InstanceStudent(ImageNetStudent):
 
     def _whole(self, images: Sequence[Pixels]) -> list[Instances]:
         """Instances of images, those that fill canvases of one size together."""
-        views = [_view((image.shape[0], image.shape[1]), self.settings.predict.side) for image in images]
+        views = [whole_view((image.shape[0], image.shape[1]), self.settings.predict) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, view in enumerate(views):
             groups.setdefault(view.canvas_hw, []).append(index)
@@ -189,9 +189,11 @@ def _neighbours(size: int, wanted: int, part: slice, like: Tensor) -> tuple[Tens
     return first, (first + 1).clamp(max=size - 1), places - first
 
 
-def _view(image_hw: tuple[int, int], side: int) -> View:
-    """The whole image with its longer side `side`, on the smallest canvas that holds it."""
-    scale = side / max(image_hw)
+def whole_view(image_hw: tuple[int, int], settings: config.InstancePredict) -> View:
+    """Return the view of the whole image at the size of the settings, on the smallest canvas that holds it."""
+    scale = settings.side / max(image_hw)
+    if settings.shorter_side is not None:
+        scale = min(scale, settings.shorter_side / min(image_hw))
     height, width = (max(1, round(length * scale)) for length in image_hw)
     canvas_hw = -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
     return View(image_hw=image_hw, resized_hw=(height, width), origin_yx=(0, 0), flipped=False, canvas_hw=canvas_hw)

@@ -32,6 +32,7 @@ class ImageNetStudent(Student):
             "mean": MEAN_RGB,
             "std": STD_RGB,
             "longer_side": settings.predict.side,
+            "shorter_side": settings.predict.shorter_side,
             "multiple": settings.multiple,
         }
         self.register_buffer("mean", torch.tensor(MEAN_RGB).view(3, 1, 1), persistent=False)

@@ -12,6 +12,8 @@ from segray.models.student import Student
 POLY_POWER = 0.9
 STEP_DROPS = (327_778 / 368_750, 355_092 / 368_750)
 """Shares of the run after which the rate falls to a tenth (COCO)."""
+_SWIN_POSITIONS = "relative_position_bias_table"
+"""Name of Swin's position embeddings, which are no module of their own."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
@@ -21,12 +23,12 @@ def build_optimizer(student: Student, schedule: Schedule) -> torch.optim.Optimiz
     Each group's `factor` is its share of the learning rate.
     """
     backbone = {id(parameter) for parameter in student.backbone_parameters()}
-    plain = set() if schedule.decay_all else _not_decayed(student)
+    spared = _not_decayed(student, schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in student.parameters():
         if parameter.requires_grad:
             factor = schedule.backbone_factor if id(parameter) in backbone else 1.0
-            decay = 0.0 if id(parameter) in plain else schedule.weight_decay
+            decay = 0.0 if id(parameter) in spared else schedule.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
     given = [
         {"params": parameters, "weight_decay": decay, "factor": factor}
@@ -58,11 +60,14 @@ def rate_factor(schedule: Schedule, step: int) -> float:
             return float(warm)
 
 
-def _not_decayed(student: nn.Module) -> set[int]:
-    """Parameters of norms and embeddings, and biases, by identity."""
+def _not_decayed(student: nn.Module, schedule: Schedule) -> set[int]:
+    """Return the parameters without weight decay, by identity."""
+    if schedule.decayed == "all":
+        return set()
     found = set()
     for module in student.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if isinstance(module, (*_NORMS, nn.Embedding)) or name == "bias" or parameter.ndim <= 1:
+            spared = isinstance(module, (*_NORMS, nn.Embedding)) or name == _SWIN_POSITIONS
+            if spared or (schedule.decayed == "matrices" and (name == "bias" or parameter.ndim <= 1)):
                 found.add(id(parameter))
     return found

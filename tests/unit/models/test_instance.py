@@ -5,7 +5,7 @@ import torch
 from segray.config.sam import Tiles
 from segray.config.students import InstancePredict
 from segray.masks.view import View
-from segray.models.instance import InstanceStudent, instances
+from segray.models.instance import InstanceStudent, instances, whole_view
 from segray.models.student import QueryOutput
 
 
@@ -154,3 +154,18 @@ def test_masks_are_those_of_the_whole_image_at_full_size(image_hw, resized_hw, c
     shown = [index for index in np.argsort(-scores, kind="stable") if inside[index].any()]
     np.testing.assert_array_equal(found.to_masks(), inside[shown])
     np.testing.assert_allclose(found.scores, scores[shown], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "sides", "resized_hw", "canvas_hw"),
+    [
+        ((480, 640), {"side": 1333, "shorter_side": 800}, (800, 1067), (800, 1088)),
+        ((427, 1280), {"side": 1333, "shorter_side": 800}, (445, 1333), (448, 1344)),
+        ((1024, 2048), {"side": 2048, "shorter_side": 1024}, (1024, 2048), (1024, 2048)),
+        ((480, 640), {"side": 1333}, (1000, 1333), (1024, 1344)),
+    ],
+)
+def test_an_image_is_seen_at_its_shorter_side_unless_the_longer_one_is_too_long(image_hw, sides, resized_hw, canvas_hw):
+    """The first two are detectron2's ResizeShortestEdge at 800 and at most 1333."""
+    view = whole_view(image_hw, InstancePredict(**sides))
+    assert (view.resized_hw, view.canvas_hw) == (resized_hw, canvas_hw)

@@ -53,18 +53,20 @@ def test_a_momentum_makes_it_sgd(student, momentum):
 
 
 def test_all_decay_where_the_schedule_says_so(student):
-    groups = build_optimizer(student, replace(SCHEDULE, decay_all=True)).param_groups
+    groups = build_optimizer(student, replace(SCHEDULE, decayed="all")).param_groups
     assert {group["weight_decay"] for group in groups} == {0.05}
 
 
-def test_norms_biases_and_embeddings_do_not_decay(student):
-    groups = group_of(build_optimizer(student, SCHEDULE))
+@pytest.mark.parametrize("decayed", ["matrices", "no-norms"])
+def test_norms_and_embeddings_do_not_decay_and_biases_where_the_schedule_says_so(student, decayed):
+    groups = group_of(build_optimizer(student, replace(SCHEDULE, decayed=decayed)))
     seen = {0.0: 0, 0.05: 0}
     for module in student.modules():
         spared = isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.Embedding)
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
-                expected = 0.0 if spared or name == "bias" or parameter.ndim == 1 else 0.05
+                short = decayed == "matrices" and (name == "bias" or parameter.ndim == 1)
+                expected = 0.0 if spared or short else 0.05
                 assert groups[id(parameter)]["weight_decay"] == expected, (module, name)
                 seen[expected] += 1
     assert all(seen.values())

@@ -137,6 +137,8 @@ class StudentRun:
     target_stride: Count = 4
     """Side in pixels of a cell of the target masks (docs/methods/s4m.md#target-grid). With the papers' 4, an object on
     a canvas of 128 pixels is only a few cells wide."""
+    target_pixel: Literal["middle", "first"] = "middle"
+    """Pixel of a cell whose mask is the cell's: the middle one, or the upper left one, as in the published code."""
     strong: StrongView = StrongView()
     """Colour changes of unlabeled images (docs/methods/guided-distillation.md#strong-view)."""
     unlabeled_weight: Positive = 2.0

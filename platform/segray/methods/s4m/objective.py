@@ -232,7 +232,7 @@ class StudentObjective(Objective[StudentInputs]):
             images, targets, pasted = paste_instances(images, targets, self.settings.arp, unlabeled.keys)
         self._remember(refined, pasted)
         strong = strong_view(images, self.settings.strong, unlabeled.keys)
-        coarse = tuple(_coarse(one, self.settings.target_stride) for one in targets)
+        coarse = tuple(_coarse(one, self.settings) for one in targets)
         return StudentInputs(labeled=labeled, unlabeled=replace(unlabeled, images=strong, targets=coarse))
 
     @override
@@ -292,9 +292,11 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
     return part(slice(None, number)), part(slice(number, None))
 
 
-def _coarse(targets: Targets, stride: int) -> Targets:
-    """Sample masks at every `stride` pixels and drop those that vanish (docs/methods/s4m.md#target-grid)."""
-    masks = targets.masks[:, stride // 2 :: stride, stride // 2 :: stride]
+def _coarse(targets: Targets, settings: StudentRun) -> Targets:
+    """Sample masks at every `target_stride` pixels and drop those that vanish (docs/methods/s4m.md#target-grid)."""
+    stride = settings.target_stride
+    first = stride // 2 if settings.target_pixel == "middle" else 0
+    masks = targets.masks[:, first::stride, first::stride]
     seen = masks.flatten(1).any(1)
     return Targets(classes=targets.classes[seen], masks=masks[seen])
 

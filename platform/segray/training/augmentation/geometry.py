@@ -20,7 +20,7 @@ from segray.models.preprocessing import PADDING_RGB
 from segray.training.augmentation.batch import Batch
 
 Pixels = npt.NDArray[np.uint8]
-_PADDING = {"mean": PADDING_RGB, "black": (0, 0, 0)}
+_PADDING = {"mean": PADDING_RGB, "black": (0, 0, 0), "grey": (128, 128, 128)}
 
 
 def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:

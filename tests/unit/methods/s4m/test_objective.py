@@ -127,12 +127,13 @@ class Lower(Refiner):
 def planted(tiny):
     """A step's unlabeled images prepared by planted parts: objective, weak views, what is prepared."""
 
-    def prepare(arp: Arp | None, target_stride: int = 4):
+    def prepare(arp: Arp | None, target_stride: int = 4, target_pixel: str = "middle"):
         made = tiny("s4m", "student")
         settings = StudentRun(
             pseudo_labels=PseudoLabels(score_threshold=0.7),
             arp=arp,
             target_stride=target_stride,
+            target_pixel=target_pixel,
             strong=StrongView(grey=1, jitter=0, blur=0),
         )
         objective = StudentObjective(made.objective().student, Planted(), settings, Lower())
@@ -164,13 +165,15 @@ def test_teacher_then_filter_then_refinement_then_mixing_then_strong_view(plante
         assert torch.equal(found.masks, expected.masks[:, 2::4, 2::4])
 
 
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_targets_are_as_fine_as_the_config_says(planted, stride):
-    _, weak, prepared = planted(None, stride)
+@pytest.mark.parametrize(
+    ("stride", "pixel", "first"), [(1, "middle", 0), (2, "middle", 1), (4, "middle", 2), (4, "first", 0)]
+)
+def test_targets_are_of_the_cells_that_the_config_says(planted, stride, pixel, first):
+    _, weak, prepared = planted(None, stride, pixel)
     refined = torch.zeros(1, 64, 64, dtype=torch.bool)
     refined[:, 20:36, 16:48] = True
     for found in prepared.unlabeled.targets:
-        assert torch.equal(found.masks, refined[:, stride // 2 :: stride, stride // 2 :: stride])
+        assert torch.equal(found.masks, refined[:, first::stride, first::stride])
     assert len(prepared.unlabeled.targets) == len(weak)
 
 

@@ -55,7 +55,9 @@ def test_the_window_is_the_whole_image_resized_and_cut(index):
         assert (channel[:, columns:] == padding).all()
 
 
-@pytest.mark.parametrize(("padding", "colour"), [("mean", PADDING_RGB), ("black", (0, 0, 0))])
+@pytest.mark.parametrize(
+    ("padding", "colour"), [("mean", PADDING_RGB), ("black", (0, 0, 0)), ("grey", (128, 128, 128))]
+)
 def test_a_canvas_is_padded_with_the_colour_of_the_settings(padding, colour):
     settings = WeakView(canvas_hw=(64, 64), min_scale=0.5, max_scale=0.5, padding=padding)
     row = TrainingRow(image_id="a", uri="a", instances=None)
