@@ -165,10 +165,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def export_summary(summary: ExportSummary, target: Path) -> None:
     """The end of an export."""
     out.print(f"{target}: {summary.images} images, {summary.masks} masks", highlight=False, soft_wrap=True)
-    for what, skipped in (("images", summary.skipped), ("masks", summary.skipped_masks)):
-        for reason, number in sorted(skipped.items()):
-            out.print(f"  {number} {what} left out: {reason}", highlight=False)
-    tallies({"corrections": summary.corrections})
+    tallies({"export": summary.tally, "corrections": summary.corrections})
 
 
 def stores(found: Sequence[StoreInfo]) -> None:

@@ -130,7 +130,8 @@ def _shared(found: Instances, true: Instances) -> Ints:
     """Return the pixels that each of D masks shares with each of T others: (D, T)."""
     # The IoU with a crowd is the share of the first mask that lies in it.
     shares = rle.iou(list(found.counts), list(true.counts), found.size_hw, [True] * len(true))
-    return np.rint(shares * found.areas[:, None]).astype(np.int64)
+    pixels: npt.NDArray[np.int64] = np.rint(shares * found.areas[:, None]).astype(np.int64)
+    return pixels
 
 
 def _precision(images: Iterable[_Matches], least_iou: float) -> float:

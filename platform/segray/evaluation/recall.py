@@ -37,7 +37,8 @@ def average_recall(pairs: Iterable[tuple[Instances, Instances]], max_masks: int 
     """
     found_at, total = np.zeros(len(THRESHOLDS)), 0
     for found, true in pairs:
-        order = np.argsort(-found.scores, kind="stable")[:max_masks]
+        # Masks of one score go by class, as pycocotools has them.
+        order = np.lexsort((found.classes, -found.scores))[:max_masks]
         ious = rle.iou(list(found.counts[order]), list(true.counts), true.size_hw)
         found_at += [_matches(ious, threshold) for threshold in THRESHOLDS]
         total += len(true)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from segray.formats.coco.results import CocoIds, coco_ids_of
+from segray.formats.coco.ids import CocoIds, coco_ids_of
 from segray.formats.source import Source
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.provenance import Provenance

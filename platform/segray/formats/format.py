@@ -17,6 +17,7 @@ from segray.config.base import config
 from segray.config.uris import InputUri, Uri
 
 if TYPE_CHECKING:
+    from segray.formats.coco.ids import CocoIds
     from segray.formats.source import Source
     from segray.formats.tally import ExportSummary
     from segray.store.rows import LabeledRow
@@ -101,15 +102,18 @@ class Writer:
     """Keyword arguments of `export` that make this form of it."""
     model_version_key: str | None = None
     """The keyword argument that takes the exported store's fingerprint, where the format has a place for it."""
+    ids_key: str | None = None
+    """The keyword argument that takes the numbers of the COCO file behind the store, where the format has such."""
 
     @property
     def is_file(self) -> bool:
         """Whether the export is one file, not a folder."""
         return bool(self.suffix)
 
-    def of_store(self, fingerprint: str) -> Export:
-        """Return the export of a store with this fingerprint."""
-        named = {self.model_version_key: fingerprint} if self.model_version_key else {}
+    def of_store(self, fingerprint: str, ids: CocoIds) -> Export:
+        """Return the export of a store with this fingerprint, whose images have these numbers."""
+        given = {self.model_version_key: fingerprint, self.ids_key: ids}
+        named = {key: value for key, value in given.items() if key is not None}
         return partial(resolve_name(self.export), **self.options, **named)
 
 

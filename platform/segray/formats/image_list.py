@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol, cast, runtime_checkable
 
 from segray.errors import SourceError
-from segray.formats.coco.results import CocoIds, coco_ids_of
+from segray.formats.coco.ids import CocoIds, coco_ids_of
 from segray.formats.source import Source, name_problem, refuse
 from segray.images import kinds
 from segray.masks.instances import Instances

@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, and names for images that stay inside them.
 
 Knows file systems. Knows nothing of formats. Image ids come from anywhere ("../x", absolute, endless, any script):
-`create_unique_file` and `create_unique_folder` turn each into a fresh path below a folder.
+`create_unique_file` and `create_unique_folder` turn each into a fresh path below a folder, of the id's own name
+wherever it can be.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -23,10 +25,10 @@ MARKER = "export.json"
 """Lies in every folder that an export wrote; a folder without it is never replaced."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_PART_BYTES = 120
-_MAX_PARTS = 8
+_OF_NAMES = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+"""Errors that mean that a name is taken, or none that the file system takes."""
+_PLAIN = re.compile(r"[^\w.-]")
+_PLAIN_BYTES = 120
 
 
 @contextlib.contextmanager
@@ -78,53 +80,73 @@ def atomic_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def write_marker(folder: Path, form: str, summary: ExportSummary) -> None:
     """Say in the folder what it is and what it holds."""
-    record = {"format": form, "images": summary.images, "masks": summary.masks}
-    record |= {"skipped": dict(summary.skipped), "skipped_masks": dict(summary.skipped_masks)}
+    record = {"format": form, "images": summary.images, "masks": summary.masks, "tally": summary.tally.to_json()}
     (folder / MARKER).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def create_unique_file(root: Path, image_id: str, suffix: str) -> Path:
+@dataclass(frozen=True)
+class Place:
+    """A fresh file or folder for an image."""
+
+    path: Path
+    is_kept: bool
+    """Whether it has the image's own name."""
+
+
+def create_unique_file(root: Path, image_id: str, suffix: str) -> Place:
     """Create an empty file for the image below `root`: the id's folders and stem, with this suffix.
 
-    A name that is taken (also by one that differs only in what the file system folds) gets a digest of the id.
+    A name that the file system does not take, or that another image has (by what the file system folds, too), gets a
+    digest of the id.
     """
-    plain = safe_path(image_id)
-    for path in (plain.with_name(plain.stem + suffix), PurePosixPath(_digested(plain.stem, image_id) + suffix)):
-        with contextlib.suppress(FileExistsError, NotADirectoryError):
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).touch(exist_ok=False)
-            return root / path
+    own = own_path(image_id)
+    stem = image_id if own is None else own.stem
+    plain = None if own is None else own.with_name(stem + suffix)
+    for path, is_kept in ((plain, True), (PurePosixPath(_digested(stem, image_id) + suffix), False)):
+        if path is not None and _is_created(root / path, is_folder=False):
+            return Place(root / path, is_kept)
     raise ExportError(f"no file name is free for image {image_id!r} in {root}: is it among the rows more than once?")
 
 
-def create_unique_folder(root: Path, image_id: str) -> Path:
+def create_unique_folder(root: Path, image_id: str) -> Place:
     """Create an empty folder for the image below `root`, named like the id; see `create_unique_file`."""
-    plain = safe_path(image_id)
-    for path in (plain, PurePosixPath(_digested(plain.name, image_id))):
-        with contextlib.suppress(FileExistsError, NotADirectoryError):
-            (root / path).mkdir(parents=True)
-            return root / path
+    own = own_path(image_id)
+    name = image_id if own is None else own.name
+    for path, is_kept in ((own, True), (PurePosixPath(_digested(name, image_id)), False)):
+        if path is not None and _is_created(root / path, is_folder=True):
+            return Place(root / path, is_kept)
     raise ExportError(f"no folder name is free for image {image_id!r} in {root}: is it among the rows more than once?")
 
 
-def safe_path(image_id: str) -> PurePosixPath:
-    """A relative path for an id: no way up or out, no character or name that some file system refuses, bounded."""
-    parts = [part for part in image_id.replace("\\", "/").split("/") if part.strip(". ")]
-    return PurePosixPath(*[_safe_part(part) for part in parts[-_MAX_PARTS:]] or ["_"])
+def own_path(image_id: str) -> PurePosixPath | None:
+    """Return an id as a path below a folder; None where it is absolute, leads up, or is no name of a file."""
+    parts = image_id.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in image_id:
+        return None
+    try:
+        os.fsencode(image_id)
+    except UnicodeEncodeError:
+        return None
+    return PurePosixPath(*parts)
 
 
-def _safe_part(part: str) -> str:
-    clean = _UNSAFE.sub("_", part).rstrip(". ") or "_"
-    if len(clean.encode()) > _PART_BYTES:
-        stem, dot, suffix = clean.rpartition(".")
-        tail = dot + suffix if stem and len(suffix) <= 5 else ""
-        clean = clean.encode()[: _PART_BYTES - len(tail.encode())].decode(errors="ignore") + tail
-    return f"_{clean}" if _RESERVED.fullmatch(clean) else clean
+def _is_created(path: Path, *, is_folder: bool) -> bool:
+    """Create a file or folder that is not there yet; False where it is, or where the file system takes no such name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if is_folder else path.touch(exist_ok=False)
+    except OSError as error:
+        if error.errno in _OF_NAMES:
+            return False
+        raise
+    return True
 
 
 def _digested(stem: str, image_id: str) -> str:
+    """Return a short plain name that is this id's alone."""
     digest = hashlib.blake2b(image_id.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-    return f"{stem}-{digest}"
+    plain = _PLAIN.sub("_", stem.rpartition("/")[2]).strip("._") or "image"
+    return f"{plain.encode()[:_PLAIN_BYTES].decode(errors='ignore')}-{digest}"
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:

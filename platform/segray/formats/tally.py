@@ -1,27 +1,30 @@
-"""What an export wrote and what it left out, with reasons. Knows rows; knows no format."""
+"""What an export wrote, what it left out and what its format could not carry, with reasons. Knows rows; no format."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from segray.errors import ExportError
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import LabeledRow
-from segray.tally import Tally
+from segray.tally import Reason, Tally
 
 OBJECT = "object"
 """The class name of masks that have no class."""
+DUPLICATE: Final = Reason("duplicate", "have an image_id that an earlier one has, and are left out")
+EMPTY: Final = Reason("empty", "cover no pixel, of which a polygon can be made, and are left out")
+RENAMED: Final = Reason("renamed", "cannot be had as they are, or are taken; index.jsonl says whose each file is")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What was written. `skipped` counts images, `skipped_masks` masks, each by reason."""
+    """What was written."""
 
     images: int
     masks: int
-    skipped: Mapping[str, int]
-    skipped_masks: Mapping[str, int]
+    tally: Tally
+    """Images, masks and names of files: what was left out, and what the format could not carry."""
     corrections: Tally = field(default_factory=Tally)
     """What was read of people's corrections, and what of it was left out and why."""
 
@@ -31,39 +34,53 @@ class ExportTally:
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
-        self._skipped: Counter[str] = Counter()
-        self._skipped_masks: Counter[str] = Counter()
-        self.images = 0
-        self.masks = 0
+        self._counts = Tally()
+
+    @property
+    def images(self) -> int:
+        """Return the number of images that were written."""
+        return self._counts["images"].used
+
+    @property
+    def masks(self) -> int:
+        """Return the number of masks that were written."""
+        return self._counts["masks"].used
 
     def usable(self, rows: Iterable[LabeledRow]) -> Iterator[tuple[LabeledRow, Instances]]:
-        """The rows to write. Error rows are counted by their reason, an image seen before as "duplicate"."""
+        """Yield the rows to write; count those that a label job refused, and images that come again."""
         for row in rows:
+            name = row.image.image_id
             if row.instances is None:
-                self._skipped[row.error or "unknown"] += 1
-            elif (number := image_number(row.image.image_id)) in self._seen:
-                self._skipped["duplicate"] += 1
+                error = row.error or "unknown"
+                self._counts.leave_out("images", Reason(error, f"are refused: {error}"), name)
+            elif (number := image_number(name)) in self._seen:
+                self._counts.leave_out("images", DUPLICATE, name)
             else:
                 self._seen.add(number)
-                self.images += 1
+                self._counts.use("images")
                 yield row, row.instances
 
     def wrote(self, masks: int = 1) -> None:
         """Count masks that were written."""
-        self.masks += masks
+        self._counts.use("masks", masks)
 
-    def left_out(self, reason: str) -> None:
-        """Count a mask that was not."""
-        self._skipped_masks[reason] += 1
+    def left_out(self, reason: Reason, image_id: str) -> None:
+        """Count a mask that was not written."""
+        self._counts.leave_out("masks", reason, image_id)
+
+    def note(self, kind: str, reason: Reason, example: str, number: int = 1) -> None:
+        """Count masks or names that were written otherwise than they are."""
+        self._counts.note(kind, reason, example, number)
+
+    def named(self, image_id: str, file: str, *, kept: bool) -> None:
+        """Count a file's name, and whether it is the image's own."""
+        self._counts.use("file names")
+        if not kept:
+            self._counts.note("file names", RENAMED, f"{image_id!r} is {file!r}")
 
     def summary(self) -> ExportSummary:
-        """The counts so far."""
-        return ExportSummary(
-            images=self.images,
-            masks=self.masks,
-            skipped=dict(self._skipped),
-            skipped_masks=dict(self._skipped_masks),
-        )
+        """Return the counts so far."""
+        return ExportSummary(images=self.images, masks=self.masks, tally=self._counts)
 
 
 class ExportClasses:

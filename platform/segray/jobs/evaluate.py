@@ -25,7 +25,8 @@ from segray.evaluation.students import (
     measure_instances,
     measure_label_maps,
 )
-from segray.formats.coco.results import coco_ids_of, coco_results
+from segray.formats.coco.ids import coco_ids_of
+from segray.formats.coco.results import coco_results
 from segray.formats.registry import open_source
 from segray.formats.source import Source
 from segray.masks.instances import Instances

@@ -79,6 +79,7 @@ def label(config: StageJob, show: Show | None = None) -> Summary:
     pending = store.missing(images.rows, retry_errors=config.retry_refused)
     with store.lease("label") as lease, PendingRows(pending) as plan:
         before = store.info()
+        images.coco_ids.write(store.uri)
         _look(config, images, plan, is_new=not before.images)
         if config.retry_refused:
             forget(store.uri)

@@ -10,6 +10,7 @@ from typing import Any
 from segray.datasets.corrections import Corrections
 from segray.errors import ExportError
 from segray.formats.coco import CocoSource, Crowds
+from segray.formats.coco.ids import CocoIds
 from segray.formats.label_studio import LabelStudioSource
 from segray.formats.registry import WRITERS
 from segray.formats.source import is_task_list
@@ -103,7 +104,7 @@ def export(
     fixed = open_corrections(corrections, store, crowds)
     read = fixed.read_all()
     read.check(max_damaged, "corrections")
-    write = WRITERS[form].of_store(store.manifest.fingerprint)
+    write = WRITERS[form].of_store(store.manifest.fingerprint, CocoIds.read(store.uri))
     written = write(corrected_rows(store, fixed), out, fixed.classes, overwrite=overwrite)
     return replace(written, corrections=read)
 

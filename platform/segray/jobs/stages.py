@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from typing import NamedTuple
 
 from segray.config.label import StageJob
+from segray.formats.coco.ids import CocoIds, coco_ids_of
 from segray.formats.registry import open_source
 from segray.formats.source import Source
 from segray.job_configs import LABEL_JOBS
@@ -49,6 +50,8 @@ class JobImages(NamedTuple):
     rows: Iterator[ImageRow]
     tally: Tally
     """What their source leaves out, once all rows were gone through."""
+    coco_ids: CocoIds
+    """Numbers of the COCO file that they come from."""
 
 
 def images_of(config: StageJob) -> JobImages:
@@ -59,12 +62,12 @@ def images_of(config: StageJob) -> JobImages:
         StoreError: there is no such store.
     """
     if isinstance(config.images, str):
-        return JobImages(config.images, _images_in(Store.open(config.images)), Tally())
+        return JobImages(config.images, _images_in(Store.open(config.images)), Tally(), CocoIds.read(config.images))
     source = open_source(config.images)
     if own := LABEL_JOBS[config.job].images_of:
         yield_images: Callable[[Source], Iterator[ImageRow]] = resolve_name(own)
-        return JobImages(config.images.uri, yield_images(source), source.tally)
-    return JobImages(config.images.uri, source.rows(), source.tally)
+        return JobImages(config.images.uri, yield_images(source), source.tally, coco_ids_of(source))
+    return JobImages(config.images.uri, source.rows(), source.tally, coco_ids_of(source))
 
 
 def _images_in(store: Store) -> Iterator[ImageRow]:

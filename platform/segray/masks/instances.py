@@ -46,8 +46,8 @@ class Instances:
     """(N,) bytes."""
     boxes_xyxy: npt.NDArray[np.float32]
     """(N, 4) pixels, upper left inclusive, lower right exclusive."""
-    areas: npt.NDArray[np.int64]
-    """(N,) pixels."""
+    areas: npt.NDArray[Any]
+    """(N,) pixels, int64; or float64 where an annotation file gives areas, which COCO's size bins go by."""
     scores: npt.NDArray[np.float32]
     """(N,) mostly in [0, 1]; a SAM mask's is its predicted IoU; 1 for what a person drew."""
     classes: npt.NDArray[np.int32]
@@ -119,14 +119,20 @@ class Instances:
         points_xy: npt.ArrayLike | None = None,
         ids: Sequence[str] | None = None,
         attributes: Sequence[str] | None = None,
+        areas: npt.ArrayLike | None = None,
     ) -> Self:
-        """Build from run lengths; boxes and areas are measured, scores default to 1 and classes to UNLABELED."""
+        """Build from run lengths; scores default to 1 and classes to UNLABELED, boxes and areas are measured.
+
+        `areas` (N,) are those that the masks' own file gives; NaN where it gives none.
+        """
         number = len(counts)
+        measured = rle.areas(counts, size_hw)
+        given = np.full(number, np.nan) if areas is None else np.asarray(areas, np.float64).reshape(number)
         return cls(
             size_hw=(int(size_hw[0]), int(size_hw[1])),
             counts=_objects(list(counts), number),
             boxes_xyxy=rle.boxes_xyxy(counts, size_hw),
-            areas=rle.areas(counts, size_hw),
+            areas=measured if np.isnan(given).all() else np.where(np.isnan(given), measured, given),
             scores=_column(scores, 1.0, (number,), np.float32),
             classes=_column(classes, UNLABELED, (number,), np.int32),
             stabilities=_column(stabilities, np.nan, (number,), np.float32),

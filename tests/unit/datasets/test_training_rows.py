@@ -140,3 +140,14 @@ def test_crowds_are_kept_where_they_are_asked_for(tmp_path, crowds, makers):
     rows = TrainingRows.build(source, tmp_path / "rows.arrow", crowds=crowds)
     found = [maker for index in range(3) for maker in rows.row(index).instances.provenance if maker != "gt"]
     assert found == makers
+
+
+def test_areas_that_the_file_gives_are_kept(tmp_path):
+    def odd_areas(document):
+        for number, annotation in enumerate(document["annotations"]):
+            annotation["area"] = number + 0.25
+
+    source = edited(write_coco(tmp_path, 4), odd_areas)
+    rows = TrainingRows.build(source, tmp_path / "rows.arrow")
+    areas = [area for index in range(4) for area in rows.row(index).instances.areas.tolist()]
+    assert sorted(areas) == [number + 0.25 for number in range(len(areas))]

@@ -3,6 +3,7 @@
 import math
 import pickle
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -131,6 +132,16 @@ def test_by_hand(found: Instances, true: Instances, ap50: float) -> None:
 
 def test_no_image_at_all() -> None:
     assert math.isnan(AveragePrecision(CLASSES).result().ap)
+
+
+def test_size_bins_go_by_the_areas_that_a_file_gives() -> None:
+    rng = np.random.default_rng(3)
+    images = [random_image(rng, 12) for _ in range(8)]
+    said = [(found, replace(true, areas=true.areas * rng.choice([0.4, 1, 2.5], len(true)))) for found, true in images]
+    result, expected, measured = gathered(said).result(), by_pycocotools(said, 100), gathered(images).result()
+    bins = [float(part[part > -1].mean()) for part in (expected[:, :, :, index] for index in (1, 2, 3))]
+    assert [result.ap_small, result.ap_medium, result.ap_large] == pytest.approx(bins, abs=1e-12)
+    assert result.ap_medium != pytest.approx(measured.ap_medium, abs=1e-3)
 
 
 @pytest.mark.parametrize(("max_dets", "per_image"), [(100, 12), (5, 12), (300, 150)], ids=["usual", "few", "over 100"])

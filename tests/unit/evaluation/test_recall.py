@@ -1,6 +1,7 @@
 import contextlib
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,13 +40,15 @@ def reference(pairs, max_masks):
     def items(which):
         for image, pair in enumerate(pairs):
             masks = pair[which]
-            for counts, area, score in zip(masks.counts, masks.areas, masks.scores, strict=True):
-                item = {"image_id": image, "category_id": 1, "iscrowd": 0, "area": float(area), "score": float(score)}
+            columns = (masks.counts, masks.areas, masks.scores, masks.classes)
+            for counts, area, score, category in zip(*columns, strict=True):
+                item = {"image_id": image, "category_id": int(category), "iscrowd": 0, "area": float(area)}
+                item["score"] = float(score)
                 yield item | {"segmentation": {"size": list(SIZE), "counts": counts}}
 
     true = [item | {"id": number} for number, item in enumerate(items(1), 1)]
     truth = COCO()
-    truth.dataset = {"images": images, "categories": [{"id": 1}], "annotations": true}
+    truth.dataset = {"images": images, "categories": [{"id": n} for n in range(-1, 3)], "annotations": true}
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(list(items(0))), "segm")
@@ -63,6 +66,19 @@ def test_average_recall_is_cocos(max_masks):
     expected = reference(pairs, max_masks)
     assert 0.1 < expected < 0.9
     assert average_recall(pairs, max_masks) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("max_masks", [3, 5, 8])
+def test_masks_of_one_score_go_by_class_as_cocos_do(max_masks):
+    rng = np.random.default_rng(0)
+    pairs = [
+        (
+            replace(found, scores=np.round(found.scores, 1), classes=rng.integers(0, 3, len(found)).astype(np.int32)),
+            true,
+        )
+        for found, true in scenes(20)
+    ]
+    assert average_recall(pairs, max_masks) == pytest.approx(reference(pairs, max_masks), abs=1e-9)
 
 
 def test_perfect_masks_are_all_found():

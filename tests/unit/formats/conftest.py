@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segray.formats.tally import ExportSummary
 from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import ImageRow, LabeledRow
 
@@ -46,6 +47,16 @@ def row(image_id: str = "a.jpg", *, classes: list[int] | None = None, masks: np.
 def refused(image_id: str, reason: str) -> LabeledRow:
     """A row without masks."""
     return LabeledRow(image=ImageRow(image_id=image_id, uri=image_id, version="1"), error=reason, detail="why")
+
+
+@pytest.fixture
+def left_out() -> Callable[..., dict[str, int]]:
+    """`left_out(summary, kind)`: numbers of what an export did not write, by reason."""
+
+    def of(summary: ExportSummary, kind: str = "images") -> dict[str, int]:
+        return {name: count.number for name, count in summary.tally[kind].left_out.items()}
+
+    return of
 
 
 @pytest.fixture

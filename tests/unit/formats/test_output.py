@@ -3,9 +3,11 @@
 import gc
 import json
 import os
+import re
 import resource
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from segray.errors import ExportError
 from segray.formats.coco.writer import export_coco
 from segray.formats.label_studio.writer import export_label_studio
-from segray.formats.output import MARKER, create_unique_file, create_unique_folder, safe_path
+from segray.formats.output import MARKER, create_unique_file, create_unique_folder
 from segray.formats.png.writer import export_png
 from segray.formats.tally import ExportSummary
 from segray.formats.voc.writer import export_voc
@@ -66,11 +68,11 @@ def everything(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_hostile_ids_stay_inside_and_lose_nothing(name, tmp_path, make_row, classes) -> None:
+def test_hostile_ids_stay_inside_and_lose_nothing(name, tmp_path, make_row, left_out, classes) -> None:
     home = tmp_path / "deep" / "er"
     rows = [make_row(image_id, classes=ALL_CLASSES) for image_id in HOSTILE]
     summary = EXPORTS[name](rows, home / "out", classes)
-    assert (summary.images, summary.masks, summary.skipped) == (len(HOSTILE), 6 * len(HOSTILE), {})
+    assert (summary.images, summary.masks, left_out(summary)) == (len(HOSTILE), 6 * len(HOSTILE), {})
     assert {path.relative_to(home).parts[0] for path in everything(tmp_path)} == {"out"}
     index = home / "out" / "index.jsonl"
     if index.exists():
@@ -82,10 +84,10 @@ def test_hostile_ids_stay_inside_and_lose_nothing(name, tmp_path, make_row, clas
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_an_image_that_comes_twice_is_written_once(name, tmp_path, make_row, classes) -> None:
+def test_an_image_that_comes_twice_is_written_once(name, tmp_path, make_row, left_out, classes) -> None:
     rows = [make_row("a.jpg", classes=ALL_CLASSES)] * 3
     summary = EXPORTS[name](rows, tmp_path / "out", classes)
-    assert (summary.images, summary.masks, summary.skipped) == (1, 6, {"duplicate": 2})
+    assert (summary.images, summary.masks, left_out(summary)) == (1, 6, {"duplicate": 2})
 
 
 @pytest.mark.parametrize("name", EXPORTS)
@@ -127,7 +129,9 @@ def test_an_empty_folder_is_taken(name, tmp_path, make_row, classes) -> None:
     (tmp_path / "out").mkdir()
     summary = FOLDERS[name]([make_row(classes=ALL_CLASSES)], tmp_path / "out", classes)
     marker = json.loads((tmp_path / "out" / MARKER).read_text())
-    assert marker == {"format": name, "images": 1, "masks": 6, "skipped": {}, "skipped_masks": {}}
+    tally = marker.pop("tally")
+    assert marker == {"format": name, "images": 1, "masks": 6}
+    assert (tally["images"]["used"], tally["masks"]["used"]) == (1, 6)
     assert summary.images == 1
 
 
@@ -169,28 +173,58 @@ def test_a_file_in_the_way_of_a_folder_is_told(tmp_path, make_row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image_id", "path"),
+    "name",
     [
-        ("a/b.jpg", "a/b.jpg"),
-        ("../../b.jpg", "b.jpg"),
-        ("/etc/passwd", "etc/passwd"),
-        ("s3://bucket/a.jpg", "s3_/bucket/a.jpg"),
-        ("C:\\x\\a.jpg", "C_/x/a.jpg"),
-        ("aux.png", "_aux.png"),
-        ("a\tb", "a_b"),
-        ("", "_"),
-        ("é.jpg", "é.jpg"),
+        "2024-01-01T12:00:00.png",
+        "what?.png",
+        "x*y.png",
+        '"q".png',
+        "aux.png",
+        "cam1\\f001.png",
+        "line\nbreak.png",
+        " led by a blank.png",
+        "dots...png",
+        "n" * 200 + ".png",
+        "é/漢字.png",
+        "a<b>|c.png",
     ],
 )
-def test_safe_paths(image_id, path) -> None:
-    assert str(safe_path(image_id)) == path
+def test_a_name_that_the_file_system_takes_is_kept(tmp_path, name) -> None:
+    stem = Path(name).with_suffix("").as_posix()
+    for place, expected in (
+        (create_unique_file(tmp_path / "files", name, ".txt"), tmp_path / "files" / f"{stem}.txt"),
+        (create_unique_folder(tmp_path / "folders", name), tmp_path / "folders" / name),
+    ):
+        assert (place.path, place.is_kept) == (expected, True)
+        assert place.path.exists()
 
 
-def test_names_that_are_taken_get_a_digest(tmp_path) -> None:
-    paths = [create_unique_file(tmp_path, image_id, ".txt") for image_id in ("a.jpg", "a.png", "b/c.jpg")]
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a.txt", f"{paths[1].stem}.txt", "b/c.txt"]
-    assert paths[1].stem.startswith("a-")
+@pytest.mark.parametrize(
+    "image_id",
+    ["../../b.jpg", "/etc/passwd", "s3://bucket/a.jpg", "a//b.jpg", "./b.jpg", "", "...\0", "x\udc80\ud800", "x" * 300],
+)
+def test_a_name_that_cannot_be_kept_gets_a_plain_one(tmp_path, image_id) -> None:
+    for make in (partial(create_unique_file, suffix=".txt"), create_unique_folder):
+        place = make(tmp_path / "out", image_id)
+        assert not place.is_kept
+        assert place.path.parent == tmp_path / "out"
+        assert re.fullmatch(r"[\w.-]+-[0-9a-f]{12}(\.txt)?", place.path.name)
+
+
+def test_names_that_are_taken_get_a_digest_and_are_told(tmp_path) -> None:
+    places = [create_unique_file(tmp_path, image_id, ".txt") for image_id in ("a.jpg", "a.png", "b/c.jpg", "A.png")]
+    assert [place.is_kept for place in places] == [True, False, True, True]
+    assert places[1].path.stem.startswith("a-")
     folders = [create_unique_folder(tmp_path / "x", image_id) for image_id in ("a/b", "a")]
-    assert folders[1].name.startswith("a-")
+    assert folders[1].path.name.startswith("a-")
     with pytest.raises(ExportError, match="more than once"):
         create_unique_file(tmp_path, "a.png", ".txt")
+
+
+@pytest.mark.parametrize("name", ["png", "voc", "yolo"])
+def test_changed_names_are_counted_and_shown(name, tmp_path, make_row, classes) -> None:
+    rows = [make_row(image_id, classes=ALL_CLASSES) for image_id in ("ok.png", "../up.png", "same.bmp", "same.png")]
+    tally = FOLDERS[name](rows, tmp_path / "out", classes).tally["file names"]
+    changed = ["'../up.png'"] if name == "png" else ["'../up.png'", "'same.png'"]
+    assert (tally.used, tally.notes["renamed"].number) == (4, len(changed))
+    assert [one.partition(" is ")[0] for one in tally.notes["renamed"].examples] == changed

@@ -9,11 +9,23 @@ from segray import formats
 from segray.config.base import build
 from segray.config.label import LabelConfig
 from segray.errors import ConfigError
+from segray.formats.coco.ids import CocoIds
 from segray.formats.registry import FOLDERS, FORMATS, READERS, WRITERS
 from segray.store.rows import LabeledRow
 
 README = Path(__file__).parents[3] / "README.md"
-SHARED = {"as_label_maps", "format", "image_list", "output", "polygons", "registry", "source", "tally"}
+SHARED = {
+    "beside",
+    "label_names",
+    "as_label_maps",
+    "format",
+    "image_list",
+    "output",
+    "polygons",
+    "registry",
+    "source",
+    "tally",
+}
 """Modules that formats share."""
 
 
@@ -50,6 +62,6 @@ def test_a_reader_names_a_source(kind: str) -> None:
 def test_an_export_is_the_file_or_folder_that_its_writer_says(tmp_path, make_row, name: str) -> None:
     rows: list[LabeledRow] = [make_row("a.jpg", classes=[0] * 6)]
     out = tmp_path / f"out{WRITERS[name].suffix}"
-    WRITERS[name].of_store("0123")(rows, out, ("cell",), overwrite=False)
+    WRITERS[name].of_store("0123", CocoIds())(rows, out, ("cell",), overwrite=False)
     assert out.is_file() == WRITERS[name].is_file
     assert out.is_dir() != WRITERS[name].is_file

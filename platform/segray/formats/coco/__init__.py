@@ -28,8 +28,11 @@ _EXPORT = "segray.formats.coco.writer:export_coco"
 FORMAT = Format(
     reader=Reader(CocoSource, "segray.formats.coco.reader:CocoImages", reads_annotations=True, has_prompts=True),
     writers=[
-        Writer("coco", "COCO JSON with run lengths, lossless", _EXPORT, suffix=".json"),
-        Writer("coco-polygons", "COCO JSON with polygons", _EXPORT, suffix=".json", options={"form": "polygons"}),
-        Writer("cvat", "COCO JSON as CVAT imports it", _EXPORT, suffix=".json", options={"form": "cvat"}),
+        Writer(name, about, _EXPORT, suffix=".json", options={"form": form}, ids_key="ids")
+        for name, about, form in (
+            ("coco", "COCO JSON with run lengths, lossless", "rle"),
+            ("coco-polygons", "COCO JSON with polygons", "polygons"),
+            ("cvat", "COCO JSON as CVAT imports it", "cvat"),
+        )
     ],
 )

@@ -7,6 +7,8 @@ for; with `crowds = "masks"` it is a mask like any other. So it is in segray's o
 what is a crowd: CVAT's form of them has `iscrowd` 1 for every mask with a hole. Knows no images.
 """
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -14,8 +16,8 @@ from typing import Any, Final
 from segray.errors import SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.document import read_document
+from segray.formats.coco.ids import CocoIds
 from segray.formats.coco.prompts import prompts_of
-from segray.formats.coco.results import CocoIds
 from segray.formats.coco.segmentations import (
     NO_PIXEL,
     SOME_TOO_SHORT,
@@ -113,7 +115,9 @@ class CocoImages:
             size_hw,
             provenance=[provenance for *_, provenance in chosen],
             classes=[self._class_ids[annotation["category_id"]] for annotation, *_ in chosen],
-            ids=[str(annotation.get("id", "")) for annotation, *_ in chosen],
+            ids=[str(annotation.get("source_id", annotation.get("id", ""))) for annotation, *_ in chosen],
+            attributes=[_attributes(annotation) for annotation, *_ in chosen],
+            areas=[_area(annotation) for annotation, *_ in chosen],
         )
 
     def prompts(self, image_id: str) -> ObjectPrompts | None:
@@ -138,6 +142,20 @@ class CocoImages:
         if annotation.get("iscrowd"):
             tally.note("annotations", TAKEN, name)
         return True
+
+
+def _attributes(annotation: Mapping[str, Any]) -> str:
+    """Return an annotation's attributes, as CVAT and segray's exports write them, as text."""
+    given = annotation.get("attributes")
+    return json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
+
+
+def _area(annotation: Mapping[str, Any]) -> float:
+    """Return the area that the file gives, by which pycocotools tells small objects from large ones; NaN for none."""
+    area = annotation.get("area")
+    if not isinstance(area, int | float) or isinstance(area, bool):
+        return math.nan
+    return float(area) if 0 <= area < _MOST_PIXELS else math.nan
 
 
 def _name(annotation: Mapping[str, Any], image_id: str) -> str:

@@ -4,37 +4,11 @@ Whatever reads an annotation file together with such results, as pycocotools' `l
 numbers. Where the truth is no COCO file, the numbers are those that an export of it writes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
-from segray.formats.tally import image_number
+from segray.formats.coco.ids import CocoIds
 from segray.masks.instances import Instances
-
-
-@dataclass(frozen=True, kw_only=True)
-class CocoIds:
-    """Numbers by which a COCO file knows its images and categories."""
-
-    images: Mapping[str, int] = field(default_factory=dict)
-    """By image id, which is the file's name."""
-    categories: Mapping[str, int] = field(default_factory=dict)
-    """By the category's name."""
-
-
-@runtime_checkable
-class KnowsCocoIds(Protocol):
-    """A source of a COCO file, or around one."""
-
-    @property
-    def coco_ids(self) -> CocoIds:
-        """Return the file's numbers; none where there is no such file."""
-        ...
-
-
-def coco_ids_of(source: object) -> CocoIds:
-    """Return a source's numbers; none where it knows none."""
-    return source.coco_ids if isinstance(source, KnowsCocoIds) else CocoIds()
 
 
 def coco_results(image_id: str, found: Instances, classes: Sequence[str], ids: CocoIds) -> list[dict[str, Any]]:
@@ -44,15 +18,13 @@ def coco_results(image_id: str, found: Instances, classes: Sequence[str], ids: C
         image_id: names the image.
         found: what was found on it, of classes that have names.
         classes: names by class id.
-        ids: the annotation file's numbers. An image that it does not have gets the number of segray's exports, a class
-            that it does not have its place in `classes`, counted from 1, behind the file's own.
+        ids: the annotation file's numbers.
     """
     height, width = found.size_hw
-    beyond = max(ids.categories.values(), default=0)
     return [
         {
-            "image_id": ids.images.get(image_id, image_number(image_id)),
-            "category_id": ids.categories.get(classes[class_id], beyond + class_id + 1),
+            "image_id": ids.image(image_id),
+            "category_id": ids.category(class_id, classes[class_id]),
             "segmentation": {"size": [height, width], "counts": counts.decode("ascii")},
             "score": float(score),
             "file_name": image_id,

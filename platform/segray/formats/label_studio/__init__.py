@@ -16,6 +16,8 @@ class LabelStudioSource(SourceSettings):
     """Folder to which the image names are relative."""
     annotations: InputUri
     """Path or URI of the exported JSON file."""
+    predictions: bool = False
+    """Take the first prediction of a task that nobody has finished, such as those that `segray export` writes."""
 
 
 FORMAT = Format(

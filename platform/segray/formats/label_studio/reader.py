@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from segray.errors import ImageError, SourceError
 from segray.formats.label_studio import LabelStudioSource, regions
 from segray.formats.source import flag, name_problem, read_json, refuse, rows_by_name
+from segray.formats.tally import OBJECT
 from segray.images import decoding, kinds
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.provenance import Provenance
@@ -26,11 +27,15 @@ from segray.storage import files, names
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
 
-UNFINISHED = Reason("unfinished", "have no finished annotation and are left out; predictions are not read")
+UNFINISHED = Reason(
+    "unfinished", "have no finished annotation and are left out; `predictions = true` takes what machines made"
+)
 SEVERAL = Reason("several", "have several annotations, of which one is used")
 
 _UPLOADED = re.compile(r"^/data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?([^/]+)$")
 _LOCAL = "/data/local-files/"
+_MOST_PIXELS = 1 << 32
+"""What run lengths can count."""
 
 
 class LabelStudioTasks:
@@ -44,11 +49,12 @@ class LabelStudioTasks:
         """
         self._folder, self._uri, self.tally = config.uri, config.annotations, Tally()
         document = read_json(self._uri)
-        refuse(self._uri, _problems(document))
+        refuse(self._uri, _problems(document, needs_annotations=not config.predictions))
         self._outside = config.outside
         self._paths: dict[str, str] = {}
         self._annotations: dict[str, Mapping[str, Any] | None] = {}
         self._tasks: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int] | None] = {}
         problems: list[str] = []
         for index, task in enumerate(document):
             image_id, path = _place(task["data"], files.absolute(self._folder))
@@ -56,11 +62,14 @@ class LabelStudioTasks:
                 problems.append(f"[{index}]: its image {problem}")
             elif image_id in self._paths:
                 problems.append(f"[{index}]: there is another task for image {image_id!r}")
-            self._paths[image_id], self._annotations[image_id] = path, _chosen(task)
+            self._paths[image_id], self._annotations[image_id] = path, _chosen(task, predictions=config.predictions)
             self._tasks[image_id] = f"task {task.get('id', index)!r}"
+            self._sizes[image_id] = _size(task["data"])
             self._count(task, image_id)
         refuse(self._uri, problems)
         labels = {label for found in self._annotations.values() if found for label in regions.labels(found["result"])}
+        if config.predictions:
+            labels.discard(OBJECT)  # what exports call masks without a class
         self.classes: tuple[str, ...] = tuple(sorted(labels))
 
     @property
@@ -91,18 +100,20 @@ class LabelStudioTasks:
         sizes = {region.size_hw for region in found}
         if len(sizes) > 1:
             raise SourceError(f"{self._uri}: {where}: regions of images of sizes {sorted(sizes)}")
-        known = sizes.pop() if sizes else regions.size_of(annotation["result"]) or size_hw
+        known = sizes.pop() if sizes else regions.size_of(annotation["result"]) or size_hw or self._sizes[image_id]
         return Instances.from_rle(
             [region.counts for region in found],
             known or self._probed(image_id),
             provenance=Provenance.GT,
-            classes=[self.classes.index(one.label) if one.label is not None else UNLABELED for one in found],
+            classes=[self.classes.index(one.label) if one.label in self.classes else UNLABELED for one in found],
+            ids=[region.source_id for region in found],
+            attributes=[region.attributes for region in found],
         )
 
     def _count(self, task: Mapping[str, Any], image_id: str) -> None:
         """Count a task as used or not."""
-        finished = sum(not flag(one.get("was_cancelled")) for one in task["annotations"])
-        if not finished:
+        finished = sum(not flag(one.get("was_cancelled")) for one in task.get("annotations") or [])
+        if self._annotations[image_id] is None:
             self.tally.leave_out("tasks", UNFINISHED, self._tasks[image_id])
             return
         self.tally.use("tasks")
@@ -118,21 +129,28 @@ class LabelStudioTasks:
             raise SourceError(f"{uri}: nothing is marked in it, and its size cannot be read ({error})") from error
 
 
-def _problems(document: object) -> list[str]:
+def _problems(document: object, *, needs_annotations: bool) -> list[str]:
     if not isinstance(document, list):
         return ["a Label Studio export is a list of tasks; export as JSON"]
     problems = []
     for index, task in enumerate(document):
-        if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             problems.append(f"[{index}]: a task has data and annotations; export as JSON, not as JSON-MIN")
             continue
-        given = task["annotations"]
-        whole = isinstance(given, list) and all(
-            isinstance(one, dict) and _is_result(one.get("result")) for one in given
-        )
-        if not whole:
-            problems.append(f"[{index}].annotations: must be a list of objects, each with its result")
+        if needs_annotations and "annotations" not in task:
+            hint = "; predictions = true reads its predictions" if "predictions" in task else ""
+            problems.append(f"[{index}]: a task has annotations; export as JSON, not as JSON-MIN{hint}")
+        read = ("annotations",) if needs_annotations else ("annotations", "predictions")
+        problems += [
+            f"[{index}].{key}: must be a list of objects, each with its result"
+            for key in read
+            if not _are_results(task.get(key, []))
+        ]
     return problems
+
+
+def _are_results(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(one, dict) and _is_result(one.get("result")) for one in given)
 
 
 def _is_result(result: object) -> bool:
@@ -141,9 +159,10 @@ def _is_result(result: object) -> bool:
     )
 
 
-def _chosen(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    done = [one for one in task["annotations"] if not flag(one.get("was_cancelled"))]
-    return max(done, key=_precedence, default=None)
+def _chosen(task: Mapping[str, Any], *, predictions: bool) -> Mapping[str, Any] | None:
+    done = [one for one in task.get("annotations", []) if not flag(one.get("was_cancelled"))]
+    made = task.get("predictions", [])[:1] if predictions else []
+    return max(done, key=_precedence, default=None) or (made[0] if made else None)
 
 
 def _precedence(annotation: Mapping[str, Any]) -> tuple[bool, str, str]:
@@ -161,6 +180,14 @@ def _place(data: Mapping[str, Any], folder: str) -> tuple[str, str]:
     if isinstance(data.get("image_id"), str):
         return data["image_id"], below if files.scheme(below) else data["image_id"]
     return below, below
+
+
+def _size(data: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the height and width that segray's own export wrote into a task's data."""
+    height, width = data.get("height"), data.get("width")
+    if not (isinstance(height, int) and isinstance(width, int)) or min(height, width) <= 0:
+        return None
+    return (height, width) if height * width < _MOST_PIXELS else None
 
 
 def _below(image: str, folder: str) -> str:

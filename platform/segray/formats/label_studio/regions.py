@@ -43,6 +43,10 @@ class Region:
     counts: rle.Counts
     size_hw: tuple[int, int]
     label: str | None
+    source_id: str = ""
+    """Id of the object in its own file, as exports write it."""
+    attributes: str = ""
+    """What else its own file knows of it, a JSON object as text."""
 
 
 class NotUnderstoodError(ValueError):
@@ -111,7 +115,19 @@ def _region(result: Result, shape: str, named: Mapping[object, str], tally: Tall
         tally.leave_out("regions", NO_PIXEL, name)
         return None
     tally.use("regions")
-    return Region(counts=counts, size_hw=size_hw, label=named.get(result.get("id")) or _own(result))
+    meta = result.get("meta")
+    return Region(
+        counts=counts,
+        size_hw=size_hw,
+        label=named.get(result.get("id")) or _own(result),
+        source_id=_text(meta, "source_id"),
+        attributes=_text(meta, "attributes"),
+    )
+
+
+def _text(meta: object, key: str) -> str:
+    value = meta.get(key, "") if isinstance(meta, dict) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _why_no_mask(result: Result) -> Reason:

@@ -1,12 +1,13 @@
 """Pre-annotations for Label Studio: tasks with brush masks as predictions, to be corrected there. Lossless.
 
-- out/tasks.json: import this; per mask its label and score, `meta` keeps stability and provenance
+- out/tasks.json: import this; per mask its label and score, `meta` keeps stability, provenance, and the id and
+  attributes that the object has in its own file; why a mask is to be reviewed is shown as its note
 - out/config.xml: the labeling interface that the tasks fit; paste it into the project's settings first
 
 Images with a URI of http(s), s3, gs or azure-blob are referred to by it (the project needs a storage connection for
 the latter). All others are referred to as Label Studio serves local files, `/data/local-files/?d=<image id>`: start
 it with LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT set to the image folder. `data.image_id` names
-the image for the way back.
+the image for the way back, `data.height` and `data.width` tell its size where nothing is marked.
 """
 
 import json
@@ -21,7 +22,7 @@ from xml.sax.saxutils import quoteattr
 from segray.formats.label_studio import brush
 from segray.formats.output import atomic_folder, write_marker
 from segray.formats.tally import ExportClasses, ExportSummary, ExportTally, image_number
-from segray.masks.instances import Instances
+from segray.masks.instances import REVIEW, Instances
 from segray.store.rows import ImageRow, LabeledRow
 
 CONTROL, IMAGE = "label", "image"
@@ -81,7 +82,9 @@ def _task(
     prediction: dict[str, Any] = {"model_version": model_version, "result": list(_results(row, instances, names))}
     if len(instances):
         prediction["score"] = round(float(instances.scores.mean()), 6)
-    return {"data": {"image": url, "image_id": row.image.image_id}, "predictions": [prediction]}
+    height, width = instances.size_hw
+    data = {"image": url, "image_id": row.image.image_id, "height": height, "width": width}
+    return {"data": data, "predictions": [prediction]}
 
 
 def _results(row: LabeledRow, instances: Instances, names: ExportClasses) -> Iterator[dict[str, Any]]:
@@ -89,9 +92,10 @@ def _results(row: LabeledRow, instances: Instances, names: ExportClasses) -> Ite
     for index, counts in enumerate(instances.counts):
         label = names.names[names.index(int(instances.classes[index]), row.image.image_id)]
         stability = float(instances.stabilities[index])
-        meta = {"provenance": str(instances.provenance[index])}
+        meta: dict[str, Any] = {"provenance": str(instances.provenance[index])}
         if not math.isnan(stability):
             meta["stability"] = f"{stability:.6f}"
+        meta |= _kept(instances, index)
         yield {
             "id": f"{image_number(row.image.image_id):x}-{index}",
             "type": "brushlabels",
@@ -104,3 +108,13 @@ def _results(row: LabeledRow, instances: Instances, names: ExportClasses) -> Ite
             "score": round(float(instances.scores[index]), 6),
             "meta": meta,
         }
+
+
+def _kept(instances: Instances, index: int) -> dict[str, Any]:
+    """Return what the object's own file knows of it; Label Studio shows `text` beside the region."""
+    own_id, attributes = str(instances.ids[index]), str(instances.attributes[index])
+    kept: dict[str, Any] = {"source_id": own_id} if own_id else {}
+    if attributes:
+        reason = json.loads(attributes).get(REVIEW)
+        kept |= {"attributes": attributes} | ({"text": [f"{REVIEW}: {reason}"]} if reason else {})
+    return kept

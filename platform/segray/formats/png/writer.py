@@ -2,7 +2,8 @@
 
 - out/masks/<id>/000.png
 - out/index.jsonl: an object per image: its id, URI and folder, and per mask file, class, score, stability, point,
-  area, box and provenance
+  area, box, provenance, and the id and attributes that the object has in its own file
+- out/labels.txt: class names by index
 """
 
 import json
@@ -15,10 +16,11 @@ import cv2
 import numpy as np
 
 from segray.errors import ExportError
+from segray.formats.label_names import LABELS, labels_text
 from segray.formats.output import atomic_folder, create_unique_folder, write_marker
 from segray.formats.tally import ExportClasses, ExportSummary, ExportTally
 from segray.masks import rle
-from segray.masks.instances import Instances
+from segray.masks.instances import UNLABELED, Instances
 from segray.store.rows import LabeledRow
 
 
@@ -34,14 +36,19 @@ def export_png(
     with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "masks").mkdir()
         for row, instances in tally.usable(rows):
-            own = create_unique_folder(folder / "masks", row.image.image_id)
+            place = create_unique_folder(folder / "masks", row.image.image_id)
+            own = place.path
             masks = [_write_mask(own / f"{i:03}.png", instances, i) for i in range(len(instances))]
             for mask, class_id in zip(masks, instances.classes, strict=True):
-                mask["class"] = names.names[names.index(int(class_id), row.image.image_id)]
+                known = class_id != UNLABELED
+                mask["class"] = names.names[names.index(int(class_id), row.image.image_id)] if known else None
             entry: dict[str, Any] = {"image_id": row.image.image_id, "uri": row.image.uri}
+            entry["size_hw"] = list(instances.size_hw)
             entry |= {"folder": own.relative_to(folder).as_posix(), "masks": masks}
             index.write(json.dumps(entry, allow_nan=False) + "\n")
+            tally.named(row.image.image_id, entry["folder"], kept=place.is_kept)
             tally.wrote(len(instances))
+        (folder / LABELS).write_text(labels_text(names.names), encoding="utf-8", newline="")
         write_marker(folder, "png", tally.summary())
     return tally.summary()
 
@@ -63,4 +70,6 @@ def _write_mask(path: Path, instances: Instances, index: int) -> dict[str, Any]:
         "area": int(instances.areas[index]),
         "box_xyxy": [round(float(side), 3) for side in instances.boxes_xyxy[index]],
         "provenance": str(instances.provenance[index]),
+        "id": str(instances.ids[index]),
+        "attributes": str(instances.attributes[index]),
     }

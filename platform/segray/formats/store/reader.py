@@ -10,6 +10,7 @@ from functools import cached_property
 import pyarrow.compute as pc
 
 from segray.errors import SourceError, StoreError
+from segray.formats.coco.ids import CocoIds
 from segray.formats.store import StoreSource
 from segray.masks.instances import Instances
 from segray.masks.object_prompts import ObjectPrompts
@@ -34,6 +35,11 @@ class StoredLabels:
             raise SourceError(str(error)) from error
         self.classes = stored_classes(self._store)
         self.tally = Tally()
+
+    @property
+    def coco_ids(self) -> CocoIds:
+        """See `KnowsCocoIds`: those of the file that the store's images come from."""
+        return CocoIds.read(self._store.uri)
 
     @cached_property
     def _lookup(self) -> StoreLookup:

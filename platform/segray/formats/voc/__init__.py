@@ -22,7 +22,8 @@ class VocSource(SourceSettings):
     """Folder of class maps (VOC: SegmentationClass), in which 0 is the background and 255 unknown; "none" takes the
     class maps that `image_list` names beside the images."""
     classes: tuple[str, ...] = ()
-    """Class names by index, background first; without them, classes are named by their numbers."""
+    """Class names by index, background first; without them, those of `labels.txt` in the folder above the class maps,
+    which exports write, and where there is none the numbers."""
     first_index: Literal[0, 1] = 0
     """Index of the first class in the class maps. 1: index 0 is unknown, as in ADE20K."""
 

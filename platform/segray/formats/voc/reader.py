@@ -6,11 +6,12 @@ read, or that holds a class without a name, is left out and counted as damage.
 """
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from segray.errors import ImageError, SourceError
+from segray.formats.beside import SHARED, FilesBeside
+from segray.formats.label_names import LABELS, read_labels
 from segray.formats.source import image_files
 from segray.formats.voc import VocSource
 from segray.images import decoding
@@ -30,9 +31,16 @@ class VocImages:
     """The images below one folder, with the class maps that another one holds for some of them."""
 
     def __init__(self, config: VocSource) -> None:
-        self._uri, self._masks, self.tally = config.uri, config.masks, Tally()
+        """Read the class names, if a file beside the class maps has them.
+
+        Raises:
+            SourceError: that file cannot be read.
+        """
+        self._uri, self.tally = config.uri, Tally()
+        self._maps = None if config.masks is None else FilesBeside(config.uri, config.masks, ".png")
         self.needs_mask_files, self._first = config.masks is None, np.uint8(config.first_index)
-        self.classes: tuple[str, ...] = config.classes or tuple(str(index) for index in range(UNKNOWN))
+        names = config.classes or _names_beside(config.masks)
+        self.classes: tuple[str, ...] = names or tuple(str(index) for index in range(UNKNOWN))
 
     def rows(self) -> Iterator[ImageRow]:
         """See `Source`."""
@@ -41,9 +49,12 @@ class VocImages:
 
     def instances(self, image_id: str, *, crowds: bool = False) -> Instances | None:  # noqa: ARG002 - class maps have no crowds
         """See `Source`."""
-        if self._masks is None:
+        if self._maps is None or (uri := self._maps.uri(image_id)) is None:
             return None
-        return self.read_masks(files.join(self._masks, PurePosixPath(image_id).with_suffix(".png").as_posix()))
+        if self._maps.is_shared(image_id):
+            self.tally.once(image_id).leave_out("class maps", SHARED, image_id)
+            return None
+        return self.read_masks(uri)
 
     def read_masks(self, uri: str) -> Instances | None:
         """See `ReadsMaskFiles`."""
@@ -67,3 +78,9 @@ class VocImages:
         tally.use("class maps")
         counts = [rle.encode((indices == index)[None])[0] for index in present]
         return Instances.from_rle(counts, indices.shape, provenance=Provenance.GT, classes=present)
+
+
+def _names_beside(masks: str | None) -> tuple[str, ...]:
+    """Return the class names that segray's export wrote in the folder above the class maps; none where it did not."""
+    uri = files.join(files.parent(files.absolute(masks)), LABELS) if masks is not None else ""
+    return read_labels(uri) if uri and files.exists(uri) else ()

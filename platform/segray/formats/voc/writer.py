@@ -1,6 +1,7 @@
 """Class maps as Pascal VOC has them, with its palette: a PNG of indices per image, 0 background, 255 unknown.
 
-Where masks overlap the smaller one wins; scores and instances have no place in the format.
+Where masks overlap the smaller one wins, and masks that lose pixels are counted; scores, ids and instances have no
+place in the format.
 
 - out/SegmentationClass/<id>.png: the id's folders and stem
 - out/ImageSets/Segmentation/all.txt: what was written, without suffix
@@ -18,11 +19,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from segray.errors import ExportError
+from segray.formats.label_names import LABELS, labels_text
 from segray.formats.output import atomic_folder, create_unique_file, write_marker
 from segray.formats.tally import ExportSummary, ExportTally
+from segray.masks import rle
 from segray.masks.instances import UNLABELED, Instances
 from segray.masks.semantic import BACKGROUND, UNKNOWN, first_index, paint
 from segray.store.rows import LabeledRow
+from segray.tally import Reason
+
+UNLISTED = Reason("unlisted", "have a line break, which no line of all.txt can hold")
+HIDDEN = Reason("hidden", "lose pixels under smaller masks")
 
 
 def export_voc(
@@ -51,16 +58,23 @@ def export_voc(
         maps, sets = folder / "SegmentationClass", folder / "ImageSets" / "Segmentation"
         maps.mkdir()
         sets.mkdir(parents=True)
-        with (sets / "all.txt").open("w", encoding="utf-8") as listed:
+        with (sets / "all.txt").open("w", encoding="utf-8", errors="surrogateescape") as listed:
             for row, instances in tally.usable(rows):
                 _check_classes(row, instances, len(classes))
-                path = create_unique_file(maps, row.image.image_id, ".png")
+                place = create_unique_file(maps, row.image.image_id, ".png")
+                path = place.path
                 _write_map(path, class_map(instances, shift, uncovered), palette)
                 tally.wrote(len(instances))
-                listed.write(path.relative_to(maps).with_suffix("").as_posix() + "\n")
+                tally.note("masks", HIDDEN, row.image.image_id, num_hidden(instances))
+                stem = path.relative_to(maps).with_suffix("").as_posix()
+                if len(stem.splitlines()) == 1:
+                    listed.write(f"{stem}\n")
+                else:
+                    tally.note("file names", UNLISTED, repr(stem))
                 entry = {"file": path.relative_to(folder).as_posix(), "image_id": row.image.image_id}
                 index.write(json.dumps(entry | {"uri": row.image.uri}) + "\n")
-        (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+                tally.named(row.image.image_id, entry["file"], kept=place.is_kept)
+        (folder / LABELS).write_text(labels_text(names), encoding="utf-8", newline="")
         write_marker(folder, "voc", tally.summary())
     return tally.summary()
 
@@ -69,6 +83,16 @@ def class_map(instances: Instances, shift: int, uncovered: int) -> npt.NDArray[n
     """Indices (H, W): class ids plus `shift`, `uncovered` where no mask lies."""
     painted = paint(instances, UNKNOWN)
     return np.where(painted == UNKNOWN, uncovered, painted + np.uint8(shift)).astype(np.uint8)
+
+
+def num_hidden(instances: Instances) -> int:
+    """Return the number of masks of which a map does not show every pixel, because smaller masks lie over them."""
+    hidden, smaller = 0, np.zeros(instances.size_hw, dtype=bool)
+    for index in np.argsort(instances.areas, kind="stable"):
+        mask = rle.decode([instances.counts[index]], instances.size_hw)[0]
+        hidden += bool((mask & smaller).any())
+        smaller |= mask
+    return hidden
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:

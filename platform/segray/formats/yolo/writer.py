@@ -10,12 +10,16 @@ outline, thickens bridges and right and lower edges to a pixel. Scores and prove
 """
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from segray.formats import polygons
 from segray.formats.output import atomic_folder, create_unique_file, write_marker
-from segray.formats.tally import ExportClasses, ExportSummary, ExportTally
+from segray.formats.tally import EMPTY, ExportClasses, ExportSummary, ExportTally
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.store.rows import LabeledRow
@@ -38,10 +42,12 @@ def export_yolo(
     with atomic_folder(out, overwrite=overwrite) as folder, (folder / "index.jsonl").open("w") as index:
         (folder / "labels").mkdir()
         for row, instances in tally.usable(rows):
-            path = create_unique_file(folder / "labels", row.image.image_id, ".txt")
-            path.write_text("".join(_lines(row, instances, names, tally, tolerance_px)))
-            entry = {"file": path.relative_to(folder).as_posix(), "image_id": row.image.image_id, "uri": row.image.uri}
+            place = create_unique_file(folder / "labels", row.image.image_id, ".txt")
+            place.path.write_text("".join(_lines(row, instances, names, tally, tolerance_px)))
+            entry: dict[str, Any] = {"file": place.path.relative_to(folder).as_posix(), "image_id": row.image.image_id}
+            entry |= {"uri": row.image.uri, "size_hw": list(instances.size_hw)}
             index.write(json.dumps(entry) + "\n")
+            tally.named(row.image.image_id, entry["file"], kept=place.is_kept)
         (folder / "data.yaml").write_text(_data_yaml(names), encoding="utf-8")
         write_marker(folder, "yolo", tally.summary())
     return tally.summary()
@@ -54,7 +60,7 @@ def _lines(
     for counts, class_id in zip(instances.counts, instances.classes, strict=True):
         parts = polygons.outline(rle.decode([counts], instances.size_hw)[0], tolerance_px=tolerance_px)
         if not parts:
-            tally.left_out("empty")
+            tally.left_out(EMPTY, row.image.image_id)
             continue
         tally.wrote()
         corners = (polygons.merged(parts) / (width, height)).reshape(-1)
@@ -63,6 +69,10 @@ def _lines(
 
 
 def _data_yaml(names: ExportClasses) -> str:
-    # A JSON string is a YAML string, whatever a class is called.
-    listed = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(names.names))
+    listed = "".join(f"  {index}: {_quoted(name)}\n" for index, name in enumerate(names.names))
     return f"path: .\ntrain: images\nval: images\nnames:\n{listed}" if listed else "path: .\ntrain: images\nnames: {}\n"
+
+
+def _quoted(name: str) -> str:
+    """Return a text as YAML, whatever is in it. JSON's escapes of characters beyond 16 bits mean others in YAML."""
+    return str(yaml.safe_dump(name, default_style='"', allow_unicode=True, width=sys.maxsize)).rstrip("\n")

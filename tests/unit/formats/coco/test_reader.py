@@ -14,6 +14,7 @@ from segray.errors import DamageError, SourceError
 from segray.formats.coco import CocoSource
 from segray.formats.coco.reader import CocoImages
 from segray.formats.coco.writer import export_coco
+from segray.formats.registry import open_source
 from segray.masks import rle
 from segray.masks.instances import Instances
 from segray.storage import files
@@ -58,6 +59,18 @@ def source(tmp_path: Path, document: Any, crowds: Any = "leave_out") -> CocoImag
 def annotated(tmp_path: Path, segmentation: Any) -> CocoImages:
     one = {"id": 5, "image_id": 7, "category_id": 4, "segmentation": segmentation}
     return source(tmp_path, content(annotations=[one]))
+
+
+@pytest.mark.parametrize(
+    ("area", "read"), [(7.5, 7.5), (0, 0), (None, 12), ("7", 12), (-1, 12), (True, 12), (1e30, 12), (float("inf"), 12)]
+)
+def test_the_area_is_the_file_s_where_it_gives_one(tmp_path, area, read):
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 3, 0, 3]], "area": area}
+    document = {"images": [{"id": 1, "file_name": "a.png", "height": 8, "width": 8}]}
+    document |= {"categories": [{"id": 1, "name": "cat"}], "annotations": [annotation]}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    source = open_source(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "a.json")))
+    assert source.instances("a.png").areas.tolist() == [read]
 
 
 def test_classes_are_numbered_by_category_id(tmp_path: Path) -> None:

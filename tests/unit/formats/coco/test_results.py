@@ -11,7 +11,8 @@ from pycocotools.cocoeval import COCOeval
 
 from segray.evaluation.average_precision import AveragePrecision
 from segray.formats.coco import CocoSource
-from segray.formats.coco.results import CocoIds, coco_ids_of, coco_results
+from segray.formats.coco.ids import CocoIds, coco_ids_of
+from segray.formats.coco.results import coco_results
 from segray.formats.registry import open_source
 from segray.formats.tally import image_number
 from segray.masks.instances import Instances

@@ -11,8 +11,10 @@ from pycocotools.coco import COCO
 
 from segray.errors import ExportError
 from segray.formats.coco import CocoSource
+from segray.formats.coco.ids import CocoIds
 from segray.formats.coco.writer import export_coco
 from segray.formats.registry import open_source
+from segray.formats.tally import image_number
 
 
 def decoded(out: Path) -> list[np.ndarray]:
@@ -20,10 +22,10 @@ def decoded(out: Path) -> list[np.ndarray]:
     return [coco.annToMask(annotation).astype(bool) for annotation in coco.dataset["annotations"]]
 
 
-def test_run_lengths_come_back_to_the_pixel(tmp_path, make_row, make_refused, classes) -> None:
+def test_run_lengths_come_back_to_the_pixel(tmp_path, make_row, left_out, make_refused, classes) -> None:
     rows = [make_row("a.jpg", classes=[0, 1, 2, 0, 1, 2]), make_refused("b.jpg", "damaged"), make_row("c/d.jpg")]
     summary = export_coco(rows, tmp_path / "out.json", classes)
-    assert (summary.images, summary.masks, summary.skipped) == (2, 12, {"damaged": 1})
+    assert (summary.images, summary.masks, left_out(summary)) == (2, 12, {"damaged": 1})
     wanted = [mask for row in (rows[0], rows[2]) for mask in row.instances.to_masks()]
     for mask, want in zip(decoded(tmp_path / "out.json"), wanted, strict=True):
         np.testing.assert_array_equal(mask, want)
@@ -54,9 +56,33 @@ def test_ids_and_attributes_of_the_objects_own_file_are_kept(tmp_path, make_row,
     kept = replace(row, instances=replace(row.instances, ids=ids, attributes=attributes))
     export_coco([kept], tmp_path / "out.json", classes)
     first, *others = json.loads((tmp_path / "out.json").read_text())["annotations"]
-    assert first["source_id"] == "291613"
+    assert first["id"] == 291613
     assert first["attributes"] == {"review": "stability below 0.5", "drawn_by": "ann"}
+    assert [one["id"] for one in others] == list(range(291614, 291613 + number))
     assert not any({"source_id", "attributes"} & one.keys() for one in others)
+
+
+def test_an_id_that_is_no_number_or_is_taken_stays_beside(tmp_path, make_row) -> None:
+    row = make_row("a.jpg")
+    ids = np.array(["7", "", "7", "007", "ann-3", "0"], object)
+    export_coco([replace(row, instances=replace(row.instances, ids=ids))], tmp_path / "out.json", ())
+    found = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert [(one["id"], one.get("source_id")) for one in found] == [
+        *((7, None), (8, None), (9, "7"), (10, "007"), (11, "ann-3"), (0, None))
+    ]
+    source = open_source(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "out.json")))
+    assert source.instances("a.jpg").ids.tolist() == ["7", "8", "7", "007", "ann-3", "0"]
+
+
+def test_numbers_of_the_images_own_file_are_kept(tmp_path, make_row) -> None:
+    ids = CocoIds(images={"a.jpg": 139, "b.jpg": 0}, categories={"dog": 18, "cat": 90})
+    rows = [make_row(name, classes=[0, 1, 2, 0, 1, 2]) for name in ("a.jpg", "b.jpg", "new.jpg")]
+    export_coco(rows, tmp_path / "out.json", ("cat", "dog", "emu"), ids=ids)
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [one["id"] for one in document["images"]] == [139, 0, image_number("new.jpg")]
+    assert [one["id"] for one in document["categories"]] == [90, 18, 93]
+    assert [one["category_id"] for one in document["annotations"]] == [90, 18, 93] * 6
+    assert [one["image_id"] for one in document["annotations"]][::6] == [139, 0, image_number("new.jpg")]
 
 
 @pytest.mark.parametrize(("form", "tolerance", "least"), [("polygons", 0.0, 1.0), ("polygons", 0.75, 0.95)])
@@ -80,12 +106,14 @@ def test_cvat_gets_polygons_without_holes_and_plain_run_lengths_with(tmp_path, m
         np.testing.assert_array_equal(mask, want)
 
 
-@pytest.mark.parametrize(("form", "masks", "left_out"), [("rle", 2, {}), ("polygons", 1, {"empty": 1})])
-def test_an_empty_mask_is_counted_where_the_form_cannot_hold_it(tmp_path, make_row, form, masks, left_out) -> None:
+@pytest.mark.parametrize(("form", "masks", "gone"), [("rle", 2, {}), ("polygons", 1, {"empty": 1})])
+def test_an_empty_mask_is_counted_where_the_form_cannot_hold_it(
+    tmp_path, make_row, left_out, form, masks, gone
+) -> None:
     dense = np.zeros((2, 8, 9), dtype=bool)
     dense[1, 2:4] = True
     summary = export_coco([make_row(masks=dense)], tmp_path / "out.json", (), form=form)
-    assert (summary.masks, summary.skipped_masks) == (masks, left_out)
+    assert (summary.masks, left_out(summary, "masks")) == (masks, gone)
     assert len(decoded(tmp_path / "out.json")) == masks
 
 

@@ -8,17 +8,17 @@ from PIL import Image
 from segray.formats.png.writer import export_png
 
 
-def test_masks_come_back_to_the_pixel(tmp_path, make_row, make_refused, classes) -> None:
+def test_masks_come_back_to_the_pixel(tmp_path, make_row, left_out, make_refused, classes) -> None:
     rows = [make_row("d/a.jpg", classes=[0, 1, 2, -1, 1, 2]), make_refused("b", "empty")]
     summary = export_png(rows, tmp_path / "out", classes)
-    assert (summary.images, summary.masks, summary.skipped) == (1, 6, {"empty": 1})
+    assert (summary.images, summary.masks, left_out(summary)) == (1, 6, {"empty": 1})
     (entry,) = [json.loads(line) for line in (tmp_path / "out/index.jsonl").read_text().splitlines()]
     assert (entry["image_id"], entry["folder"]) == ("d/a.jpg", "masks/d/a.jpg")
     for mask, want in zip(entry["masks"], rows[0].instances.to_masks(), strict=True):
         with Image.open(tmp_path / "out" / entry["folder"] / mask["file"]) as image:
             assert image.mode == "L"
             np.testing.assert_array_equal(np.asarray(image), want * np.uint8(255))
-    names = ["cell", "nucleus", "yeast: bud", "object", "nucleus", "yeast: bud"]
+    names = ["cell", "nucleus", "yeast: bud", None, "nucleus", "yeast: bud"]
     assert [mask["class"] for mask in entry["masks"]] == names
     assert entry["masks"][0]["point"] == [9.625, 19.25]
     assert (entry["masks"][5]["stability"], entry["masks"][5]["point"]) == (None, None)
