@@ -12,28 +12,23 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
+from bench.counting_s3 import KEYS, CountingS3
 from segray.formats.registry import open_source
 from segray.store import Store
 from segray.store.rows import LabeledRow, labeled_rows
 from segray.testing import write_coco, write_training
 
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[CountingS3]:
+    with CountingS3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def s3_endpoint(s3_server: CountingS3) -> str:
+    return s3_server.address
 
 
 @pytest.fixture

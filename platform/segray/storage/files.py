@@ -28,7 +28,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from segray.errors import SourceError
-from segray.storage import listing
+from segray.storage import listing, ranges
 from segray.storage.retry import retrying
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -157,9 +157,10 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
     system, path = filesystem(uri)
 
     def read() -> bytes:
+        if not isinstance(system, fs.PyFileSystem):
+            return ranges.read(system, path, limit)
         # Arrow asks fsspec whether it is a file first, and takes a busy server's answer for a no.
-        wrapped = isinstance(system, fs.PyFileSystem)
-        with system.handler.fs.open(path, "rb") if wrapped else system.open_input_stream(path) as stream:
+        with system.handler.fs.open(path, "rb") as stream:
             return bytes(stream.read() if limit < 0 else stream.read(limit))
 
     with _readable(uri):

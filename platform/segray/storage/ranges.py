@@ -1,0 +1,61 @@
+"""Whole files out of an object store: few requests, side by side, straight into place.
+
+A file is read in ranges, each with a handle of its own, since a handle has one position. Opening a handle asks for the
+size and reading asks for the range, so that a file costs two requests for each 32 MiB. Knows pyarrow's file systems
+and paths in them, no URIs.
+"""
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pyarrow import fs
+
+RANGE_BYTES: Final = 32 * 2**20
+"""Bytes of one range."""
+THREADS: Final = 8
+"""Ranges in flight."""
+
+
+def read(system: fs.FileSystem, path: str, limit: int = -1) -> bytes:
+    """Return the whole file, or its first `limit` bytes if that is not negative.
+
+    Raises:
+        OSError: it cannot be read, or it became shorter meanwhile.
+    """
+    with system.open_input_file(path) as first:
+        size = first.size() if limit < 0 else min(limit, first.size())
+        # Its buffer is a bytes object that nobody else holds, which is filled here and handed out without a copy.
+        whole = io.BytesIO(bytes(size))
+        with whole.getbuffer() as view:
+            _fill(system, path, view, first)
+    return whole.getvalue()
+
+
+def _fill(system: fs.FileSystem, path: str, view: memoryview, first: io.RawIOBase) -> None:
+    def fill(start: int) -> None:
+        with view[start : start + RANGE_BYTES] as place:
+            if not start:
+                _fill_place(first.readinto, place, path)
+                return
+            with system.open_input_file(path) as file:
+                file.seek(start)
+                _fill_place(file.readinto, place, path)
+
+    starts = range(0, len(view), RANGE_BYTES)
+    if len(starts) <= 1:
+        for start in starts:
+            fill(start)
+        return
+    with ThreadPoolExecutor(min(THREADS, len(starts))) as pool:
+        list(pool.map(fill, starts))
+
+
+def _fill_place(readinto: Callable[[memoryview], int | None], place: memoryview, path: str) -> None:
+    read = 0
+    while read < len(place):
+        number = readinto(place[read:])
+        if not number:
+            raise OSError(f"{path}: became shorter while it was read")
+        read += number
