@@ -33,6 +33,10 @@ class Schedule:
     unlabeled_batch: Count = 16
     """Number of unlabeled images in a step, summed over all workers. It can only be given for runs that learn from
     unlabeled images."""
+    repeat_threshold: NonNegative = 0.0
+    """Share of the labeled images below which a class is rare: images with it are shown more often, by LVIS' repeat
+    factors (docs/methods/guided-distillation.md#repeat-factors). 0 shows every image once in each epoch;
+    GuidedDistillation's second stage has 10."""
     accumulate: Count = 1
     """Number of pieces into which a worker divides its part of a step, to save memory. The loss stays the same."""
     learning_rate: Positive = 1e-4

@@ -10,7 +10,9 @@ from segray.config.types import NonNegative, Positive, Share
 
 @config
 class WeakView:
-    """Geometry of all views of an image: resize, crop or pad, flip (docs/methods/mask2former.md#weak-view)."""
+    """Geometry of all views of an image: resize, crop or pad, flip; and light colour changes, if any
+    (docs/methods/mask2former.md#weak-view).
+    """
 
     canvas_hw: tuple[int, int] = (128, 128)
     """Height and width in pixels of every image in a batch, multiples of 32 (of 14 for DINOv2). The papers use 512 x
@@ -21,6 +23,12 @@ class WeakView:
     """Smallest factor of the resize. The papers use 0.5 of full size on Cityscapes and 0.1 of the canvas on COCO."""
     max_scale: Positive = 2.0
     """Largest factor of the resize, drawn uniformly between the two; 2.0 in the papers."""
+    num_scales: Annotated[int, pydantic.Field(ge=2)] | None = None
+    """Number of factors, evenly spaced from the smallest to the largest, of which one is drawn; "none" draws any number
+    between them. Mask2Former has 16 on Cityscapes."""
+    colour_jitter: Literal["ssd"] | None = None
+    """Colour changes of all views of an image. ssd: SSD's, as in Mask2Former on Cityscapes. "none" keeps the
+    colours."""
     flip: Share = 0.5
     """Probability that the image is mirrored left to right."""
     padding: Literal["mean", "black", "grey"] = "mean"

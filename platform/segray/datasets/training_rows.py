@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from segray.errors import TrainError
@@ -152,6 +153,12 @@ class TrainingRows:
         chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._chunks[chunk].row(index - int(self._starts[chunk]))
 
+    def objects(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the row and the class of every object, without crowds."""
+        found = [chunk.objects() for chunk in self._chunks]
+        rows = [rows + start for (rows, _), start in zip(found, self._starts, strict=False)]
+        return np.concatenate(rows), np.concatenate([classes for _, classes in found])
+
     @property
     def image_ids(self) -> tuple[str, ...]:
         """Of all rows, in their order."""
@@ -183,6 +190,14 @@ class _Chunk:
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
+
+    def objects(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the row of the batch and the class of every object, without crowds."""
+        first, last = int(self._masks[0]), int(self._masks[-1])
+        rows = np.repeat(np.arange(len(self)), np.diff(self._masks))
+        classes = self._classes[first:last].astype(np.int64)
+        own = (classes != UNLABELED) & (self._makers[first:last] != CROWD)
+        return rows[own], classes[own]
 
     def row(self, index: int) -> TrainingRow:
         """Row `index` of the batch."""

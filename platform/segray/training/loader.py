@@ -7,7 +7,6 @@ workers and pieces sees the same global batch, and a run resumes at any step wit
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
 from threading import Lock
 from typing import NamedTuple, Self
@@ -26,6 +25,7 @@ from segray.images import decoding
 from segray.storage.prefetch import map_in_order
 from segray.training.augmentation.batch import Batch, collate
 from segray.training.augmentation.geometry import sample
+from segray.training.sampling import EpochOrder
 
 Piece = tuple[Batch, Batch | None]
 """Labeled and unlabeled images of one piece of a worker's step."""
@@ -103,9 +103,11 @@ class StepLoader:
             ConfigError: a global batch that workers and pieces cannot share evenly.
         """
         parts = world * schedule.accumulate
-        streams = [_Stream(name="labeled", rows=labeled, batch=schedule.labeled_batch)]
+        order = EpochOrder(labeled, seed, "labeled", schedule.repeat_threshold)
+        streams = [_Stream(name="labeled", rows=labeled, batch=schedule.labeled_batch, order=order)]
         if unlabeled is not None:
-            streams.append(_Stream(name="unlabeled", rows=unlabeled, batch=schedule.unlabeled_batch))
+            order = EpochOrder(unlabeled, seed, "unlabeled")
+            streams.append(_Stream(name="unlabeled", rows=unlabeled, batch=schedule.unlabeled_batch, order=order))
         problems = [
             f"schedule.{one.name}_batch is {one.batch}: {world} workers x {schedule.accumulate} pieces need a multiple"
             for one in streams
@@ -162,12 +164,11 @@ class _Stream:
     rows: TrainingRows
     batch: int
     """Images per step, over all workers."""
+    order: EpochOrder
 
-    def row(self, seed: int, step: int, slot: int) -> TrainingRow:
-        """The row that a slot shows: all rows once per epoch, each epoch in an order of its own."""
-        epoch, place = divmod(step * self.batch + slot, len(self.rows))
-        order = _order(keyed_random.key(seed, "epoch", self.name, epoch), len(self.rows))
-        return self.rows.row(int(order[place]))
+    def row(self, step: int, slot: int) -> TrainingRow:
+        """Return the row that a slot shows."""
+        return self.rows.row(self.order.row(step * self.batch + slot))
 
 
 class _Slot(NamedTuple):
@@ -204,7 +205,7 @@ class _Worker:
     def load(self, slot: _Slot) -> Batch:
         """The image of a slot, as a batch of one."""
         stream = self.streams[slot.stream]
-        row = stream.row(self.seed, slot.step, slot.slot)
+        row = stream.row(slot.step, slot.slot)
         key = keyed_random.key(self.seed, slot.step, stream.name, slot.slot)
         return sample(row, self._decoded.pixels(row.uri), self.view, key)
 
@@ -229,9 +230,3 @@ class _Steps(Dataset[list[Piece] | TrainError]):
 
 def _as_it_is(pieces: list[Piece] | TrainError) -> list[Piece] | TrainError:
     return pieces
-
-
-@lru_cache(maxsize=4)
-def _order(key: int, number: int) -> npt.NDArray[np.int64]:
-    """An epoch's order; eight bytes an image, kept for both streams where one epoch ends and the next begins."""
-    return np.random.default_rng(key).permutation(number)

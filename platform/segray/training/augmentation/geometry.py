@@ -1,7 +1,7 @@
 """Geometry of training: which part of an image a canvas shows, and the image and its masks there.
 
-Pixels are resized with an antialiased linear filter, masks by the same pixel centres (`View.masks`). Knows no colour
-and no files. Runs in loader threads and processes: no torch operation here is worth a thread.
+Pixels are resized with an antialiased linear filter, masks by the same pixel centres (`View.masks`). Knows no files.
+Runs in loader threads and processes: no torch operation here is worth a thread.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ from segray.masks.instances import Instances
 from segray.masks.view import View
 from segray.models.preprocessing import PADDING_RGB
 from segray.training.augmentation.batch import Batch
+from segray.training.augmentation.ssd_jitter import SsdJitter, draw_ssd_jitter
 
 Pixels = npt.NDArray[np.uint8]
 _PADDING = {"mean": PADDING_RGB, "black": (0, 0, 0), "grey": (128, 128, 128)}
@@ -28,7 +29,7 @@ def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
     rng = keyed_random.rng(key, "view")
     (height, width), (rows, columns) = image_hw, settings.canvas_hw
     unit = min(rows / height, columns / width) if settings.unit == "canvas" else 1.0
-    scale = rng.uniform(settings.min_scale, settings.max_scale) * unit
+    scale = _scale(settings, rng) * unit
     resized = max(1, round(height * scale)), max(1, round(width * scale))
     y0, x0 = (int(rng.integers(max(0, side - own) + 1)) for side, own in zip(resized, settings.canvas_hw, strict=True))
     return View(
@@ -40,7 +41,19 @@ def draw_view(image_hw: tuple[int, int], settings: WeakView, key: int) -> View:
     )
 
 
-def apply_view(pixels: Pixels, view: View, padding: tuple[int, int, int] = PADDING_RGB) -> Pixels:
+def _scale(settings: WeakView, rng: np.random.Generator) -> float:
+    smallest, largest, number = settings.min_scale, settings.max_scale, settings.num_scales
+    if number is None:
+        return float(rng.uniform(smallest, largest))
+    return float(np.linspace(smallest, largest, number)[rng.integers(number)])
+
+
+def apply_view(
+    pixels: Pixels,
+    view: View,
+    padding: tuple[int, int, int] = PADDING_RGB,
+    jitter: SsdJitter | None = None,
+) -> Pixels:
     """An image (H, W, 3) on its canvas (3, rows, columns), padded with a colour; only what is seen is resized."""
     (height, width), (y0, x0) = view.valid_hw, view.origin_yx
     x0 = view.resized_hw[1] - x0 - width if view.flipped else x0
@@ -52,6 +65,7 @@ def apply_view(pixels: Pixels, view: View, padding: tuple[int, int, int] = PADDI
         min((y0 + height) * down, view.image_hw[0]),
     )
     seen = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    seen = jitter.apply(seen) if jitter is not None else seen
     canvas = np.empty((*view.canvas_hw, 3), dtype=np.uint8)
     canvas[:] = padding
     canvas[:height, :width] = seen[:, ::-1] if view.flipped else seen
@@ -71,10 +85,11 @@ def sample(row: TrainingRow, pixels: Pixels, settings: WeakView, key: int) -> Ba
             f"{row.uri}: (height, width) {image_hw}, its masks are for {instances.size_hw}: mend the annotations"
         )
     view = draw_view(image_hw, settings, key)
+    jitter = draw_ssd_jitter(key) if settings.colour_jitter == "ssd" else None
     return Batch(
         image_ids=(row.image_id,),
         keys=(key,),
-        images=torch.from_numpy(apply_view(pixels, view, _PADDING[settings.padding]))[None],
+        images=torch.from_numpy(apply_view(pixels, view, _PADDING[settings.padding], jitter))[None],
         views=(view,),
         targets=(_targets(instances, view, settings.min_visible),),
     )

@@ -36,6 +36,13 @@ def test_views_cover_their_range(image_hw):
     assert draw_view(image_hw, SETTINGS, keyed_random.key("test", 7)) == views[7]
 
 
+def test_a_number_of_scales_is_a_number_of_sizes():
+    """Mask2Former's sixteen shorter sides on Cityscapes."""
+    settings = WeakView(canvas_hw=(512, 1024), unit="image", min_scale=0.5, max_scale=2.0, num_scales=16)
+    views = [draw_view((1024, 2048), settings, keyed_random.key("test", index)) for index in range(400)]
+    assert {view.resized_hw[0] for view in views} == {round(102.4 * size) for size in range(5, 21)}
+
+
 @pytest.mark.parametrize("index", range(12))
 def test_the_window_is_the_whole_image_resized_and_cut(index):
     image_hw = [(150, 70), (33, 47), (64, 96)][index % 3]
