@@ -17,6 +17,7 @@ from segray.methods.config import TrainConfig
 from segray.models.build import open_for, start_hash
 from segray.nets.device import choose_device
 from segray.storage import commits, files
+from segray.storage.local_copies import local_copy
 from segray.tally import Tally
 from segray.training import checkpoint
 from segray.training.distributed import WorkerGroup
@@ -278,7 +279,7 @@ def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping
         uri = files.join(folder, f"{built.digest()}.arrow")
         if not files.exists(uri):
             files.write_bytes_atomic(uri, built.path.read_bytes())
-    return StoredRows(uri=uri, rows=TrainingRows.open(files.local_copy(uri)), tally=tally)
+    return StoredRows(uri=uri, rows=TrainingRows.open(local_copy(uri)), tally=tally)
 
 
 def _run(job: RunJob, show: Show | None) -> None:

@@ -15,6 +15,7 @@ from segray.config.base import plain
 from segray.errors import BackendError, SourceError
 from segray.models.student import Student
 from segray.storage import files
+from segray.storage.local_copies import file_sha256, local_copy
 
 FORMAT: Final = 1
 """Of `student.json`; raised when its meaning changes."""
@@ -68,10 +69,15 @@ def read_weights(folder: str) -> dict[str, torch.Tensor]:
     Raises:
         BackendError: not there, or damaged.
     """
-    weights = _read(folder, _WEIGHTS)
-    if hashlib.sha256(weights).hexdigest() != read_card(folder)["weights_sha256"]:
-        raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; copy it anew")
-    return dict(safetensors.torch.load(weights))
+    expected, uri = str(read_card(folder)["weights_sha256"]), files.join(folder, _WEIGHTS)
+    try:
+        path = local_copy(uri, sha256=expected)
+        intact = file_sha256(path) == expected
+    except (SourceError, OSError) as error:
+        raise _unreadable(folder, _WEIGHTS, error) from error
+    if not intact:
+        raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; copy it again")
+    return dict(safetensors.torch.load_file(path))
 
 
 def read_card(folder: str) -> dict[str, Any]:
@@ -100,7 +106,11 @@ def _read(folder: str, name: str) -> bytes:
     try:
         return files.read_bytes(files.join(folder, name))
     except SourceError as error:
-        raise BackendError(
-            f"{folder} is no student: {name} cannot be read ({error}); give the folder `best` or `last` of "
-            "a run, as `segray train` leaves them"
-        ) from error
+        raise _unreadable(folder, name, error) from error
+
+
+def _unreadable(folder: str, name: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"{folder} is no student: {name} cannot be read ({error}); give the folder `best` or `last` of "
+        "a run, as `segray train` leaves them"
+    )

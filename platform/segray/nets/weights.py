@@ -5,7 +5,6 @@ Nothing here runs code from a file: pickles are read as plain tensors or refused
 """
 
 import hashlib
-import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from segray.errors import BackendError, SourceError, first_line
-from segray.storage import files
+from segray.storage.local_copies import local_copy, remembered
 
 State = dict[str, torch.Tensor]
 
@@ -26,16 +25,17 @@ _TORCH_MAGIC: Final = (b"PK\x03\x04", b"\x80")
 
 
 def load_state(location: str) -> State:
-    """The tensors of a checkpoint on the CPU, in the types they are stored in.
+    """Return the tensors of a checkpoint on the CPU, in the types they are stored in, mapped where the format allows.
 
-    `location` is a path or URI of a safetensors file, or of a torch file that holds one flat dict of tensors.
+    `location` is a path or URI of a safetensors file, or of a torch file that holds one flat dict of tensors. A remote
+    file comes to this machine once (see `segray.storage.local_copies`).
 
     Raises:
         BackendError: not there, not readable, not such a file, or a pickle with anything but tensors in it.
     """
-    source: Path | bytes = _read_uri(location) if "://" in location else _local(location)
+    path = _fetched(location) if "://" in location else _local(location)
     try:
-        state = _load_torch(source) if _head(source).startswith(_TORCH_MAGIC) else _load_safetensors(source)
+        state = _load_torch(path) if _head(path).startswith(_TORCH_MAGIC) else safetensors.torch.load_file(path)
     except pickle.UnpicklingError as error:
         raise BackendError(
             f"weights {location!r} are refused: a pickle that is damaged, or holds more than tensors and so could run"
@@ -57,6 +57,16 @@ def hash_state(state: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def hash_location(location: str, state: Mapping[str, torch.Tensor]) -> str:
+    """Return `hash_state` of what `load_state` returned for a location, computed once on this machine for a file.
+
+    Raises:
+        BackendError: the file is gone.
+    """
+    path = _fetched(location) if "://" in location else _local(location)
+    return remembered("hash_state 1", [path], lambda _: hash_state(state))
 
 
 def hash_files(path: Path) -> str | None:
@@ -103,9 +113,9 @@ def load_into(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) 
     module.load_state_dict(dict(state), strict=False)
 
 
-def _read_uri(uri: str) -> bytes:
+def _fetched(uri: str) -> Path:
     try:
-        return files.read_bytes(uri)
+        return local_copy(uri)
     except SourceError as error:
         raise BackendError(
             f"weights cannot be fetched: {error}; check the address and the credentials, or give the path of a copy"
@@ -120,22 +130,14 @@ def _local(location: str) -> Path:
     return path
 
 
-def _head(source: Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source[:4]
-    with source.open("rb") as file:
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
         return file.read(4)
 
 
-def _load_torch(source: Path | bytes) -> Any:
-    file: Path | io.BytesIO = io.BytesIO(source) if isinstance(source, bytes) else source
-    return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def _load_safetensors(source: Path | bytes) -> State:
-    if isinstance(source, bytes):
-        return safetensors.torch.load(source)
-    return safetensors.torch.load_file(source)
+def _load_torch(path: Path) -> Any:
+    # What torch wrote before 1.6 cannot be mapped.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=_head(path).startswith(b"PK"))
 
 
 def _plain(state: Any, location: str) -> State:

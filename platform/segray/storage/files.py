@@ -8,12 +8,10 @@ S3 uses the AWS_* environment; another server is AWS_ENDPOINT_URL, or `?endpoint
 URI's end.
 """
 
-import hashlib
 import os
 import posixpath
 import re
-import stat
-import tempfile
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +75,7 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     kind = scheme(uri)
     if kind in ("", "file"):
         return _LOCAL, _local_path(uri)
-    with _readable(uri):
+    with readable(uri):
         if kind not in _ARROW:
             handler, path = fsspec.core.url_to_fs(uri)
             return fs.PyFileSystem(fs.FSSpecHandler(handler)), path
@@ -152,7 +150,7 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
         SourceError: it cannot be read; the message says why.
     """
     if scheme(uri) in ("", "file"):
-        with _readable(uri), Path(_local_path(uri)).open("rb") as file:
+        with readable(uri), Path(_local_path(uri)).open("rb") as file:
             return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
     system, path = filesystem(uri)
 
@@ -163,7 +161,7 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
         with system.handler.fs.open(path, "rb") as stream:
             return bytes(stream.read() if limit < 0 else stream.read(limit))
 
-    with _readable(uri):
+    with readable(uri):
         return retrying(read, uri)
 
 
@@ -192,39 +190,23 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
         system.move(temporary, path)
 
 
-def local_copy(uri: str) -> Path:
-    """The file as one that this machine can map: itself where it is local, else a copy made once per version.
-
-    Copies lie in a folder of the user's own; one that somebody else made, or may write to, is refused.
+def fetch(uri: str, path: Path) -> None:
+    """Write a remote file's bytes to a local path, without holding them in memory.
 
     Raises:
-        SourceError: it cannot be read, or no copy can be written.
+        SourceError: it cannot be read.
     """
-    if scheme(uri) in ("", "file"):
-        return Path(_local_path(uri))
-    name = hashlib.sha256(f"{uri} {version(uri)}".encode()).hexdigest()[:24]
-    copy = _own_folder() / name
-    if not copy.exists():
-        write_bytes_atomic(str(copy), read_bytes(uri))
-    return copy
+    system, remote = filesystem(uri)
 
+    def copy() -> None:
+        if not isinstance(system, fs.PyFileSystem):
+            ranges.fetch(system, remote, path)
+            return
+        with system.handler.fs.open(remote, "rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, ranges.RANGE_BYTES)
 
-def _own_folder() -> Path:
-    """Return the folder for copies, made for this user alone.
-
-    Raises:
-        SourceError: it is somebody else's.
-    """
-    folder = Path(tempfile.gettempdir()) / f"segray-{os.getuid()}"
-    with _readable(str(folder)):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise SourceError(
-            f"{folder}: belongs to somebody else, or others may write to it: remove it, or set TMPDIR to a folder of"
-            " your own"
-        )
-    return folder
+    with readable(uri):
+        retrying(copy, uri)
 
 
 def exists(uri: str) -> bool:
@@ -234,7 +216,7 @@ def exists(uri: str) -> bool:
         SourceError: nobody can tell (no permission, no such host).
     """
     system, path = filesystem(uri)
-    with _readable(uri):
+    with readable(uri):
         return bool(system.get_file_info(path).type != fs.FileType.NotFound)
 
 
@@ -245,7 +227,7 @@ def version(uri: str) -> str | None:
         SourceError: nobody can tell.
     """
     system, path = filesystem(uri)
-    with _readable(uri):
+    with readable(uri):
         if isinstance(system, fs.PyFileSystem):
             try:
                 found = system.handler.fs.info(path)
@@ -271,7 +253,7 @@ def list_files(uri: str, suffixes: tuple[str, ...] = ()) -> Iterator[FileEntry]:
         SourceError: the folder is missing or cannot be listed; at the first `next`.
     """
     system, path = filesystem(uri)
-    with _readable(uri):
+    with readable(uri):
         if isinstance(system, fs.LocalFileSystem):
             uri, found = path, listing.list_local_files(path)
         elif isinstance(system, fs.PyFileSystem):
@@ -290,7 +272,7 @@ def list_folders(uri: str) -> list[str]:
         SourceError: nobody can tell.
     """
     system, path = filesystem(uri)
-    with _readable(uri):
+    with readable(uri):
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
         folders = (info.base_name for info in found if info.type == fs.FileType.Directory)
         return sorted(name for name in folders if not name.startswith("."))
@@ -300,8 +282,8 @@ _LOCAL = fs.LocalFileSystem()
 
 
 @contextmanager
-def _readable(uri: str) -> Iterator[None]:
-    """Turn what a file system raises into one clear error."""
+def readable(uri: str) -> Iterator[None]:
+    """Turn what a file system raises about a file or folder into one `SourceError` that names it."""
     try:
         yield
     except SourceError:

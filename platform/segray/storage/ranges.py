@@ -6,9 +6,12 @@ and paths in them, no URIs.
 """
 
 import io
+import mmap
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from pyarrow import fs
 
@@ -33,7 +36,23 @@ def read(system: fs.FileSystem, path: str, limit: int = -1) -> bytes:
     return whole.getvalue()
 
 
-def _fill(system: fs.FileSystem, path: str, view: memoryview, first: io.RawIOBase) -> None:
+def fetch(system: fs.FileSystem, path: str, target: Path) -> None:
+    """Write the whole file to a local path, through the page cache.
+
+    Raises:
+        OSError: it cannot be read, became shorter meanwhile, or the disk is full.
+    """
+    with system.open_input_file(path) as first, target.open("w+b") as file:
+        size = first.size()
+        if not size:
+            return
+        # Reserved, since a full disk would end the process once it is met through the mapping.
+        os.posix_fallocate(file.fileno(), 0, size)
+        with mmap.mmap(file.fileno(), size) as mapped, memoryview(mapped) as view:
+            _fill(system, path, view, first)
+
+
+def _fill(system: fs.FileSystem, path: str, view: memoryview, first: Any) -> None:
     def fill(start: int) -> None:
         with view[start : start + RANGE_BYTES] as place:
             if not start:

@@ -16,6 +16,7 @@ from segray.errors import BackendError, TrainError
 from segray.models.package import read_card, read_weights, save_student
 from segray.models.student import Student
 from segray.storage import commits, files
+from segray.storage.local_copies import local_copy
 from segray.training import checkpoint
 from segray.training.distributed import WorkerGroup
 from segray.training.loader import StepLoader
@@ -68,7 +69,7 @@ class Session:
     def __init__(self, job: RunJob, group: WorkerGroup) -> None:
         self.job, self.group = job, group
         plan, config = job.plan, job.config
-        rows = {role: TrainingRows.open(files.local_copy(uri)) for role, uri in job.rows.items()}
+        rows = {role: TrainingRows.open(local_copy(uri)) for role, uri in job.rows.items()}
         self.labeled = rows["labeled"]
         self.unlabeled = rows["unlabeled"] if plan.unlabeled else None
         context = RunContext(config=config, classes=self.labeled.classes, device=group.device, parents=job.parents)

@@ -9,8 +9,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from bench.counting_s3 import CountingS3, by_kind
 from segray.errors import BackendError
-from segray.nets.weights import check_fit, hash_state, load_into, load_state
+from segray.nets.weights import check_fit, hash_location, hash_state, load_into, load_state
+from segray.storage import files
 
 STATE = {
     "b.weight": torch.arange(6.0).reshape(2, 3).T.contiguous(),
@@ -198,3 +200,17 @@ def test_loading_takes_half_precision_and_needs_no_batch_count() -> None:
     load_into(target, state, "weights")
     assert target[0].weight.dtype == torch.float32
     assert torch.equal(target[0].weight, source[0].weight.half().float())
+
+
+def test_remote_weights_come_once_and_are_hashed_once(
+    s3_server: CountingS3, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri, hashed = f"{s3_bucket}/weights.safetensors", []
+    files.write_bytes_atomic(uri, safetensors.torch.save(STATE))
+    monkeypatch.setattr("segray.nets.weights.hash_state", lambda state: hashed.append(state) or hash_state(state))
+    with s3_server.counted() as requests:
+        found = {hash_location(uri, load_state(uri)) for _ in range(3)}
+    assert found == {hash_state(STATE)}
+    assert len(hashed) == 1
+    assert by_kind(requests)["weights", "GET"] == 1

@@ -204,18 +204,3 @@ def test_subfolders_are_listed_by_name(tmp_path: Path, kind: str) -> None:
     for name in ("b/x.json", "a/deep/y.json", ".hidden/z.json", "file.json"):
         files.write_bytes_atomic(files.join(root, name), b"{}")
     assert files.list_folders(root) == ["a", "b"]
-
-
-def test_a_local_file_is_its_own_copy(tmp_path):
-    (tmp_path / "file").write_bytes(b"here")
-    assert files.local_copy(str(tmp_path / "file")) == tmp_path / "file"
-
-
-def test_a_copy_is_made_once_per_version(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    files.write_bytes_atomic("memory://copies/file", b"first")
-    copy = files.local_copy("memory://copies/file")
-    assert copy.read_bytes() == b"first"
-    files.write_bytes_atomic("memory://copies/file", b"second, longer")
-    assert files.local_copy("memory://copies/file").read_bytes() == b"second, longer"
-    assert copy.read_bytes() == b"first"

@@ -5,7 +5,7 @@ import torch
 from segray.assets import SAM_NANO
 from segray.config.sam import OriginalSamConfig
 from segray.nets.device import choose_device
-from segray.nets.weights import check_fit, hash_state, load_into, load_state
+from segray.nets.weights import check_fit, hash_location, load_into, load_state
 from segray.sam.backends.segment_anything.model import ARCHITECTURES, OriginalSam
 from segray.sam.protocol import SamCard
 
@@ -24,7 +24,7 @@ def build(settings: OriginalSamConfig) -> OriginalSam:
     return OriginalSam(
         model,
         name=settings.model,
-        weights_hash=hash_state(state),
+        weights_hash=hash_location(location, state),
         device=device,
         dtype=settings.precision,
         compiled=settings.compile,
@@ -42,4 +42,4 @@ def describe(settings: OriginalSamConfig) -> SamCard:
     with torch.device("meta"):
         architecture = ARCHITECTURES[settings.model]()
     check_fit(architecture, state, f"weights {location!r} for model {settings.model!r}")
-    return SamCard(name=settings.model, weights_hash=hash_state(state))
+    return SamCard(name=settings.model, weights_hash=hash_location(location, state))

@@ -6,6 +6,7 @@ run. Does not know what a model is used for.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from segray.errors import BackendError
 from segray.nets import hub
 from segray.nets.weights import State, hash_state, load_state
 from segray.sam.backends.transformers.families import FAMILIES, Family
+from segray.storage.local_copies import remembered
 
 _FILES: Final = ("*.json", "model*.safetensors")
 _WEIGHTS: Final = "model.safetensors"
@@ -89,7 +91,8 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
 
 
 def _hash(folder: Path, model: str) -> str:
-    digest = hashlib.sha256(hash_state(_load_states(folder, model)).encode())
+    weights = remembered("hash_state 1", _weight_files(folder, model), lambda paths: hash_state(_load_states(paths)))
+    digest = hashlib.sha256(weights.encode())
     for name in _DESCRIPTIONS:
         if (folder / name).is_file():
             digest.update(
@@ -98,7 +101,7 @@ def _hash(folder: Path, model: str) -> str:
     return digest.hexdigest()
 
 
-def _load_states(folder: Path, model: str) -> State:
+def _weight_files(folder: Path, model: str) -> list[Path]:
     index = folder / f"{_WEIGHTS}.index.json"
     shards = _read_json(index, model).get("weight_map", {}) if index.is_file() else {}
     names = sorted(set(shards.values())) or [_WEIGHTS]
@@ -108,7 +111,11 @@ def _load_states(folder: Path, model: str) -> State:
             f"model {model!r}: {folder} holds no {lacking[0]}, and pickled weights are not read; give a model that has"
             " safetensors, or convert it where you trust it (`save_pretrained` writes them)"
         )
-    return {key: tensor for name in names for key, tensor in load_state(str(folder / name)).items()}
+    return [folder / name for name in names]
+
+
+def _load_states(paths: Sequence[Path]) -> State:
+    return {key: tensor for path in paths for key, tensor in load_state(str(path)).items()}
 
 
 def _read_json(path: Path, model: str) -> dict[str, Any]:
