@@ -37,6 +37,7 @@ LABEL_JOBS: Final[Mapping[str, StageNames]] = {
         "segray.labels.prompting.stage:stage_of",
         images_of="segray.labels.prompting.stage:images_of",
     ),
+    "predict": StageNames("segray.labels.predicting.config:PredictConfig", "segray.labels.predicting.stage:stage_of"),
     "cam": StageNames("segray.methods.sepl.config:CamConfig", "segray.methods.sepl.cam_stage:stage_of"),
     "vote": StageNames("segray.methods.sepl.config:VoteConfig", "segray.methods.sepl.vote_stage:stage_of"),
 }

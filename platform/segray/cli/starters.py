@@ -15,6 +15,7 @@ from segray.methods import METHODS, settings_class
 CHOSEN: Final[Mapping[str, Mapping[str, Any]]] = {
     "label": {"masks.mode": "fast", "masks.pred_iou_thresh": 0.3, "masks.stability_score_thresh": 0.5},
     "prompt": {"source.kind": "coco"},
+    "predict": {"student.uri": "out/runs/promoted/NAME.json"},
     "train": {
         "data.labeled.kind": "coco",
         "data.labeled.annotations": "labeled.json",

@@ -1,35 +1,25 @@
 """The evaluate job: a student or a store, measured on images with known masks."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 
 from segray.config.base import config
-from segray.config.types import ApProtocol, Count, Device, NetworkName, Share
+from segray.config.students import PackagedStudent
+from segray.config.types import ApProtocol, Count, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
 from segray.tally import MAX_DAMAGED
 
 
 @config
-class MeasuredStudent:
+class MeasuredStudent(PackagedStudent):
     """A student to measure, and its settings for prediction."""
 
-    uri: Uri
-    """Folder of a student as a run leaves it (`best`, `last`), or the `promoted/NAME.json` that `segray promote` writes
-    beside the runs."""
-    network: NetworkName = "student"
-    """Network to measure: what `uri` names, or the teacher that is kept beside that student
-    (docs/methods/README.md#teachers)."""
-    predict: dict[str, Any] | None = None
-    """Table that replaces the `predict` table with which the student was trained, checked once the student is loaded;
-    "none" keeps the student's own."""
     max_images: Count | None = None
     """Number of images to measure on, evenly spread over `data`; "none" measures on all."""
     images_per_batch: Count = 4
     """Number of images in a forward pass of the student."""
-    device: Device = "auto"
-    """Device on which the student computes; auto takes CUDA where present."""
 
 
 @config

@@ -1,14 +1,14 @@
 """Settings that every label job shares, and two jobs: label (masks by SAM) and classify (classes by CLIP)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import pydantic
 
 from segray.config.base import config, refuse_without_effect
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.model_kinds import SamConfig
-from segray.config.sam import MaskGeneration, OriginalSamConfig, SamSettings, Tiles
-from segray.config.types import Count, CountOrZero, NonNegative, Positive, Share
+from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
+from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive, Precision, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.coco import CocoSource
 from segray.formats.registry import SourceConfig
@@ -177,17 +177,34 @@ class LabelConfig(StageJob):
         return self
 
 
-def require_gpus(sam: SamSettings, workers: LabelWorkers) -> None:
-    """See that workers reserve a GPU where the model's settings need one.
+class RunsOnDevice(Protocol):
+    """Settings of a model that may need a GPU."""
+
+    @property
+    def device(self) -> Device:
+        """Device on which the model computes."""
+
+    @property
+    def precision(self) -> Precision:
+        """Type in which it computes."""
+
+    @property
+    def compile(self) -> bool:
+        """Whether it is compiled."""
+
+
+def require_gpus(model: RunsOnDevice, workers: LabelWorkers, table: str = "sam") -> None:
+    """See that workers reserve a GPU where the settings of a model, a config's `table`, need one.
 
     Raises:
         ValueError: they reserve none.
     """
-    wants = ["compile"] if sam.compile else []
-    wants += ["device"] if sam.device == "cuda" else []
-    wants += ["precision"] if sam.precision != "float32" else []
+    wants = ["compile"] if model.compile else []
+    wants += ["device"] if model.device == "cuda" else []
+    wants += ["precision"] if model.precision != "float32" else []
     if wants and not workers.gpus:
-        raise ValueError(f"sam.{' and sam.'.join(wants)} need a GPU: set workers.gpus, the share one actor gets")
+        keys = " and ".join(f"{table}.{key}" for key in wants)
+        raise ValueError(f"{keys} need a GPU: set workers.gpus, the share one actor gets")
 
 
 Grid = Annotated[tuple[Share, ...], pydantic.Field(min_length=1)]

@@ -1,12 +1,13 @@
 """Settings of students: their networks, losses and how they predict."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from segray.config.base import config
 from segray.config.sam import Tiles
-from segray.config.types import Count, CountOrZero, Positive, Share, ShareBelowOne
+from segray.config.types import Count, CountOrZero, Device, NetworkName, Positive, Share, ShareBelowOne
+from segray.config.uris import Uri
 
 Norm = Literal["auto", "synchronised"]
 """Norms in the place of batch norms (see `DeepLab.norm`)."""
@@ -309,3 +310,20 @@ class SegFormer(SemanticStudentConfig):
     """Local folder or Hub id of an encoder of this size; "none" starts from random weights."""
     revision: str | None = None
     """Commit or tag of a Hub model; "none" takes the latest."""
+
+
+@config
+class PackagedStudent:
+    """A trained student, and its settings for prediction."""
+
+    uri: Uri
+    """Folder of a student as a run leaves it (`best`, `last`), or the `promoted/NAME.json` that `segray promote` writes
+    beside the runs."""
+    network: NetworkName = "student"
+    """Network to use: what `uri` names, or the teacher that is kept beside that student
+    (docs/methods/README.md#teachers)."""
+    predict: dict[str, Any] | None = None
+    """Table that replaces the `predict` table with which the student was trained, checked once the student is read;
+    "none" keeps the student's own."""
+    device: Device = "auto"
+    """Device on which the student computes; auto takes CUDA where present."""

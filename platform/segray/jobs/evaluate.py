@@ -3,11 +3,9 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segray.config.base import build
 from segray.config.evaluate import EvaluateConfig, MeasuredStudent
 from segray.config.students import SemanticStudentConfig
 from segray.config.types import ApProtocol
@@ -31,9 +29,7 @@ from segray.formats.registry import open_source
 from segray.formats.source import Source
 from segray.masks.instances import Instances
 from segray.masks.mean_iou import IouResult
-from segray.models.build import load_student, open_for
-from segray.models.package import require_teacher
-from segray.models.promotion import resolve_student
+from segray.models.build import load_student, open_for, package_of, predicting
 from segray.models.student import Student
 from segray.nets.device import choose_device
 from segray.storage import files
@@ -97,17 +93,13 @@ def last_tally(config: EvaluateConfig) -> Tally:
 
 
 def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: Show | None) -> Result:
-    folder = resolve_student(measured.uri)
-    if measured.network == "teacher":
-        folder = require_teacher(folder)
+    folder = package_of(measured)
     student = load_student(folder, choose_device(measured.device, "float32", compiled=False))
     if config.protocol != "coco" and isinstance(student.settings, SemanticStudentConfig):
         raise ConfigError(
             f'protocol: "{config.protocol}" measures objects, and {folder} finds label maps: leave it out'
         )
-    if measured.predict is not None:
-        predict = build(type(student.settings.predict), measured.predict, "student.predict")
-        student.settings = replace(student.settings, predict=predict)  # type: ignore[arg-type]  # of its own type
+    student.settings = predicting(student.settings, measured)
     predictions: list[dict[str, Any]] = []
     ids = coco_ids_of(open_for(student.settings, config.data))
     with tempfile.TemporaryDirectory() as scratch:

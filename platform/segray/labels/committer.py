@@ -41,11 +41,13 @@ class PartCommitter:
         rows = list(attempt.label(self.label))
         self.store.write_part(rows)
         attempt.done()
+        found = [row.instances for row in rows if row.instances is not None]
         return PartCounts(
             images=len(rows),
-            masks=sum(len(row.instances) for row in rows if row.instances is not None),
+            masks=sum(map(len, found)),
             refused=Counter(row.error for row in rows if row.error is not None),
             left_out=Counter(reason for row in rows for reason in row.left_out),
+            for_review=Counter(reason for one in found for reason in one.review_reasons() if reason),
             seconds=sum(row.seconds for row in rows),
             squares=sum(row.seconds**2 for row in rows),
         )

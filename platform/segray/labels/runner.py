@@ -52,6 +52,7 @@ COUNTS = pa.schema(
         pa.field("masks", pa.int64()),
         pa.field("refused", pa.list_(pa.string())),
         pa.field("left_out", pa.list_(pa.string())),
+        pa.field("for_review", pa.list_(pa.string())),
         pa.field("seconds", pa.float64()),
         pa.field("squares", pa.float64()),
         pa.field("worker", pa.string()),
@@ -60,6 +61,8 @@ COUNTS = pa.schema(
     ]
 )
 """One row for each part. `given_back` says why a worker could not do it; null once the part is committed."""
+REASONS: Final = ("refused", "left_out", "for_review")
+"""Columns that count by reason: a text for each thing counted."""
 
 
 class Committer:
@@ -92,9 +95,10 @@ class Committer:
             os._exit(1)
         except PartGivenBackError as error:
             return self._given_back(part, str(error))
-        refused, left_out = (list(Counter(each).elements()) for each in (counts.refused, counts.left_out))
+        reasons = {name: list(Counter(getattr(counts, name)).elements()) for name in REASONS}
+        refused = reasons["refused"]
         self.meters.committed(images=counts.images, masks=counts.masks, refused=refused, seconds=counts.seconds)
-        row = {**asdict(counts), "refused": refused, "left_out": left_out, "worker": self.worker}
+        row = {**asdict(counts), **reasons, "worker": self.worker}
         return pa.Table.from_pylist([row], COUNTS)
 
     def _given_back(self, part: pa.Table, why: str) -> pa.Table:
@@ -212,7 +216,7 @@ def _pass(
                     given_back.add(part, worker, why)
                     continue
                 given_back.committed()
-                yield PartCounts(**row | {name: Counter(row[name]) for name in ("refused", "left_out")})
+                yield PartCounts(**row | {name: Counter(row[name]) for name in REASONS})
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         raise LabelError(
             f"the label job stopped; what was committed stays, run it again to go on: {_why(error)}"

@@ -31,6 +31,8 @@ class PartCounts:
     """Sum of the squared seconds per image, for the spread."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Objects without a mask by reason."""
+    for_review: Mapping[str, int] = field(default_factory=dict)
+    """Masks that a person should look at by reason."""
 
 
 @dataclass(kw_only=True)
@@ -41,6 +43,7 @@ class LabelTally:
     masks: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    for_review: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     squares: float = 0.0
 
@@ -50,6 +53,7 @@ class LabelTally:
         self.masks += part.masks
         self.refused.update(part.refused)
         self.left_out.update(part.left_out)
+        self.for_review.update(part.for_review)
         self.seconds += part.seconds
         self.squares += part.squares
 
@@ -69,12 +73,14 @@ class LabelTally:
             )
 
     def objects(self) -> Tally:
-        """Return what became of the objects that the source has for the images; nothing where all got a mask."""
+        """Return what became of objects; nothing where all got a mask that nobody needs to look at."""
         found = Tally()
-        if self.left_out:
+        if self.left_out or self.for_review:
             found.use("objects", self.masks)
         for reason, number in self.left_out.items():
             found.leave_out("objects", Reason(reason, reason, is_damage=True), number=number)
+        for reason, number in self.for_review.items():
+            found.note("objects", Reason(reason, f"are for review: {reason}"), number=number)
         return found
 
 
@@ -162,7 +168,7 @@ def summarize(
         cost=spent,
         store_refused_share=store_refused_share,
         cost_per_1000=spent / tally.images * 1000 if spent is not None and tally.images else None,
-        tallies={"objects": tally.objects()} if tally.left_out else {},
+        tallies={"objects": objects} if (objects := tally.objects()).kinds else {},
         forecast=_forecast(tally, remaining, workers, cost) if outcome == "sample" and tally.images else None,
     )
 

@@ -4,6 +4,7 @@ A frozen struct of arrays. Operations return new ones. Knows nothing of where ma
 `plot` finds the drawing code by its name when it is called, because masks import nothing from the rooms above them.
 """
 
+import json
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -172,6 +173,10 @@ class Instances:
     def nms(self, iou_threshold: float) -> Self:
         """Greedy suppression on boxes by score, class-agnostic; rows come back by falling score."""
         return self.filter(nms(self.boxes_xyxy, self.scores, iou_threshold))
+
+    def review_reasons(self) -> list[str]:
+        """Return of each mask why a person should look at it; empty where nothing speaks for that."""
+        return [str(json.loads(text).get(REVIEW, "")) if REVIEW in text else "" for text in self.attributes]
 
     def to_masks(self) -> npt.NDArray[np.bool_]:
         """Return dense masks (N, H, W). They are large: keep them inside one function."""

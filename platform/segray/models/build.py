@@ -1,5 +1,6 @@
 """Students from settings: built, started from another one, loaded. Knows no one network; settings name theirs."""
 
+from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any
 
@@ -9,12 +10,13 @@ from segray import keyed_random
 from segray.assets import MASK2FORMER_NANO
 from segray.config.base import build
 from segray.config.model_kinds import StudentConfig
-from segray.config.students import SemanticStudentConfig
+from segray.config.students import PackagedStudent, SemanticStudentConfig
 from segray.errors import BackendError, ConfigError
 from segray.formats.as_label_maps import LabelMapSource
 from segray.formats.registry import SourceConfig, open_source
 from segray.formats.source import Source
-from segray.models.package import read_card, read_weights
+from segray.models.package import read_card, read_weights, require_teacher
+from segray.models.promotion import resolve_student
 from segray.models.student import Student
 from segray.nets.weights import load_into
 
@@ -50,16 +52,46 @@ def load_student(folder: str, device: str | torch.device = "cpu") -> Student:
     Raises:
         BackendError: no such folder, not a student's, damaged, or of an architecture that this version does not know.
     """
-    card = read_card(folder)
+    student = build_student(read_settings(folder), tuple(read_card(folder)["classes"]), seed=None)
+    load_into(student, read_weights(folder), f"the weights in {folder}")
+    return student.to(device).eval()
+
+
+def read_settings(folder: str) -> StudentConfig:
+    """Return the settings of a package's student; its weights are not read.
+
+    Raises:
+        BackendError: no such folder, not a student's, or of an architecture that this version does not know.
+    """
     try:
-        settings: StudentConfig = build(StudentConfig, card["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
+        return build(StudentConfig, read_card(folder)["student"], f"{folder}: its card")  # type: ignore[arg-type]  # a union
     except ConfigError as error:
         raise BackendError(
             f"{error}\nThis version knows no such student; load it with the version that wrote it, or train it anew"
         ) from error
-    student = build_student(settings, tuple(card["classes"]), seed=None)
-    load_into(student, read_weights(folder), f"the weights in {folder}")
-    return student.to(device).eval()
+
+
+def package_of(chosen: PackagedStudent) -> str:
+    """Return the folder of the student that a config names: by its own folder, a promoted name, or as a teacher.
+
+    Raises:
+        BackendError: no teacher is kept beside the student.
+        TrainError: nothing was promoted by that name.
+    """
+    folder = resolve_student(chosen.uri)
+    return require_teacher(folder) if chosen.network == "teacher" else folder
+
+
+def predicting(settings: StudentConfig, chosen: PackagedStudent) -> StudentConfig:
+    """Return a student's settings with the `predict` table of the config that names it, where that has one.
+
+    Raises:
+        ConfigError: the table is not of such a student.
+    """
+    if chosen.predict is None:
+        return settings
+    predict = build(type(settings.predict), chosen.predict, "student.predict")
+    return replace(settings, predict=predict)  # type: ignore[arg-type]  # of its own type
 
 
 def start_hash(settings: StudentConfig) -> str | None:

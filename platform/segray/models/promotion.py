@@ -19,7 +19,7 @@ from segray.storage import files
 Which = Literal["best", "last"]
 """The student of the best evaluation, or the one at the end."""
 
-_PROMOTED = "current_promotion"
+_PROMOTED = "promoted"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -71,7 +71,7 @@ def test_another_jobs_config_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="describes a label job"):
         Submission.load("train", config)
     (tmp_path / "evaluate.toml").write_text(EVALUATE)
-    with pytest.raises(ConfigError, match="needs one of label, classify, prompt, cam, vote"):
+    with pytest.raises(ConfigError, match="needs one of label, classify, prompt, predict, cam, vote"):
         Submission.load("label", tmp_path / "evaluate.toml")
 
 
