@@ -42,7 +42,25 @@ class HfBackbone:
     """Commit or tag of a Hub model; "none" takes the latest."""
 
 
-Backbone = Annotated[NanoBackbone | HfBackbone, pydantic.Field(discriminator="kind")]
+@config
+class DinoBackbone:
+    """DINOv2 or DINOv3 by transformers. The map of its last block is resized to strides 4 to 32, each with a projection
+    of its own, as in GuidedDistillation's code (docs/methods/mask2former.md#network). DINOv3's licence is Meta's own.
+    """
+
+    kind: Literal["dino"] = "dino"
+    version: Literal["dinov2", "dinov3"] = "dinov2"
+    """Version of DINO."""
+    size: Literal["tiny", "small", "base", "large"] = "base"
+    """Size of DINO; tiny is not a published one, but four blocks for tests and CPUs."""
+    weights: str | None = None
+    """Local folder or Hub id of a model of that version and size, such as facebook/dinov2-base; "none" starts from
+    random weights."""
+    revision: str | None = None
+    """Commit or tag of a Hub model; "none" takes the latest."""
+
+
+Backbone = Annotated[NanoBackbone | HfBackbone | DinoBackbone, pydantic.Field(discriminator="kind")]
 
 
 @config
@@ -77,6 +95,9 @@ class StudentSettings:
     start: str | None = None
     """Folder of a student of this architecture to start from; only the layers that depend on the classes start from
     random weights. "none" starts from the backbone's weights."""
+    frozen_encoder: bool = False
+    """Keep the encoder, or backbone, as it was loaded: it computes no gradients, and only what follows it is trained.
+    UniMatch V2 reports this beside its main results (docs/methods/unimatch.md#v2-network)."""
 
 
 @config
@@ -139,6 +160,12 @@ class Mask2Former(InstanceStudentConfig):
                 f"hidden_dim {self.hidden_dim} must be a multiple of 32 (groups of its norms) and of num_heads"
                 f" {self.num_heads}"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _frozen_norms_stay(self) -> "Mask2Former":
+        if self.frozen_encoder and isinstance(self.backbone, HfBackbone) and self.backbone.norm == "synchronised":
+            raise ValueError('a frozen encoder keeps its norms: leave out backbone.norm = "synchronised"')
         return self
 
 
@@ -206,9 +233,6 @@ class SemanticStudentConfig(StudentSettings):
 
     align_corners: ClassVar[bool] = False
     """Whether logits are resized with aligned corners, as the student's published code has it."""
-    frozen_encoder: bool = False
-    """Keep the encoder as it was loaded: it computes no gradients, and only the decoder is trained. UniMatch V2 reports
-    this beside its main results (docs/methods/unimatch.md#v2-network)."""
     background: bool = True
     """Treatment of pixels that no mask of the labels covers. true: they are the first class, "background". false: they
     are unknown, as in data whose classes leave no pixel out (Cityscapes). Label maps that name a background class say

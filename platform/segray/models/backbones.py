@@ -5,20 +5,27 @@ unless its config asks for synchronised batch norm.
 Knows nothing of what reads the features.
 """
 
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
+from typing_extensions import override
 
 from segray.assets import TRUNK_NANO
-from segray.config.students import HfBackbone, NanoBackbone
-from segray.nets import hub, norms
+from segray.config.students import DinoBackbone, HfBackbone, NanoBackbone
+from segray.nets import dino, hub, norms
 from segray.nets.trunk import CHANNELS, Trunk
 from segray.nets.weights import hash_files, hash_state, load_into, load_state
 
+BackboneConfig: TypeAlias = NanoBackbone | HfBackbone | DinoBackbone
+STRIDES: Final = (4, 8, 16, 32)
+_DINO_CHANNELS: Final = (128, 256, 512, 1024)
+"""Widths of GuidedDistillation's projections."""
 _STAGES: Final[dict[str, Any]] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
 
 
@@ -55,6 +62,10 @@ class Backbone(nn.Module):
     channels: tuple[int, ...]
     """Of each map."""
 
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that pretrained weights are for; the others are fresh."""
+        yield from self.parameters()
+
 
 class _Nano(Backbone):
     def __init__(self, config: NanoBackbone, *, load: bool) -> None:
@@ -85,16 +96,53 @@ class _Hf(Backbone):
         return tuple(self.net(images).feature_maps)
 
 
-def build_backbone(config: NanoBackbone | HfBackbone, *, load: bool) -> Backbone:
+class _Dino(Backbone):
+    """The normed map of the last block, resized to each stride by nearest neighbour and projected."""
+
+    def __init__(self, config: DinoBackbone, *, load: bool) -> None:
+        super().__init__()
+        kind, settings = dino.CLASSES[config.version], dino.architecture(config.version, config.size, [_last(config)])
+        self.net: Any = build_net(kind, settings, config, f"{config.version} {config.size}", load=load)
+        self.net.embeddings.mask_token = None
+        self.channels = _DINO_CHANNELS
+        self.patch = dino.PATCHES[config.version]
+        width = dino.WIDTHS[config.size]
+        self.projections = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in self.channels)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        height, width = images.shape[2:]
+        whole = [-(-side // self.patch) * self.patch for side in (height, width)]
+        shown = images if whole == [height, width] else F.interpolate(images, whole, mode="bilinear")
+        (features,) = self.net(shown).feature_maps
+        return tuple(
+            projection(F.interpolate(features, (height // stride, width // stride), mode="nearest"))
+            for projection, stride in zip(self.projections, STRIDES, strict=True)
+        )
+
+    @override
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        yield from self.net.parameters()
+
+
+def build_backbone(config: BackboneConfig, *, load: bool) -> Backbone:
     """The backbone of a config; `load` False leaves out its pretrained weights, for others to be put in.
 
     Raises:
         BackendError: the weights cannot be loaded, or were made for another architecture.
     """
-    return _Nano(config, load=load) if isinstance(config, NanoBackbone) else _Hf(config, load=load)
+    match config:
+        case NanoBackbone():
+            return _Nano(config, load=load)
+        case DinoBackbone():
+            return _Dino(config, load=load)
+    return _Hf(config, load=load)
 
 
-def backbone_hash(config: NanoBackbone | HfBackbone) -> str | None:
+def _last(config: DinoBackbone) -> int:
+    return dino.BLOCKS[config.size]
+
+
+def backbone_hash(config: BackboneConfig) -> str | None:
     """Return the hash of the weights that `build_backbone` loads from files; None where it loads none."""
     if isinstance(config, NanoBackbone):
         return hash_state(load_state(str(TRUNK_NANO))) if config.pretrained else None

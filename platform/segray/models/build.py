@@ -38,7 +38,7 @@ def build_student(settings: StudentConfig, classes: tuple[str, ...], *, seed: in
         torch.default_generator.manual_seed(keyed_random.key(seed or 0, "student"))
         load = seed is not None and settings.start is None
         student: Student = network_of(settings)(settings, tuple(classes), load=load)
-    if isinstance(settings, SemanticStudentConfig) and settings.frozen_encoder:
+    if settings.frozen_encoder:
         for parameter in student.backbone_parameters():
             parameter.requires_grad_(False)
     if seed is not None and settings.start is not None:

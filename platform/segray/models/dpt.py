@@ -8,21 +8,22 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import DepthAnythingConfig, Dinov2Backbone, Dinov2Config, DINOv3ViTBackbone, DINOv3ViTConfig
+from transformers import DepthAnythingConfig, Dinov2Config, DINOv3ViTConfig
 from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingNeck
 from typing_extensions import override
 
 from segray.config.students import Dpt, DptDinov3
 from segray.models.backbones import build_net, local_hash
 from segray.models.semantic import SemanticStudent
+from segray.nets import dino
 
-_SIZES: Final[dict[str, tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]]] = {
-    "tiny": (48, 4, 3, (1, 2, 3, 4), (16, 16, 32, 32), 16),
-    "small": (384, 12, 6, (3, 6, 9, 12), (48, 96, 192, 384), 64),
-    "base": (768, 12, 12, (3, 6, 9, 12), (96, 192, 384, 768), 128),
-    "large": (1024, 24, 16, (5, 12, 18, 24), (256, 512, 1024, 1024), 256),
+_SIZES: Final[dict[str, tuple[tuple[int, ...], tuple[int, ...], int]]] = {
+    "tiny": ((1, 2, 3, 4), (16, 16, 32, 32), 16),
+    "small": ((3, 6, 9, 12), (48, 96, 192, 384), 64),
+    "base": ((3, 6, 9, 12), (96, 192, 384, 768), 128),
+    "large": ((5, 12, 18, 24), (256, 512, 1024, 1024), 256),
 }
-"""Width, blocks, heads; blocks whose output is read, counted from 1; channels per level; channels of the decoder."""
+"""Blocks whose output is read, counted from 1; channels per level; channels of the decoder."""
 
 
 class DptStudent(SemanticStudent):
@@ -30,12 +31,12 @@ class DptStudent(SemanticStudent):
 
     def __init__(self, settings: Dpt | DptDinov3, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(settings, classes)
-        width, _, _, _, levels, channels = _SIZES[settings.size]
+        _, levels, channels = _SIZES[settings.size]
         self.encoder = _Dino(settings, load=load)
         self.neck: Any = DepthAnythingNeck(  # type: ignore[no-untyped-call]
             DepthAnythingConfig(
                 backbone_config=_architecture(settings),
-                reassemble_hidden_size=width,
+                reassemble_hidden_size=dino.WIDTHS[settings.size],
                 neck_hidden_sizes=list(levels),
                 fusion_hidden_size=channels,
             )
@@ -63,8 +64,9 @@ class _Dino(nn.Module):
 
     def __init__(self, settings: Dpt | DptDinov3, *, load: bool) -> None:
         super().__init__()
-        kind, name = (Dinov2Backbone, "DINOv2") if isinstance(settings, Dpt) else (DINOv3ViTBackbone, "DINOv3")
-        self.net: Any = build_net(kind, _architecture(settings), settings, f"{name} {settings.size}", load=load)
+        version = _version(settings)
+        name = f"{version} {settings.size}"
+        self.net: Any = build_net(dino.CLASSES[version], _architecture(settings), settings, name, load=load)
         self.net.embeddings.mask_token = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -72,18 +74,11 @@ class _Dino(nn.Module):
 
 
 def _architecture(settings: Dpt | DptDinov3) -> Dinov2Config | DINOv3ViTConfig:
-    width, blocks, heads, read, _, _ = _SIZES[settings.size]
-    shared: dict[str, Any] = {
-        "hidden_size": width,
-        "num_hidden_layers": blocks,
-        "num_attention_heads": heads,
-        "patch_size": settings.multiple,
-        "out_features": [f"stage{block}" for block in read],
-    }
-    if isinstance(settings, Dpt):
-        return Dinov2Config(image_size=518, **shared)
-    # Jitter of positions would draw from the global generator; everything random here is keyed.
-    return DINOv3ViTConfig(intermediate_size=4 * width, num_register_tokens=4, pos_embed_rescale=None, **shared)
+    return dino.architecture(_version(settings), settings.size, _SIZES[settings.size][0])
+
+
+def _version(settings: Dpt | DptDinov3) -> dino.DinoVersion:
+    return "dinov2" if isinstance(settings, Dpt) else "dinov3"
 
 
 def _with_class_token(features: Tensor) -> Tensor:

@@ -2,18 +2,22 @@
 arXiv 1901.02446, the semantic branch with one convolution per level).
 """
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
 from segray.config.students import Fpn
-from segray.models.backbones import backbone_hash, build_backbone
+from segray.models.backbones import Backbone, backbone_hash, build_backbone
 from segray.models.semantic import SemanticStudent
 from segray.nets import norms
 
 
 class FpnStudent(SemanticStudent):
     """Any backbone of the instance students, with a small decoder."""
+
+    encoder: Backbone
 
     def __init__(self, settings: Fpn, classes: tuple[str, ...], *, load: bool) -> None:
         super().__init__(settings, classes)
@@ -29,6 +33,10 @@ class FpnStudent(SemanticStudent):
     @override
     def pretrained_hash(cls, settings: Fpn) -> str | None:
         return backbone_hash(settings.backbone)
+
+    @override
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        return self.encoder.pretrained_parameters()
 
     @override
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:

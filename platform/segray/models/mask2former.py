@@ -43,7 +43,7 @@ class Mask2FormerStudent(InstanceStudent):
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """See `Student`."""
-        return self.backbone.parameters()
+        return self.backbone.pretrained_parameters()
 
 
 class _Decoders(Mask2FormerPreTrainedModel):  # type: ignore[no-untyped-call]  # transformers types half of itself

@@ -55,8 +55,7 @@ class SemanticStudent(ImageNetStudent):
 
     @override
     def forward(self, images: Tensor, perturb: Perturb | None = None) -> SemanticOutput:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.frozen_encoder):
-            features = self.encode(self.normalised(images))
+        features = self.encode(self.normalised(images))
         return SemanticOutput(logits=self.decode(perturb(features) if perturb else features))
 
     @override

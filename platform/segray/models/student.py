@@ -91,4 +91,4 @@ class Student(nn.Module, ABC):
 
     @abstractmethod
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """Those that get the backbone's learning rate."""
+        """Those that get the backbone's learning rate, and none where the settings freeze the encoder."""

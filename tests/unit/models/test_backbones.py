@@ -5,7 +5,7 @@ from torch import nn
 from transformers import ResNetConfig, ResNetModel
 
 from segray.assets import TRUNK_NANO
-from segray.config.students import HfBackbone, NanoBackbone
+from segray.config.students import DinoBackbone, HfBackbone, NanoBackbone
 from segray.errors import BackendError
 from segray.models.backbones import build_backbone
 
@@ -18,6 +18,8 @@ from segray.models.backbones import build_backbone
         pytest.param(HfBackbone(architecture="resnet-18"), id="resnet-18"),
         pytest.param(HfBackbone(architecture="resnet-50"), id="resnet-50"),
         pytest.param(HfBackbone(architecture="swin-tiny"), id="swin-tiny"),
+        pytest.param(DinoBackbone(size="tiny"), id="dinov2"),
+        pytest.param(DinoBackbone(version="dinov3", size="tiny"), id="dinov3"),
     ],
 )
 def test_features_at_four_strides_that_no_batch_or_mode_changes(config):
@@ -34,16 +36,32 @@ def test_features_at_four_strides_that_no_batch_or_mode_changes(config):
         torch.testing.assert_close(together[:1], alone, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("architecture", "millions"), [("resnet-101", 42.50), ("swin-small", 48.84)])
-def test_larger_backbones_have_the_published_number_of_weights(architecture, millions):
-    """Batch norms have become group norms, with as many weights; a classifier's last norm is left out."""
+@pytest.mark.parametrize(
+    ("config", "millions"),
+    [
+        (HfBackbone(architecture="resnet-101"), 42.50),
+        (HfBackbone(architecture="swin-small"), 48.84),
+        (DinoBackbone(), 86.58),
+        (DinoBackbone(size="large"), 304.37),
+        (DinoBackbone(version="dinov3"), 85.66),
+    ],
+    ids=lambda one: getattr(one, "architecture", getattr(one, "version", one)),
+)
+def test_larger_backbones_have_the_published_number_of_weights(config, millions):
+    """Batch norms have become group norms, with as many weights; a classifier's last norm is left out, and so are
+    projections of our own.
+    """
     with torch.device("meta"):
-        backbone = build_backbone(HfBackbone(architecture=architecture), load=False)
-    assert sum(one.numel() for one in backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
+        backbone = build_backbone(config, load=False)
+    assert sum(one.numel() for one in backbone.pretrained_parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
 
 
-def test_every_parameter_learns():
-    backbone = build_backbone(HfBackbone(architecture="swin-tiny"), load=True)
+@pytest.mark.parametrize(
+    "config",
+    [HfBackbone(architecture="swin-tiny"), DinoBackbone(size="tiny"), DinoBackbone(version="dinov3", size="tiny")],
+)
+def test_every_parameter_learns(config):
+    backbone = build_backbone(config, load=True)
     sum(one.square().mean() for one in backbone(torch.randn(1, 3, 64, 64))).backward()
     assert [name for name, parameter in backbone.named_parameters() if parameter.grad is None] == []
 

@@ -1,7 +1,8 @@
+import pydantic
 import pytest
 import torch
 
-from segray.config.students import HfBackbone, NanoBackbone
+from segray.config.students import DinoBackbone, HfBackbone, Mask2Former, NanoBackbone
 from segray.losses.criterion import Targets
 
 
@@ -46,7 +47,11 @@ def test_weights_come_from_the_seed_alone_and_forward_draws_nothing(build):
 
 
 @pytest.mark.parametrize("numbers", [(0, 0), (0, 3), (2, 1)])
-@pytest.mark.parametrize("backbone", [NanoBackbone(), HfBackbone(architecture="resnet-18")], ids=["nano", "resnet"])
+@pytest.mark.parametrize(
+    "backbone",
+    [NanoBackbone(), HfBackbone(architecture="resnet-18"), DinoBackbone(size="tiny")],
+    ids=["nano", "resnet", "dino"],
+)
 def test_every_parameter_gets_a_gradient(build, backbone, numbers):
     student = build(backbone=backbone).train()
     known = targets(*numbers)
@@ -68,6 +73,34 @@ def test_backbone_parameters_are_the_backbones(build):
     of_backbone = {names[id(value)] for value in student.backbone_parameters()}
     assert of_backbone == {name for name in names.values() if name.startswith("backbone.")}
     assert len(of_backbone) < len(names)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "learns"),
+    [
+        (NanoBackbone(), {"decoders"}),
+        (HfBackbone(architecture="resnet-18"), {"decoders"}),
+        (DinoBackbone(size="tiny"), {"decoders", "backbone.projections"}),
+        (DinoBackbone(version="dinov3", size="tiny"), {"decoders", "backbone.projections"}),
+    ],
+    ids=["nano", "resnet", "dinov2", "dinov3"],
+)
+def test_a_frozen_backbone_computes_no_gradients(build, backbone, learns):
+    """Projections over a frozen DINO are fresh, and so they are trained."""
+    student = build(backbone=backbone, frozen_encoder=True).train()
+    known = targets(2)
+    seen = []
+    output = student(images(1), lambda features: seen.extend(features) or features)
+    sum(student.criterion(output, known, keys=[1], count=student.criterion.count(known)).values()).backward()
+    assert any(one.requires_grad for one in seen) == ("backbone.projections" in learns)
+    trained = [name for name, one in student.named_parameters() if one.requires_grad]
+    assert {".".join(name.split(".")[: 1 + name.startswith("backbone.")]) for name in trained} == learns
+    assert [name for name, one in student.named_parameters() if (one.grad is None) == one.requires_grad] == []
+
+
+def test_a_frozen_backbone_has_no_norm_that_learns():
+    with pytest.raises(pydantic.ValidationError, match="a frozen encoder keeps its norms"):
+        Mask2Former(backbone=HfBackbone(norm="synchronised"), frozen_encoder=True)
 
 
 def test_it_learns_one_image(build):
