@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segray.api import TrainedRun, evaluate, export, label, load_sam, load_student, train
+    from segray.api import TrainedRun, evaluate, export, label, load_sam, load_student, predict, train
     from segray.masks.instances import Instances
     from segray.store import Store
 
@@ -27,6 +27,7 @@ _HOMES = {
     "label": "segray.api",
     "load_sam": "segray.api",
     "load_student": "segray.api",
+    "predict": "segray.api",
     "train": "segray.api",
 }
 """The module of each name. No package may have such a name: importing it would put it in the function's place."""
@@ -40,6 +41,7 @@ __all__ = [
     "label",
     "load_sam",
     "load_student",
+    "predict",
     "train",
 ]
 

@@ -29,7 +29,9 @@ from segray.jobs import inputs, outputs
 from segray.jobs import label as label_job
 from segray.jobs import train as train_job
 from segray.jobs.progress import counting, label_progress, train_progress
-from segray.jobs.source_tables import Images, source_table
+from segray.jobs.source_tables import Boxes, Images, prompt_table, source_table
+from segray.labels.predicting.config import PredictConfig
+from segray.labels.prompting.config import PromptConfig
 from segray.methods.config import TrainConfig
 from segray.models.predictor import StudentPredictor
 from segray.models.promotion import resolve_student
@@ -41,6 +43,7 @@ from segray.tally import MAX_DAMAGED
 from segray.training.runs.catalog import show_run
 
 T = TypeVar("T")
+Job = TypeVar("Job", bound=StageJob)
 
 STORES: Final = "out/stores"
 """The folder of stores where none is given, below the current one."""
@@ -48,6 +51,8 @@ EVALUATION: Final = "out/evaluation"
 """The folder of figures where none is given, below the current one."""
 NANO_MASKS: Final[dict[str, Any]] = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
 """sam-nano is far less sure of itself than the models that the usual thresholds are made for."""
+NANO_PROMPTS: Final[dict[str, Any]] = {"min_predicted_iou": 0.4, "min_stability": 0.0}
+"""The same for masks of boxes."""
 LABEL_HERE: Final[dict[str, Any]] = {"workers__num_workers": 0, "workers__min_workers": 1, "workers__max_workers": 1}
 """What `ray=False` makes of the pool in a label job's file."""
 TRAIN_HERE: Final[dict[str, Any]] = {"workers__num_workers": 0, "workers__min_workers": None}
@@ -78,6 +83,7 @@ def label(
     *,
     sam: str | None = None,
     weights: str | Path | None = None,
+    boxes: Boxes | None = None,
     mode: str | None = None,
     points_per_side: int | None = None,
     images_per_batch: int | None = None,
@@ -87,7 +93,7 @@ def label(
     progress: bool = True,
     **changes: Any,
 ) -> Store:
-    """Label images with a Segment Anything model; return the store of their masks.
+    """Label images with a Segment Anything model, everything or what lies in boxes; return the store of their masks.
 
     Call it again to resume after a stop, or once images were added: what the store holds is not labeled again. An image
     that cannot be used is in the store with its `error`.
@@ -96,9 +102,12 @@ def label(
         source: a folder of images; a COCO or Label Studio JSON file, whose images lie in `images` beside it or else in
             its folder; a Parquet manifest; a list of image files (each list has a store of its own, so give a folder
             or a manifest for images that are added to); a store; the `source` table of a config; or the TOML file of
-            a label, classify, cam or vote job.
+            any job that labels.
         sam: nano (ships with segray), vit_b, vit_l or vit_h, or a model of the Hugging Face Hub or a folder of one.
         weights: path or URI of the checkpoint that vit_b, vit_l and vit_h need.
+        boxes: makes one mask for each box, with its class, score and id where it has them, in place of masks of
+            everything: a CSV or Parquet table, a COCO JSON file, or (x0, y0, x1, y1) in pixels by the image's name.
+            `source` is then the images' folder. Where SAM is unsure the box stays, marked for review.
         mode: exact, as in the SAM paper; or fast, nearly the same masks from fewer prompts. Of images by default fast.
         points_per_side: grid points along each side of an image; 32 by default.
         images_per_batch: images through the encoder at once; 4 by default.
@@ -121,6 +130,7 @@ def label(
         >>> store = segray.label("photos/")
         >>> store = segray.label("photos/", sam="vit_h", weights="sam_vit_h_4b8939.pth", ray=True)
         >>> store["a.jpg"].instances.plot("photos/a.jpg")
+        >>> store = segray.label("photos/", boxes={"a.jpg": [(10, 10, 200, 120)]})
     """
     given = {
         **({} if sam is None else {"sam": _sam_table(sam)}),
@@ -129,15 +139,74 @@ def label(
         **changes,
     }
     if _is_config(source):
-        config: StageJob = job_configs.load_label_job(Path(str(source)), given | (LABEL_HERE if ray is False else {}))
-        if ray is False and config.workers.threads is None:
-            config = replace(config, workers=replace(config.workers, threads=torch.get_num_threads()))
-    else:
-        tables = _label_tables(source, str(stores or STORES), sam or "nano", device, on_ray=bool(ray))
-        config = base.build(LabelConfig, base.overridden(tables, given, LabelConfig), "segray.label")
-    inputs.require_inputs(config)
-    with _on(ray), _shown(progress, label_progress("labeling")) as show:
-        return Store.open(label_job.label(config, show).store)
+        if boxes is not None:
+            raise ConfigError("segray.label: boxes: the source table of a config file names its boxes; leave them out")
+        return _labeled(_label_job(Path(str(source)), given, ray), ray, progress)
+    shared = _label_tables(str(stores or STORES), device, on_ray=bool(ray)) | {"sam": _sam_table(sam or "nano")}
+    is_nano = (sam or "nano") == "nano"
+    if boxes is not None:
+        own: dict[str, Any] = {"prompts": NANO_PROMPTS if is_nano else {}}
+        own |= {"job": "prompt", "source": prompt_table(source, boxes, shared["stores"])}
+        return _labeled(_built(PromptConfig, shared | own, given, "segray.label"), ray, progress)
+    own = {"masks": {"mode": "fast", **(NANO_MASKS if is_nano else {})}}
+    own |= {"job": "label", "source": source_table(source, shared["stores"])}
+    return _labeled(_built(LabelConfig, shared | own, given, "segray.label"), ray, progress)
+
+
+def predict(
+    student: TrainedRun | StudentPredictor | str | Path,
+    source: Images,
+    *,
+    score_threshold: float | None = None,
+    sharpen: str | None = None,
+    images_per_batch: int | None = None,
+    device: str | None = None,
+    stores: str | Path | None = None,
+    ray: bool | str | None = None,
+    progress: bool = True,
+    **changes: Any,
+) -> Store:
+    """Label images with a trained student; return the store of its objects or label maps.
+
+    Call it again to resume after a stop, or once images were added: what the store holds is not labeled again. For a
+    few images in memory, `load_student(student).predict(images)` needs no store.
+
+    Args:
+        student: a run (its best student), a student, its folder or promoted name.
+        source: images, as `label` takes them.
+        score_threshold: score below which an instance is left out; 0.5 by default. Label maps are kept whole.
+        sharpen: a SAM, as `label` names it, that draws the masks of instances again; where both do not agree the
+            student's mask stays, marked for review.
+        images_per_batch: images in one pass of the student; 4 by default.
+        device: auto, cpu or cuda; auto takes CUDA where present.
+        stores: the folder of stores, a path or URI; `out/stores` by default.
+        ray: False labels in this process; True on a Ray of this machine, or the one of RAY_ADDRESS; a text is a
+            cluster's address. By default False.
+        progress: show a bar on the terminal.
+        **changes: any other key of a predict job's config, such as `student__predict={"side": 1024}`.
+
+    Returns:
+        The store: iterate over it, look an image up by its id, export it.
+
+    Raises:
+        ConfigError: an argument that the config does not allow; the message names it.
+        SourceError, BackendError, StoreError: the images, the student or the store cannot be used.
+        TrainError: nothing was promoted by that name.
+        LabelError: there are no images, or the cluster failed.
+
+    Example:
+        >>> store = segray.predict("out/runs/promoted/street-v1.json", "photos/")
+        >>> store.export("label-studio", "to-correct")
+    """
+    given = {
+        **_given(score_threshold=score_threshold, workers__images_per_batch=images_per_batch, student__device=device),
+        **changes,
+    }
+    tables = _label_tables(str(stores or STORES), device, on_ray=bool(ray))
+    tables |= {"job": "predict", "source": source_table(source, tables["stores"]), **_measured_table(student)}
+    if sharpen is not None:
+        tables["sharpen"] = {"sam": {**_sam_table(sharpen), **_given(device=device)}}
+    return _labeled(_built(PredictConfig, tables, given, "segray.predict"), ray, progress)
 
 
 def export(
@@ -329,17 +398,30 @@ def _sam_table(model: str) -> dict[str, Any]:
     return {"kind": "hf" if on_hub else "original", "model": model}
 
 
-def _label_tables(source: Images, stores: str, sam: str, device: str | None, *, on_ray: bool) -> dict[str, Any]:
-    """Return the config of a label job over images, with the defaults of this page."""
+def _label_tables(stores: str, device: str | None, *, on_ray: bool) -> dict[str, Any]:
+    """Return what the configs of all jobs that label have in common, with the defaults of this page."""
     cuda = device != "cpu" and torch.cuda.is_available()
-    return {
-        "job": "label",
-        "stores": stores,
-        "source": source_table(source, stores),
-        "sam": _sam_table(sam),
-        "masks": {"mode": "fast", **(NANO_MASKS if sam == "nano" else {})},
-        "workers": {"num_workers": int(on_ray), "gpus": int(cuda), "threads": torch.get_num_threads()},
-    }
+    workers = {"num_workers": int(on_ray), "gpus": int(cuda), "threads": torch.get_num_threads()}
+    return {"stores": stores, "workers": workers}
+
+
+def _label_job(file: Path, given: Mapping[str, Any], ray: bool | str | None) -> StageJob:
+    """Return the label job of a file, in this process where `ray` is False."""
+    config = job_configs.load_label_job(file, {**given, **(LABEL_HERE if ray is False else {})})
+    if ray is False and config.workers.threads is None:
+        return replace(config, workers=replace(config.workers, threads=torch.get_num_threads()))
+    return config
+
+
+def _built(cls: type[Job], tables: dict[str, Any], given: Mapping[str, Any], name: str) -> Job:
+    return base.build(cls, base.overridden(tables, given, cls), name)
+
+
+def _labeled(config: StageJob, ray: bool | str | None, progress: bool) -> Store:
+    """Run a job that labels; return its store."""
+    inputs.require_inputs(config)
+    with _on(ray), _shown(progress, label_progress("labeling")) as show:
+        return Store.open(label_job.label(config, show).store)
 
 
 def _measured_table(what: TrainedRun | StudentPredictor | Store | str | Path) -> dict[str, Any]:

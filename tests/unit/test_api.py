@@ -148,6 +148,67 @@ def test_images_are_named_in_many_ways(kind, tmp_path, monkeypatch):
     assert len(segray.label(named[kind](), **QUICK)) == 2
 
 
+@pytest.mark.parametrize("kind", ["table", "coco", "by name"])
+def test_boxes_become_a_mask_each(kind, photos):
+    boxes = {"00000.png": [(4, 4, 40, 50)], "00002.png": [(0, 0, 20, 20), (30, 30, 60, 60)]}
+    if kind == "table":
+        rows = [f"{name},{','.join(map(str, box))}" for name, several in boxes.items() for box in several]
+        Path("boxes.csv").write_text("\n".join(["image,x0,y0,x1,y1", *rows]))
+    if kind == "coco":
+        images = [{"id": place, "file_name": name, "width": 64, "height": 64} for place, name in enumerate(boxes)]
+        found = [
+            {"id": 10 * place + number, "image_id": place, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            for place, several in enumerate(boxes.values())
+            for number, (x0, y0, x1, y1) in enumerate(several)
+        ]
+        categories = [{"id": 1, "name": "thing"}]
+        Path("boxes.json").write_text(json.dumps({"images": images, "annotations": found, "categories": categories}))
+    given = {"table": "boxes.csv", "coco": "boxes.json", "by name": boxes}[kind]
+    store = segray.label(photos, boxes=given, progress=False)
+    assert {image.image_id: len(image.instances) for image in store} == {"00000.png": 1, "00002.png": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "boxes", "message"),
+    [
+        ("photos", "boxes.txt", r"boxes: give a \.csv, \.parquet or COCO \.json file"),
+        (["photos/00000.png"], "boxes.csv", "boxes need the folder of their images"),
+        ("label.toml", "boxes.csv", "names its boxes"),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_boxes_that_cannot_be_used_are_refused(source, boxes, message):
+    with pytest.raises(ConfigError, match=message):
+        segray.label(source, boxes=boxes, progress=False)
+
+
+def test_a_student_predicts_is_corrected_and_trained_further(trained, photos):
+    """The three commands of docs/predict.md: predict, export with what people corrected, train."""
+    config, run = trained
+    store = segray.predict(run, photos, score_threshold=0, progress=False)
+    assert store.uri == segray.predict(run.best, "photos", score_threshold=0, progress=False).uri
+    assert store["broken.png"].error == "not-an-image"
+    assert len(store["00000.png"].instances) > 0
+    images = [{"id": 1, "file_name": "00000.png", "width": 64, "height": 64}]
+    square = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[8, 8, 40, 8, 40, 40, 8, 40]]}
+    categories = [{"id": 1, "name": "square"}]
+    Path("fixed.json").write_text(json.dumps({"images": images, "annotations": [square], "categories": categories}))
+    store.export("coco", "round-2.json", corrections=["fixed.json"])
+    source = {"kind": "coco", "uri": "photos", "annotations": "round-2.json"}
+    runs = str(Path("runs").absolute())
+    again = segray.train(
+        config, seed=3, until="teacher", runs=runs, data__labeled=source, student__start=run.best, progress=False
+    )
+    assert Path(again.last, "student.safetensors").is_file()
+
+
+def test_sam_sharpens_what_a_student_finds(trained, photos):
+    store = segray.predict(trained[1], photos, score_threshold=0, sharpen="nano", progress=False)
+    masks = store["00000.png"].instances
+    assert len(masks) > 0
+    assert [bool(reason) for reason in masks.review_reasons()] == [one == "student" for one in masks.provenance]
+
+
 def test_a_label_config_takes_arguments_in_place_of_its_own(photos):
     Path("label.toml").write_text('job = "label"\nstores = "kept"\n[source]\nkind = "folder"\nuri = "photos"\n')
     store = segray.label("label.toml", ray=False, images_per_batch=2, masks={"mode": "fast"}, **QUICK)
