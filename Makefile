@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 EXPORTS := PYTHONPATH=platform:.
 
-.PHONY: demo test test-alone test-ray check bench table docs-config manifests image-check format clean
+.PHONY: demo test test-alone test-ray check bench table fuzz docs-config manifests image-check format clean
 
 demo: $(SET_UP)
 	$(EXPORTS) $(BIN)/segray demo $(if $(METHOD),--method $(METHOD)) $(if $(QUICK),--quick)
@@ -37,6 +37,10 @@ table: $(SET_UP)
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-semantic --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table family-b-tags --tune
 	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m bench.table coco-free
+
+# Ten thousand hostile inputs: mutated images and annotation files, and calls of the endpoint.
+fuzz: $(SET_UP)
+	$(EXPORTS) OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz $(FUZZ)
 
 docs-config: $(SET_UP)
 	$(EXPORTS) $(BIN)/python -m tools.docs.configuration

@@ -151,7 +151,9 @@ def from_coco(segmentation: object, size_hw: tuple[int, int]) -> Counts:
     counts = segmentation["counts"]
     if isinstance(counts, list):
         return from_runs(np.asarray(counts, dtype=np.int64), size_hw)
-    return counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
+    if not isinstance(counts, str | bytes):
+        raise TypeError(f"run lengths are a list of numbers or a text, got {type(counts).__name__}")
+    return counts.encode("ascii") if isinstance(counts, str) else counts
 
 
 def place(counts: Counts, size_hw: tuple[int, int], offset_xy: tuple[int, int], canvas_hw: tuple[int, int]) -> Counts:

@@ -69,13 +69,13 @@ def read(results: Sequence[Result], tally: Tally, where: str) -> list[Region]:
     for result in results:
         shape = _shape(result)
         # With separate <Labels>, a region comes twice under one id: as its shape and as its label.
-        if shape is not None and result.get("id") is not None and result["id"] in seen:
+        if shape is not None and (own := _id(result)) is not None and own in seen:
             continue
         name = f"{result.get('type') or 'result'} {result.get('id')!r} of {where}"
         if shape is None:
             tally.leave_out("regions", _why_no_mask(result), name)
             continue
-        seen.add(result.get("id"))
+        seen.add(_id(result))
         if (region := _region(result, shape, named, tally, name)) is not None:
             found.append(region)
     return found
@@ -98,7 +98,7 @@ def labels(results: Iterable[Result]) -> Iterator[str]:
             yield label
 
 
-def _region(result: Result, shape: str, named: Mapping[object, str], tally: Tally, name: str) -> Region | None:
+def _region(result: Result, shape: str, named: Mapping[str, str], tally: Tally, name: str) -> Region | None:
     """Decode one region; None, counted with the reason, where it gives no mask."""
     if shape == "vector" and result.get("value", {}).get("closed") is not True:
         tally.leave_out("regions", OPEN_LINE, name)
@@ -119,7 +119,7 @@ def _region(result: Result, shape: str, named: Mapping[object, str], tally: Tall
     return Region(
         counts=counts,
         size_hw=size_hw,
-        label=named.get(result.get("id")) or _own(result),
+        label=named.get(_id(result) or "") or _own(result),
         source_id=_text(meta, "source_id"),
         attributes=_text(meta, "attributes"),
     )
@@ -167,9 +167,15 @@ def _own(result: Result) -> str | None:
     return None
 
 
-def _named(results: Sequence[Result]) -> dict[object, str]:
+def _named(results: Sequence[Result]) -> dict[str, str]:
     """Labels by region id, whichever of a region's results has it."""
-    return {result.get("id"): label for result in results if result.get("id") is not None and (label := _own(result))}
+    found = ((_id(result), _own(result)) for result in results)
+    return {region: label for region, label in found if region is not None and label}
+
+
+def _id(result: Result) -> str | None:
+    """Return a region's id as text, whatever it is; None where it has none."""
+    return None if result.get("id") is None else str(result["id"])
 
 
 def _size(result: Result) -> tuple[int, int]:

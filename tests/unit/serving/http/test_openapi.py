@@ -1,39 +1,11 @@
-import base64
-import io
-
-import schemathesis
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 import segray
-from segray.config.base import build
-from segray.config.serve import ServeConfig
-from segray.serving.http.application import create_app
-from segray.serving.testing import PaintedBackend, scene
+from tools.fuzz.endpoint import open_schema
 
-CONFIG = build(
-    ServeConfig,
-    {
-        "job": "serve",
-        "keys": {"kind": "off"},
-        "student": {"uri": "nowhere"},
-        "clicks": {"sam": {"kind": "original", "model": "nano"}},
-        # So many images that none of the forms made here has too many: its other faults are to be found.
-        "limits": {"max_megapixels": 1.0, "max_held_megapixels": 4.0, "max_images": 500, "max_queued": 500},
-        "page": False,
-    },
-    "test",
-)
-PICTURE = io.BytesIO()
-scene().save(PICTURE, "PNG")
-BYTES = st.just(PICTURE.getvalue()) | st.binary() | st.binary().map(PICTURE.getvalue().__add__)
-schemathesis.openapi.format("binary", BYTES)
-schemathesis.openapi.format("byte", BYTES.map(lambda data: base64.b64encode(data).decode()))
-for kind in ("image/*", "application/octet-stream"):
-    schemathesis.openapi.media_type(kind, BYTES)
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", create_app(PaintedBackend(), CONFIG))
+SCHEMA = open_schema()
 
 
 # What the schema calls a binary string may be no image, so what it allows may be refused.
