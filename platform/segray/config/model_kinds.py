@@ -24,6 +24,7 @@ STUDENTS: Final = (
     "segray.config.students:Dpt",
     "segray.config.students:DptDinov3",
     "segray.config.students:SegFormer",
+    "segray.models.rf_detr.config:RfDetr",
 )
 """A method trains the first one that fits unless its config says otherwise."""
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from segray import keyed_random
 from segray.losses import matching
+from segray.losses.boxes import box_costs, box_losses, boxes_of
 from segray.losses.criterion import Targets
 from segray.losses.points import MaskStack, most_uncertain, random_points, values_at
 
@@ -32,6 +33,11 @@ class SetOutput(Protocol):
         """(B, Q, h, w) each, over the canvas."""
         ...
 
+    @property
+    def boxes(self) -> Sequence[Tensor]:
+        """(B, Q, 4) each, as `boxes.boxes_of` has them; none where only masks are predicted."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Truth:
@@ -40,6 +46,8 @@ class _Truth:
     numbers: list[int]
     """Masks of each image."""
     masks: MaskStack
+    boxes: Tensor
+    """(M, 4)."""
     classes: Tensor
     """(M,) int64."""
     images: Tensor
@@ -56,6 +64,7 @@ class _Truth:
         return cls(
             numbers=numbers,
             masks=MaskStack.of([one.masks for one in targets]),
+            boxes=torch.cat([boxes_of(one.masks) for one in targets]),
             classes=classes,
             images=images.to(classes.device),
             places=places.to(classes.device),
@@ -79,9 +88,16 @@ class _Matched:
     """Pairs of each image."""
 
 
+def _box_losses(boxes: Tensor, truth: _Truth, matched: _Matched) -> Tensor:
+    """(2,): L1 distance and generalised IoU loss, each summed over pairs."""
+    return box_losses(boxes[matched.images, matched.queries], truth.boxes[matched.rows])
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetCriterion:
-    """A `Criterion` over `Targets`. Losses: "class", "mask" and "dice", each weighted and summed over outputs."""
+    """A `Criterion` over `Targets`. Losses: "class", "mask" and "dice", each weighted and summed over outputs; "box"
+    and "giou" too where boxes are predicted.
+    """
 
     num_classes: int
     num_queries: int
@@ -96,6 +112,10 @@ class SetCriterion:
     """Points drawn per point of the loss."""
     importance_sample_ratio: float
     """Share of the loss's points that are the most uncertain of those drawn."""
+    box_weight: float = 0.0
+    """Of the L1 distance of boxes."""
+    giou_weight: float = 0.0
+    """Of the generalised IoU of boxes."""
 
     def count(self, targets: Sequence[Targets]) -> Tensor:
         """(2,): number of masks, and sum of class weights over all queries."""
@@ -112,13 +132,17 @@ class SetCriterion:
         with torch.autocast(count.device.type, enabled=False):
             class_logits = [one.float() for one in output.class_logits]
             mask_logits = [one.float() for one in output.mask_logits]
+            boxes = [one.float() for one in output.boxes]
             costs = torch.stack(
                 [
                     self._costs(classes, masks, truth, [keyed_random.key(key, "matching", number) for key in keys])
                     for number, (classes, masks) in enumerate(zip(class_logits, mask_logits, strict=True))
                 ]
             )
-            outputs = zip(class_logits, mask_logits, self._match(costs, truth), strict=True)
+            if boxes:
+                costs = costs + torch.stack([self._box_costs(one.detach(), truth) for one in boxes])
+            all_matched = self._match(costs, truth)
+            outputs = zip(class_logits, mask_logits, all_matched, strict=True)
             parts = [
                 torch.stack(
                     [
@@ -134,11 +158,21 @@ class SetCriterion:
             masks_in_all = count[0].clamp(min=torch.finfo(torch.float32).tiny)
             # Matching goes around what is no number; the loss must not.
             by_mask = by_mask + 0 * costs.sum()
-        return {
-            "class": self.class_weight * by_class / count[1],
-            "mask": self.mask_weight * by_mask / masks_in_all,
-            "dice": self.dice_weight * by_dice / masks_in_all,
-        }
+            losses = {
+                "class": self.class_weight * by_class / count[1],
+                "mask": self.mask_weight * by_mask / masks_in_all,
+                "dice": self.dice_weight * by_dice / masks_in_all,
+            }
+            if boxes:
+                pairs = [_box_losses(one, truth, matched) for one, matched in zip(boxes, all_matched, strict=True)]
+                by_box, by_giou = torch.stack(pairs).sum(0)
+                losses["box"] = self.box_weight * by_box / masks_in_all
+                losses["giou"] = self.giou_weight * by_giou / masks_in_all
+        return losses
+
+    def _box_costs(self, boxes: Tensor, truth: _Truth) -> Tensor:
+        """(B, Q, N) of one supervised output."""
+        return box_costs(boxes, truth.padded(truth.boxes), box_weight=self.box_weight, giou_weight=self.giou_weight)
 
     @torch.no_grad()
     def _costs(self, class_logits: Tensor, mask_logits: Tensor, truth: _Truth, keys: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ no network. Memory is bounded: few images and few full-size masks are dense at a
 
 from collections.abc import Sequence
 from math import ceil, floor, prod
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,10 @@ class InstanceStudent(ImageNetStudent):
     """A student of instances: its forward returns `QueryOutput`, its loss matches queries to objects."""
 
     adaptable = (*ImageNetStudent.adaptable, "queries_embedder.", "queries_features.")
+    square_canvas: ClassVar[bool] = False
+    """Whether images are predicted on square canvases."""
     settings: config.InstanceStudentConfig
+    criterion: SetCriterion
 
     def __init__(self, settings: config.InstanceStudentConfig, classes: tuple[str, ...]) -> None:
         super().__init__(settings, classes)
@@ -78,7 +81,7 @@ class InstanceStudent(ImageNetStudent):
 
     def _whole(self, images: Sequence[Pixels]) -> list[Instances]:
         """Instances of images, those that fill canvases of one size together."""
-        views = [whole_view((image.shape[0], image.shape[1]), self.settings.predict) for image in images]
+        views = [self._view((image.shape[0], image.shape[1])) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, view in enumerate(views):
             groups.setdefault(view.canvas_hw, []).append(index)
@@ -89,6 +92,10 @@ class InstanceStudent(ImageNetStudent):
                 parts = self._few([images[index] for index in few], [views[index] for index in few])
                 found.update(zip(few, parts, strict=True))
         return [found[index] for index in range(len(images))]
+
+    def _view(self, image_hw: tuple[int, int]) -> View:
+        settings = self.settings
+        return whole_view(image_hw, settings.predict, multiple=settings.multiple, square=self.square_canvas)
 
     def _few(self, images: Sequence[Pixels], views: Sequence[View]) -> list[Instances]:
         """Instances of images whose canvases have one size."""
@@ -189,13 +196,19 @@ def _neighbours(size: int, wanted: int, part: slice, like: Tensor) -> tuple[Tens
     return first, (first + 1).clamp(max=size - 1), places - first
 
 
-def whole_view(image_hw: tuple[int, int], settings: config.InstancePredict) -> View:
-    """Return the view of the whole image at the size of the settings, on the smallest canvas that holds it."""
+def whole_view(
+    image_hw: tuple[int, int], settings: config.InstancePredict, *, multiple: int = MULTIPLE, square: bool = False
+) -> View:
+    """Return the view of the whole image at the size of the settings, on the smallest canvas that holds it.
+
+    A square canvas has the side of the settings, whatever the image.
+    """
     scale = settings.side / max(image_hw)
     if settings.shorter_side is not None:
         scale = min(scale, settings.shorter_side / min(image_hw))
     height, width = (max(1, round(length * scale)) for length in image_hw)
-    canvas_hw = -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+    sides = (settings.side, settings.side) if square else (height, width)
+    canvas_hw = -(-sides[0] // multiple) * multiple, -(-sides[1] // multiple) * multiple
     return View(image_hw=image_hw, resized_hw=(height, width), origin_yx=(0, 0), flipped=False, canvas_hw=canvas_hw)
 
 

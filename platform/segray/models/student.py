@@ -40,6 +40,9 @@ class QueryOutput:
     """(B, Q, h, w) per supervised output, at stride 4."""
     mask_features: torch.Tensor
     """(B, C, h, w) what the queries are dotted with; structure is distilled into it."""
+    boxes: tuple[torch.Tensor, ...] = ()
+    """(B, Q, 4) per supervised output, centre x and y, width and height in shares of the canvas; none of students that
+    predict masks alone."""
 
 
 class Student(nn.Module, ABC):

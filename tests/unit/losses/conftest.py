@@ -17,6 +17,7 @@ CLASSES, QUERIES, POINTS = 3, 5, 40
 class Output:
     class_logits: tuple[Tensor, ...]
     mask_logits: tuple[Tensor, ...]
+    boxes: tuple[Tensor, ...] = ()
 
     def images(self, chosen: Sequence[int]) -> "Output":
         return Output(

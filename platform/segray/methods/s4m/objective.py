@@ -287,6 +287,7 @@ def _split(output: QueryOutput, number: int) -> tuple[QueryOutput, QueryOutput]:
             class_logits=tuple(one[own] for one in output.class_logits),
             mask_logits=tuple(one[own] for one in output.mask_logits),
             mask_features=output.mask_features[own],
+            boxes=tuple(one[own] for one in output.boxes),
         )
 
     return part(slice(None, number)), part(slice(number, None))

@@ -1,0 +1,1 @@
+"""RF-DETR as a student of instances."""
