@@ -15,9 +15,10 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from segray.errors import SourceError
 from segray.formats.coco.ids import CocoIds, coco_ids_of
-from segray.formats.source import Source, name_problem, refuse
+from segray.formats.source import PromptedSource, Source, name_problem, refuse
 from segray.images import kinds
 from segray.masks.instances import Instances
+from segray.masks.object_prompts import ObjectPrompts
 from segray.storage import files, names
 from segray.store.rows import ImageRow
 from segray.tally import Reason, Tally
@@ -112,6 +113,10 @@ class ListedImages:
             return self._source.read_masks(match.mask) if match.mask else None
         known = {} if size_hw is None else {"size_hw": size_hw}
         return self._source.instances(image_id, crowds=crowds, **known)
+
+    def prompts(self, image_id: str) -> ObjectPrompts | None:
+        """See `PromptedSource`."""
+        return cast(PromptedSource, self._source).prompts(image_id) if image_id in self._taken else None
 
     @property
     def coco_ids(self) -> CocoIds:

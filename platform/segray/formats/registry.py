@@ -22,6 +22,7 @@ FOLDERS: Final = (
     "yolo",
     "png",
     "table",
+    "voc_boxes",
 )
 """Folders of this package, each with a `FORMAT`."""
 

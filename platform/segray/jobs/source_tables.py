@@ -58,7 +58,7 @@ def prompt_table(images: Images, boxes: Boxes, tables: str) -> dict[str, Any]:
         raise ConfigError(f"source: boxes need the folder of their images, got {type(images).__name__}")
     if isinstance(boxes, Mapping):
         boxes = _box_table(boxes, tables)
-    suffix = str(boxes).lower().rpartition(".")[2]
+    suffix = files.name(str(boxes)).lower().rpartition(".")[2]
     if suffix in ("csv", "parquet"):
         return {"kind": "table", "uri": str(images), "table": str(boxes)}
     if suffix == "json":

@@ -117,9 +117,9 @@ def _read(uri: str) -> pa.Table:
     """
     data = io.BytesIO(files.read_bytes(uri))
     try:
-        if uri.lower().endswith(".parquet"):
+        if files.name(uri).lower().endswith(".parquet"):
             return pa.parquet.read_table(data)
-        if uri.lower().endswith(".csv"):
+        if files.name(uri).lower().endswith(".csv"):
             # Names of images and ids are text, even where all of them look like numbers.
             text = {name: pa.string() for name in ("image", "class", "id")}
             return pa.csv.read_csv(
