@@ -13,20 +13,19 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 import pyarrow as pa
 from pyarrow import fs
 
 from segray.errors import SourceError
-from segray.storage import listing, ranges
+from segray.storage import listing, ranges, s3
 from segray.storage.retry import retrying
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -35,20 +34,6 @@ _OPTIONS = re.compile(
 )
 _ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
 _ONE_PUT = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
-_S3_ENVIRONMENT = (
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
-
-S3_ATTEMPTS = 10
-"""Of each call while S3 answers that it is busy or down, about a minute in all; the library's own 3 last a second."""
-
 MISSING = "missing"
 """The version of a file that is named somewhere and is not there."""
 
@@ -82,8 +67,7 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         bare, options = _split_options(uri)
         host, _, key = bare[len(kind) + 3 :].partition("/")
         if kind == "s3":
-            environment = tuple(os.environ.get(name) for name in _S3_ENVIRONMENT)
-            return _s3(host, options, environment), f"{host}/{key}".rstrip("/")
+            return s3.arrow_client(host, options), f"{host}/{key}".rstrip("/")
         found, base = _arrow(kind, host, options)
         return found, f"{base.rstrip('/')}/{key}".rstrip("/")
 
@@ -152,6 +136,10 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
     if scheme(uri) in ("", "file"):
         with readable(uri), Path(_local_path(uri)).open("rb") as file:
             return file.read() if limit < 0 else file.read(min(limit, os.fstat(file.fileno()).st_size))
+    objects = _objects(uri)
+    if objects is not None:
+        with readable(uri):
+            return objects.read(limit)
     system, path = filesystem(uri)
 
     def read() -> bytes:
@@ -174,6 +162,10 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
     Raises:
         OSError: as the file system has it.
     """
+    objects = _objects(uri)
+    if objects is not None and len(data) <= s3.MOST_IN_ONE_PUT:
+        objects.put(data)
+        return
     system, path = filesystem(uri)
     folder, _, name = path.rpartition("/")
     if isinstance(system, fs.LocalFileSystem):
@@ -188,6 +180,47 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         _put(system, temporary, data)
         system.move(temporary, path)
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Write a new file as `write_bytes_atomic` does; return False, and write nothing, where there is one.
+
+    Of several processes that do so at once, one is told True on disks, and on S3 where `s3.objects` has a client. Two
+    may be told so elsewhere.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    objects = _objects(uri)
+    if objects is not None:
+        return objects.create(data)
+    system, path = filesystem(uri)
+    if isinstance(system, fs.LocalFileSystem):
+        return _create_local(Path(path), data)
+    if exists(uri):
+        return False
+    write_bytes_atomic(uri, data)
+    return True
+
+
+def delete(uris: Sequence[str]) -> None:
+    """Delete files of one folder, in one request for each thousand where that can be. Missing ones are no error.
+
+    Raises:
+        OSError: as the file system has it.
+    """
+    if not uris:
+        return
+    each = [_objects(uri) for uri in uris]
+    if all(each):
+        s3.delete([one for one in each if one is not None])
+        return
+    for uri in uris:
+        system, path = filesystem(uri)
+        try:
+            system.delete_file(path)
+        except FileNotFoundError:
+            continue
 
 
 def fetch(uri: str, path: Path) -> None:
@@ -281,6 +314,15 @@ def list_folders(uri: str) -> list[str]:
 _LOCAL = fs.LocalFileSystem()
 
 
+def _objects(uri: str) -> s3.S3Object | None:
+    """Return a file on S3 as an object, where `s3.objects` has a client for it."""
+    if scheme(uri) != "s3":
+        return None
+    bare, options = _split_options(uri)
+    bucket, _, key = bare[len("s3://") :].partition("/")
+    return s3.find_object(bucket, options, key)
+
+
 @contextmanager
 def readable(uri: str) -> Iterator[None]:
     """Turn what a file system raises about a file or folder into one `SourceError` that names it."""
@@ -316,24 +358,6 @@ def _local_path(uri: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _s3(bucket: str, options: str, environment: tuple[str | None, ...]) -> fs.S3FileSystem:
-    """An S3 client. The environment is part of the key, so that changed credentials make a new client."""
-    given = {name: values[-1] for name, values in parse_qs(options).items()}
-    known = dict(zip(_S3_ENVIRONMENT, environment, strict=True))
-    endpoint = given.get("endpoint_override") or known["AWS_ENDPOINT_URL_S3"] or known["AWS_ENDPOINT_URL"]
-    region = given.get("region") or known["AWS_REGION"] or known["AWS_DEFAULT_REGION"]
-    settings: dict[str, Any] = {"anonymous": given.get("anonymous", "").lower() in ("1", "true")}
-    if endpoint:
-        transport = scheme(endpoint) or given.get("scheme", "https")
-        address = _SCHEME.sub("", endpoint).rstrip("/")
-        settings |= {"endpoint_override": address, "scheme": transport, "region": region or "us-east-1"}
-    else:
-        settings["region"] = region or fs.resolve_s3_region(bucket)
-    patience = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
-    return fs.S3FileSystem(**settings, allow_delayed_open=True, retry_strategy=patience)
-
-
-@lru_cache(maxsize=64)
 def _arrow(kind: str, host: str, options: str) -> tuple[fs.FileSystem, str]:
     system, base = fs.FileSystem.from_uri(f"{kind}://{host}/" + (f"?{options}" if options else ""))
     return system, base
@@ -356,6 +380,24 @@ def _write_local(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _create_local(path: Path, data: bytes) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some disks have no hard links.
+        if path.exists():
+            return False
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def _put(system: fs.FileSystem, path: str, data: bytes) -> None:

@@ -1,14 +1,14 @@
 """Whole files out of an object store: few requests, side by side, straight into place.
 
 A file is read in ranges, each with a handle of its own, since a handle has one position. Opening a handle asks for the
-size and reading asks for the range, so that a file costs two requests for each 32 MiB. Knows pyarrow's file systems
-and paths in them, no URIs.
+size and reading asks for the range, so that a file costs two requests for each 32 MiB. `s3` reads with one request for
+each range where it can. Knows pyarrow's file systems and paths in them, no URIs.
 """
 
 import io
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +62,11 @@ def _fill(system: fs.FileSystem, path: str, view: memoryview, first: Any) -> Non
                 file.seek(start)
                 _fill_place(file.readinto, place, path)
 
-    starts = range(0, len(view), RANGE_BYTES)
+    side_by_side(fill, range(0, len(view), RANGE_BYTES))
+
+
+def side_by_side(fill: Callable[[int], None], starts: Sequence[int]) -> None:
+    """Call `fill` for the start of each range, in threads where there are several."""
     if len(starts) <= 1:
         for start in starts:
             fill(start)

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from bench.counting_s3 import CountingS3
 from segray.errors import SourceError
 from segray.storage import files
 
@@ -204,3 +206,29 @@ def test_subfolders_are_listed_by_name(tmp_path: Path, kind: str) -> None:
     for name in ("b/x.json", "a/deep/y.json", ".hidden/z.json", "file.json"):
         files.write_bytes_atomic(files.join(root, name), b"{}")
     assert files.list_folders(root) == ["a", "b"]
+
+
+def test_a_file_is_created_once(root: str) -> None:
+    uri = files.join(root, "deep/note.json")
+    assert [files.create(uri, b"first"), files.create(uri, b"second")] == [True, False]
+    assert files.read_bytes(uri) == b"first"
+    assert [entry.path for entry in files.list_files(root)] == ["deep/note.json"]
+
+
+def test_many_files_are_deleted_and_missing_ones_are_no_error(root: str) -> None:
+    uris = [files.join(root, f"{number}.json") for number in range(4)]
+    for uri in uris[:3]:
+        files.write_bytes_atomic(uri, b"1")
+    files.delete([])
+    files.delete(uris[1:])
+    assert [entry.path for entry in files.list_files(root)] == ["0.json"]
+
+
+def test_requests_of_writing_creating_and_deleting(s3_server: CountingS3, s3_bucket: str) -> None:
+    uris = [f"{s3_bucket}/{number}.json" for number in range(3)]
+    with s3_server.counted() as requests:
+        for uri in uris:
+            files.create(uri, b"1")
+        files.write_bytes_atomic(uris[0], bytes(20 << 20))
+        files.delete(uris)
+    assert Counter(request.method for request in requests) == {"PUT": 4, "DELETE-MANY": 1}

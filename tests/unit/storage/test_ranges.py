@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.counting_s3 import CountingS3
+from bench.counting_s3 import CountingS3, by_kind
 from segray.storage import files
 
 MIB = 2**20
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("size", [0, 1, 1000, 16 * MIB, 33 * MIB, 70 * MIB + 3])
+@pytest.mark.parametrize("size", [1, 16 * MIB, 70 * MIB + 3])
 def test_a_whole_file_costs_a_request_for_each_16_mib_and_one(size: int, s3_server: CountingS3, s3_bucket: str) -> None:
     data = os.urandom(size)
     files.write_bytes_atomic(f"{s3_bucket}/a.bin", data)
@@ -25,7 +25,26 @@ def test_a_whole_file_costs_a_request_for_each_16_mib_and_one(size: int, s3_serv
     assert sum(request.received for request in requests) == size
 
 
-@pytest.mark.parametrize(("limit", "received"), [(0, 0), (10, 10), (1000, 1000), (5000, 1000)])
+def test_an_empty_file_is_empty(s3_bucket: str) -> None:
+    files.write_bytes_atomic(f"{s3_bucket}/a.bin", b"")
+    assert files.read_bytes(f"{s3_bucket}/a.bin") == files.read_bytes(f"{s3_bucket}/a.bin", 5) == b""
+
+
+@pytest.mark.parametrize("profile", ["", "default"], ids=["keys in the environment", "a profile, which pyarrow reads"])
+@pytest.mark.parametrize(("size", "ranges"), [(1000, 1), (32 * MIB, 1), (33 * MIB, 2)])
+def test_requests_of_each_client(
+    size: int, ranges: int, profile: str, s3_server: CountingS3, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(size)
+    files.write_bytes_atomic(f"{s3_bucket}/a.bin", data)
+    if profile:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    with s3_server.counted() as requests:
+        assert files.read_bytes(f"{s3_bucket}/a.bin") == data
+    assert by_kind(requests) == {("other", "GET"): ranges} | ({("other", "HEAD"): ranges} if profile else {})
+
+
+@pytest.mark.parametrize(("limit", "received"), [(10, 10), (1000, 1000), (5000, 1000)])
 def test_no_more_than_the_limit_is_fetched(limit: int, received: int, s3_server: CountingS3, s3_bucket: str) -> None:
     files.write_bytes_atomic(f"{s3_bucket}/a.bin", bytes(range(250)) * 4)
     with s3_server.counted() as requests:
