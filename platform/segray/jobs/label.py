@@ -138,7 +138,7 @@ def _run(
         remaining=pending - tally.images,
         startup_s=startup_s,
         wall_s=elapsed_s,
-        store_refused_share=_refused_share(store.info()),
+        store_refused_share=_refused_share(store.info() if tally.images else before),
         workers=config.workers,
         cost=config.cost,
     )

@@ -61,22 +61,17 @@ class Attempt:
     """One try at a part."""
 
     def __init__(self, store_uri: str, rows: Sequence[ImageRow], earlier: Mapping[str, int] | None = None) -> None:
-        """Read what earlier tries left.
+        """Take a part.
 
         Args:
             store_uri: the store that is being written.
             rows: the part's images.
             earlier: what `carry_over` returned at the start of the run.
-
-        Raises:
-            StoreError: the store cannot be read.
         """
         self.uri, self.rows = files.join(store_uri, FOLDER, f"{part_key(rows)}.json"), rows
-        self.note = _read(self.uri)
-        self._again = self.note is not None
-        known = {name: earlier[name] for name in map(_name, rows) if name in earlier} if earlier else {}
-        if self.note is None and known:
-            self.note = AttemptRecord(deaths=known)
+        self.is_plain = False
+        """Whether the part was labeled all at once, so that its note says nothing of any image."""
+        self._earlier = {name: earlier[name] for name in map(_name, rows) if name in earlier} if earlier else {}
 
     def label(self, label: Label) -> Iterator[LabeledRow]:
         """Label the part's rows: all at once on the first try, one by one after.
@@ -85,16 +80,20 @@ class Attempt:
             DeviceError: the process's device is broken; it is noted, and the process should end.
             LabelError: process after process ended here without labeling one image.
             PartGivenBackError: the device broke again and again on this part.
-            StoreError: the note cannot be written.
+            StoreError: the note cannot be read or written.
         """
-        note = self.note or AttemptRecord()
+        note = AttemptRecord(deaths=dict(self._earlier))
+        # A note that is there already says that a try came before; one request says both.
+        is_again = not commits.create(self.uri, _bytes(note))
+        if is_again:
+            note = _read(self.uri) or note
         try:
-            if self.note is None:
-                self._write(note)
+            if is_again:
+                self._judge(note)
+            elif not note.deaths:
+                self.is_plain = True
                 yield from label(self.rows)
                 return
-            if self._again:
-                self._judge(note)
             yield from self._one_by_one(label, note)
         except DeviceError:
             note.device_failures += 1
@@ -141,7 +140,7 @@ class Attempt:
         commits.delete(self.uri)
 
     def _write(self, note: AttemptRecord) -> None:
-        commits.commit(self.uri, json.dumps(asdict(note)).encode())
+        commits.commit(self.uri, _bytes(note))
 
 
 def part_key(rows: Sequence[ImageRow]) -> str:
@@ -172,8 +171,7 @@ def carry_over(store_uri: str, *, blame_last: bool) -> dict[str, int]:
             earlier[name] = max(earlier.get(name, 0), deaths)
     if told:
         commits.commit(files.join(folder, _EARLIER), json.dumps(earlier).encode())
-        for uri in told:
-            commits.delete(uri)
+        commits.delete(*told)
     return earlier
 
 
@@ -186,6 +184,10 @@ def forget(store_uri: str) -> None:
     commits.delete_folder(files.join(store_uri, FOLDER))
 
 
+def _bytes(note: AttemptRecord) -> bytes:
+    return json.dumps(asdict(note)).encode()
+
+
 def _name(row: ImageRow) -> str:
     return f"{row.image_id} {row.version}"
 
@@ -193,8 +195,10 @@ def _name(row: ImageRow) -> str:
 def _notes(folder: str) -> dict[str, AttemptRecord]:
     """Return the notes of parts by their URIs."""
     try:
-        uris = [entry.uri for entry in files.list_files(folder)] if files.exists(folder) else []
+        uris = [entry.uri for entry in files.list_files(folder)]
     except SourceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return {}
         raise StoreError(str(error)) from error
     read = {uri: _read(uri) for uri in uris if not uri.endswith(_EARLIER)}
     return {uri: note for uri, note in read.items() if note is not None}
@@ -207,6 +211,7 @@ def _read(uri: str) -> AttemptRecord | None:
 
 def _read_json(uri: str) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(files.read_bytes(uri))) if files.exists(uri) else None
+        data = files.read_if_there(uri)
     except SourceError as error:
         raise StoreError(str(error)) from error
+    return None if data is None else dict(json.loads(data))

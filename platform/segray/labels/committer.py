@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
+from typing import Final
 
 import pyarrow as pa
 
@@ -12,8 +13,12 @@ from segray.errors import DeviceError
 from segray.labels.attempts import Attempt, PartGivenBackError, carry_over, forget
 from segray.labels.stages.stage import Stage
 from segray.labels.summary import PartCounts
+from segray.storage import commits
 from segray.store import Store
 from segray.store.rows import image_rows
+
+NOTES_AT_ONCE: Final = 20
+"""Notes of committed parts that a worker removes together: a commit costs an object store two requests and a bit."""
 
 
 class PartCommitter:
@@ -29,6 +34,7 @@ class PartCommitter:
         """
         self.store, self.earlier = store, earlier
         self.label = stage.build()
+        self._notes: list[str] = []
 
     def commit(self, part: pa.Table) -> PartCounts:
         """Label the images of a part (`SOURCE` rows), commit their rows together, and count them.
@@ -40,7 +46,14 @@ class PartCommitter:
         attempt = Attempt(self.store.uri, image_rows(part), self.earlier)
         rows = list(attempt.label(self.label))
         self.store.write_part(rows)
-        attempt.done()
+        if attempt.is_plain:
+            # Such a note may outlive its part, since no part has these images again.
+            self._notes.append(attempt.uri)
+        else:
+            attempt.done()
+        if len(self._notes) >= NOTES_AT_ONCE:
+            commits.delete(*self._notes)
+            self._notes.clear()
         found = [row.instances for row in rows if row.instances is not None]
         return PartCounts(
             images=len(rows),

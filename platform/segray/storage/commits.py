@@ -58,18 +58,24 @@ def commit(uri: str, data: Any) -> None:
         files.write_bytes_atomic(uri, data)
 
 
-def delete(uri: str) -> None:
-    """Delete a file. A missing file is not an error.
+def create(uri: str, data: bytes) -> bool:
+    """Write a new file, whole or not at all; return False, and write nothing, where there is one.
 
     Raises:
-        StoreError: it is there and cannot be deleted.
+        StoreError: it could not be written.
     """
     with as_store_errors(uri):
-        system, path = files.filesystem(uri)
-        try:
-            system.delete_file(path)
-        except FileNotFoundError:
-            return
+        return files.create(uri, data)
+
+
+def delete(*uris: str) -> None:
+    """Delete files of one folder. Missing files are no error.
+
+    Raises:
+        StoreError: one is there and cannot be deleted.
+    """
+    with as_store_errors(uris[0] if uris else ""):
+        files.delete(uris)
 
 
 def delete_folder(uri: str) -> None:

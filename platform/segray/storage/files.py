@@ -153,6 +153,20 @@ def read_bytes(uri: str, limit: int = -1) -> bytes:
         return retrying(read, uri)
 
 
+def read_if_there(uri: str) -> bytes | None:
+    """Return the whole file, or None where there is none: one request fewer than to ask first.
+
+    Raises:
+        SourceError: it cannot be read; the message says why.
+    """
+    try:
+        return read_bytes(uri)
+    except SourceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
 def write_bytes_atomic(uri: str, data: bytes) -> None:
     """Write so that a reader sees the old file, the new one, or none, whenever the writer dies.
 

@@ -174,10 +174,8 @@ class Lease:
 
 def _read(uri: str) -> bytes | None:
     try:
-        return files.read_bytes(uri) if files.exists(uri) else None
+        return files.read_if_there(uri)
     except SourceError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
         raise StoreError(str(error)) from error
 
 

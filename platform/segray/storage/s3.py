@@ -26,7 +26,9 @@ from pyarrow import fs
 from segray.storage import ranges
 
 ATTEMPTS: Final = 10
-"""Of each call while S3 answers that it is busy or down, about a minute in all; the library's own 3 last a second."""
+"""Of each call of pyarrow's while S3 answers that it is busy or down, about a minute in all; its own 3 last a second."""
+PATIENCE_S: Final = 60.0
+"""Time during which obstore repeats a call."""
 MOST_IN_ONE_PUT: Final = 1 << 30
 """Bytes of the largest file that is written in one request; S3 itself takes 5 GB."""
 
@@ -198,9 +200,10 @@ def _store(bucket: str, options: str, environment: tuple[str | None, ...]) -> S3
         region=region or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket)),
         client_options={"allow_http": True, "connect_timeout": timedelta(seconds=10), "timeout": timedelta(minutes=5)},
         retry_config={
-            "max_retries": ATTEMPTS,
-            "retry_timeout": timedelta(minutes=3),
-            "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=20), "base": 2},
+            # Pauses are drawn at random and may all be short: the time is the bound.
+            "max_retries": 1000,
+            "retry_timeout": timedelta(seconds=PATIENCE_S),
+            "backoff": {"init_backoff": timedelta(seconds=0.3), "max_backoff": timedelta(seconds=20), "base": 3},
         },
         **settings,
     )

@@ -147,9 +147,10 @@ def _read_shards(
     """
     uri = files.join(store_uri, FOLDER, INDEX)
     try:
-        if not files.exists(uri):
+        data = files.read_if_there(uri)
+        if data is None:
             return {}, []
-        index = _Index(**json.loads(files.read_bytes(uri)))
+        index = _Index(**json.loads(data))
         if not index.parts.keys() <= {part.name for part in parts}:
             return {}, []
         where = files.join(store_uri, FOLDER, index.folder)

@@ -79,12 +79,13 @@ def read(store_uri: str) -> StoreManifest:
     """
     uri = files.join(store_uri, NAME)
     try:
-        if not files.exists(uri):
+        data = files.read_if_there(uri)
+        if data is None:
             raise StoreError(
                 f"{store_uri}: no store here (no {NAME}); give the folder of a store, `segray store ls FOLDER` lists"
                 " those in FOLDER"
             )
-        return _parse(files.read_bytes(uri), uri)
+        return _parse(data, uri)
     except SourceError as error:
         raise StoreError(str(error)) from error
 

@@ -57,6 +57,6 @@ def with_parts(store_uri: str, work: Callable[[list[Part]], T]) -> T:
 def _generation(store_uri: str) -> bytes:
     uri = files.join(store_uri, _NAME)
     try:
-        return files.read_bytes(uri) if files.exists(uri) else b""
+        return files.read_if_there(uri) or b""
     except SourceError as error:
         raise StoreError(str(error)) from error

@@ -9,13 +9,14 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from segray.errors import SourceError, StoreError
 from segray.storage import commits, files
@@ -37,6 +38,9 @@ PART = pa.schema(
 
 GROUP_BYTES = 16 * 2**20
 """Uncompressed bytes of a row group, unless one row has more: what a reader holds at once."""
+
+WHOLE_BYTES = 256 * 2**10
+"""Largest part that is read whole from an object store, where a few columns are asked for: a request costs as much."""
 
 _AHEAD = 16
 """Parts read before they are asked for."""
@@ -160,11 +164,11 @@ def list_parts(store_uri: str) -> list[Part]:
     """
     folder = files.join(store_uri, FOLDER)
     try:
-        if not files.exists(folder):
-            return []
         found = files.list_files(folder, (".parquet",))
         return [Part(uri=entry.uri, name=entry.path, size=entry.size, version=entry.version) for entry in found]
     except SourceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
         raise StoreError(str(error)) from error
 
 
@@ -176,13 +180,20 @@ def read_groups(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:
         StoreError: it is damaged, or no part of a store.
     """
     try:
-        system, path = files.filesystem(part.uri)
-        with system.open_input_file(path) as source:
-            file = pq.ParquetFile(source, page_checksum_verification=True)
+        with _open(part) as source:
+            file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=True)
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group, columns=list(columns), use_threads=False).select(columns)
     except (OSError, pa.ArrowException, KeyError, SourceError) as error:
         _judge(part, error)
+
+
+def _open(part: Part) -> Any:
+    """Open a part for reading: one in an object store that is small in one request, whatever is read of it."""
+    system, path = files.filesystem(part.uri)
+    if part.size <= WHOLE_BYTES and not isinstance(system, fs.LocalFileSystem):
+        return pa.BufferReader(files.read_bytes(part.uri))
+    return system.open_input_file(path)
 
 
 def read_rows(part: Part, chosen: npt.NDArray[np.bool_], columns: Sequence[str]) -> Iterator[pa.Table]:
