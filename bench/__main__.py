@@ -7,6 +7,7 @@ BENCHMARKS = (
     "bench.generator",
     "bench.labeling",
     "bench.store",
+    "bench.requests",
     "bench.refinement",
     "bench.training",
     "bench.voting",

@@ -23,12 +23,12 @@ from segray.config.label import LabelConfig
 from segray.job_configs import load_as
 from segray.jobs.label import label
 from segray.jobs.train import train
+from segray.labels.attempts import EARLIER
+from segray.labels.first_look import LOOKED_AT
 from segray.methods.config import TrainConfig
 from segray.storage import files
 from segray.testing import write_images, write_training
 
-PER_IMAGE = ("image",)
-PER_PART = ("part", "attempt note")
 _LABEL = """
 job = "label"
 stores = "s3://bucket/stores"
@@ -41,20 +41,25 @@ workers = { num_workers = 0, images_per_part = %d }
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A job, what it asked, and how many images and parts it labeled."""
+    """A job, what it asked, and how often it did what."""
 
     name: str
     requests: Sequence[Request]
     images: int
+    """Images that it read, those looked at before the first is labeled counted twice."""
     parts: int
+    """Parts that it committed."""
+    held: int
+    """Parts that the store held at its end."""
 
-    def of(self, kinds: Sequence[str]) -> list[Request]:
-        """Return the requests of these kinds."""
-        return [one for one in self.requests if one.kind in kinds]
 
-    def rest(self) -> list[Request]:
-        """Return the requests that belong to no image and no part."""
-        return [one for one in self.requests if one.kind not in (*PER_IMAGE, *PER_PART)]
+def belongs_to(request: Request) -> str:
+    """Return what a request is made for: an image, a commit, the reading of a part, or the job."""
+    if request.kind == "part":
+        return "part read" if request.method in ("GET", "HEAD") else "part committed"
+    if request.kind == "attempt note" and request.method in ("PUT", "GET") and not request.key.endswith(EARLIER):
+        return "part committed"
+    return "image read" if request.kind == "image" else "job"
 
 
 @contextmanager
@@ -74,17 +79,19 @@ def measure_labeling(server: CountingS3, images: int, images_per_part: int) -> l
     with fresh_machine(), server.counted() as cold:
         summary = label(config)
     assert summary.images == images
-    phases = [Phase(name="label, cold", requests=cold, images=images, parts=-(-images // images_per_part))]
+    held = -(-images // images_per_part)
+    looked_at = min(images, LOOKED_AT)
+    phases = [Phase(name="label, cold", requests=cold, images=images + looked_at, parts=held, held=held)]
     with fresh_machine(), server.counted() as nothing:
         label(config)
-    phases.append(Phase(name="label, nothing left to do", requests=nothing, images=0, parts=0))
+    phases.append(Phase(name="label, nothing left to do", requests=nothing, images=0, parts=0, held=held))
     for entry in list(files.list_files(files.join(summary.store, "parts")))[:2]:
         system, path = files.filesystem(entry.uri)
         system.delete_file(path)
     with fresh_machine(), server.counted() as resumed:
         again = label(config)
     parts = -(-again.images // images_per_part)
-    return [*phases, Phase(name="label, resumed", requests=resumed, images=again.images, parts=parts)]
+    return [*phases, Phase(name="label, resumed", requests=resumed, images=again.images, parts=parts, held=held)]
 
 
 def measure_training(server: CountingS3) -> Phase:
@@ -99,20 +106,20 @@ def measure_training(server: CountingS3) -> Phase:
         with server.counted() as requests:
             train(load_as(TrainConfig, path))
     read = len({one.key for one in requests if one.kind == "image"})
-    return Phase(name="train, one step", requests=requests, images=read, parts=0)
+    return Phase(name="train, one step", requests=requests, images=read, parts=0, held=0)
 
 
 def table(phases: Sequence[Phase]) -> list[list[str]]:
     """Return the lines of the table, its head first."""
-    lines = [["job", "per", "number", "requests each", "bytes each", "requests"]]
+    lines = [["job", "for each", "number", "requests", "bytes", "all requests"]]
     for phase in phases:
-        kinds = [("image", phase.images, phase.of(PER_IMAGE)), ("part", phase.parts, phase.of(PER_PART))]
-        for per, number, found in [*kinds, ("job", 1, phase.rest())]:
-            if number or found:
-                each = max(number, 1)
+        numbers = {"image read": phase.images, "part committed": phase.parts, "part read": phase.held, "job": 1}
+        for what, number in numbers.items():
+            found = [one for one in phase.requests if belongs_to(one) == what]
+            if found and number:
                 size = sum(one.sent + one.received for one in found)
                 lines.append(
-                    [phase.name, per, str(number), f"{len(found) / each:.2f}", f"{size / each:,.0f}", _told(found)]
+                    [phase.name, what, str(number), f"{len(found) / number:.2f}", f"{size / number:,.0f}", _told(found)]
                 )
     return lines
 

@@ -18,7 +18,7 @@ from segray.store.rows import ImageRow, LabeledRow
 
 FOLDER: Final = "attempts"
 """Folder of the notes, in the store until a run has labeled everything."""
-_EARLIER: Final = "earlier-runs.json"
+EARLIER: Final = "earlier-runs.json"
 """File of how often processes ended at which image in earlier runs."""
 DEATHS: Final = 2
 """An image at which the process ended so often is refused; once may have been the machine's end, not the image's."""
@@ -162,7 +162,7 @@ def carry_over(store_uri: str, *, blame_last: bool) -> dict[str, int]:
         StoreError: notes cannot be read or written.
     """
     folder = files.join(store_uri, FOLDER)
-    earlier = _read_json(files.join(folder, _EARLIER)) or {}
+    earlier = _read_json(files.join(folder, EARLIER)) or {}
     told = {uri: note for uri, note in _notes(folder).items() if note.at is not None or note.deaths}
     for note in told.values():
         if blame_last and not note.ended_by_device:
@@ -170,7 +170,7 @@ def carry_over(store_uri: str, *, blame_last: bool) -> dict[str, int]:
         for name, deaths in note.deaths.items():
             earlier[name] = max(earlier.get(name, 0), deaths)
     if told:
-        commits.commit(files.join(folder, _EARLIER), json.dumps(earlier).encode())
+        commits.commit(files.join(folder, EARLIER), json.dumps(earlier).encode())
         commits.delete(*told)
     return earlier
 
@@ -200,7 +200,7 @@ def _notes(folder: str) -> dict[str, AttemptRecord]:
         if isinstance(error.__cause__, FileNotFoundError):
             return {}
         raise StoreError(str(error)) from error
-    read = {uri: _read(uri) for uri in uris if not uri.endswith(_EARLIER)}
+    read = {uri: _read(uri) for uri in uris if not uri.endswith(EARLIER)}
     return {uri: note for uri, note in read.items() if note is not None}
 
 

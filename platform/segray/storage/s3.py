@@ -26,7 +26,7 @@ from pyarrow import fs
 from segray.storage import ranges
 
 ATTEMPTS: Final = 10
-"""Of each call of pyarrow's while S3 answers that it is busy or down, about a minute in all; its own 3 last a second."""
+"""Of each call of pyarrow's while S3 is busy or down, about a minute in all; the library's own 3 last a second."""
 PATIENCE_S: Final = 60.0
 """Time during which obstore repeats a call."""
 MOST_IN_ONE_PUT: Final = 1 << 30

@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
+from bench.counting_s3 import by_kind
 from segray.config.label import LabelWorkers
 from segray.formats.folder import FolderSource
 from segray.formats.registry import open_source
 from segray.labels import attempts
-from segray.labels.committer import run_in_process
+from segray.labels.committer import NOTES_AT_ONCE, PartCommitter, run_in_process
 from segray.labels.pending_rows import PendingRows
 from segray.storage import files
 from segray.store import Store
@@ -81,3 +82,21 @@ def test_no_actors_is_this_process():
     assert LabelWorkers(num_workers=0).in_process
     assert LabelWorkers(num_workers=0).most_workers == 1
     assert not LabelWorkers().in_process
+
+
+def test_an_object_store_is_asked_once_for_an_image_and_twice_for_a_commit(tmp_path, s3_server, s3_bucket):
+    for path in write_images(tmp_path, NOTES_AT_ONCE + 1, side=8):
+        files.write_bytes_atomic(f"{s3_bucket}/images/{path.name}", path.read_bytes())
+    stage, rows = SleepingStage(seconds=0), open_source(FolderSource(uri=f"{s3_bucket}/images")).rows()
+    committer = PartCommitter(stage, Store.create(f"{s3_bucket}/stores", stage.name, stage.content), {})
+    with PendingRows(rows) as pending, s3_server.counted() as requests:
+        for part in pending.parts(1):
+            committer.commit(part)
+    number = NOTES_AT_ONCE + 1
+    assert by_kind(requests) == {
+        ("image", "GET"): number,
+        ("attempt note", "PUT"): number,
+        ("part", "PUT"): number,
+        ("other", "DELETE-MANY"): 1,
+    }
+    assert len(list(files.list_files(f"{committer.store.uri}/attempts"))) == 1
