@@ -150,8 +150,9 @@ def _sets(table: Mapping[str, Any], path: str) -> bool:
 
 def _made_up(table: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Any]]:
     """Yield overrides that lead a preset to small data of the layouts that it names, which are written."""
-    classes = next((one["classes"] for one in table["data"].values() if "classes" in one), ())
-    for role, source in table["data"].items():
+    sources = {role: one for role, one in table["data"].items() if isinstance(one, Mapping)}
+    classes = next((one["classes"] for one in sources.values() if "classes" in one), ())
+    for role, source in sources.items():
         for name, value in WRITERS[source["kind"]](folder / role, {"classes": classes, **source}).items():
             yield f"data.{role}.{name}", value
     if "zero_shot" in table["method"]:

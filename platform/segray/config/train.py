@@ -20,6 +20,9 @@ class TrainingData:
 
     labeled: SourceConfig
     """Images with masks and classes. Their class list becomes the student's."""
+    keep_empty: bool = True
+    """Learn from labeled images in which there is no object, and so that there is none. Mask2Former's code leaves them
+    out."""
     unlabeled: SourceConfig | None = None
     """Images to learn from without labels; masks that their source may hold are ignored in training. The papers use all
     training images."""

@@ -27,6 +27,7 @@ from segray.tally import Reason, Tally
 
 UNLABELED_IMAGE = Reason("unlabeled", "have no label and are left out")
 ELSEWHERE = Reason("elsewhere", "are among the labeled images and are left out")
+EMPTY = Reason("empty", "have no object and are left out")
 NO_MASK = Reason("no-mask", "have no mask")
 
 _SCHEMA = pa.schema(
@@ -104,6 +105,7 @@ class TrainingRows:
         classes: Sequence[str] | None = None,
         with_masks: bool = True,
         crowds: bool = False,
+        keep_empty: bool = True,
         without: Mapping[str, LeftOut] = MappingProxyType({}),
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
@@ -117,6 +119,7 @@ class TrainingRows:
             classes: names by the class id that masks shall have, matched by name; none: the source's own.
             with_masks: False leaves masks unread: unlabeled images.
             crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
+            keep_empty: False leaves images out in which there is no object.
             without: images that are not taken and are counted, by their URIs.
 
         Raises:
@@ -128,7 +131,12 @@ class TrainingRows:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
             rows = _taken(source, without)
-            found = _found(source, rows, names, crowds=crowds) if with_masks else _counted(rows, source.tally)
+            if with_masks:
+                found: Iterable[tuple[ImageRow, Instances | None]] = _found(
+                    source, rows, names, crowds=crowds, keep_empty=keep_empty
+                )
+            else:
+                found = _counted(rows, source.tally)
             _write(found, temporary, names, with_masks)
             temporary.replace(path)
         finally:
@@ -217,13 +225,18 @@ class _Chunk:
         return TrainingRow(image_id=image_id, uri=uri, instances=instances)
 
 
-def labeled_images(source: Source, rows: Iterable[ImageRow], *, crowds: bool) -> Iterator[tuple[ImageRow, Instances]]:
+def labeled_images(
+    source: Source, rows: Iterable[ImageRow], *, crowds: bool, keep_empty: bool = True
+) -> Iterator[tuple[ImageRow, Instances]]:
     """Yield those images whose masks the source knows; its tally counts images, and classes without a mask."""
     tally, shown = source.tally, np.zeros(len(source.classes), dtype=np.int64)
     for row in rows:
         instances = source.instances(row.image_id, crowds=crowds)
         if instances is None:
             tally.leave_out("images", UNLABELED_IMAGE, row.image_id)
+            continue
+        if not (keep_empty or len(instances)):
+            tally.leave_out("images", EMPTY, row.image_id)
             continue
         tally.use("images")
         own = instances.classes[(instances.classes != UNLABELED) & (instances.provenance != CROWD)]
@@ -251,7 +264,7 @@ def _counted(rows: Iterable[ImageRow], tally: Tally) -> Iterator[tuple[ImageRow,
 
 
 def _found(
-    source: Source, rows: Iterable[ImageRow], names: tuple[str, ...], *, crowds: bool
+    source: Source, rows: Iterable[ImageRow], names: tuple[str, ...], *, crowds: bool, keep_empty: bool
 ) -> Iterator[tuple[ImageRow, Instances]]:
     """The rows whose masks the source knows, with masks of our classes.
 
@@ -260,7 +273,7 @@ def _found(
     """
     known = [names.index(one) if one in names else UNLABELED for one in source.classes]
     table = np.array([*known, UNLABELED], dtype=np.int32)
-    for row, instances in labeled_images(source, rows, crowds=crowds):
+    for row, instances in labeled_images(source, rows, crowds=crowds, keep_empty=keep_empty):
         nameless = instances.classes == UNLABELED  # Void is a crowd without a class.
         if (nameless & (instances.provenance != CROWD)).any():
             raise TrainError(f"image {row.image_id!r} has masks without a class: give them one, or take them out")

@@ -151,3 +151,12 @@ def test_areas_that_the_file_gives_are_kept(tmp_path):
     rows = TrainingRows.build(source, tmp_path / "rows.arrow")
     areas = [area for index in range(4) for area in rows.row(index).instances.areas.tolist()]
     assert sorted(areas) == [number + 0.25 for number in range(len(areas))]
+
+
+def test_images_without_objects_can_be_left_out_and_are_counted(tmp_path):
+    """The first of four images has no object."""
+    source = open_source(write_coco(tmp_path, 4))
+    rows = TrainingRows.build(source, tmp_path / "rows.arrow", keep_empty=False)
+    assert len(rows) == 3
+    assert source.tally["images"].left_out["empty"].examples == ["00000.png"]
+    source.tally.check(0)
