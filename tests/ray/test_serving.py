@@ -4,6 +4,7 @@ HAProxy, Ray Serve, HTTP, keys and students are real. The tests follow one endpo
 """
 
 import io
+import re
 import signal
 import time
 from collections import Counter
@@ -248,6 +249,12 @@ def test_bad_weights_are_refused_under_load_and_the_student_before_goes_on(endpo
     assert {weights for weights, _ in asking.answers} == {second}
     assert all_copies(lambda one: one.weights_sha256 == second)
     assert students["spoilt"] not in endpoint.get("/v1/models").text
+    logs = (Path(ray._private.worker._global_node.get_session_dir_path()) / "logs" / "serve").glob(
+        "replica_*Student*.log"
+    )
+    lines = [line for log in logs for line in log.read_text().splitlines() if "refused" in line]
+    # Ray's line has a level and a time, ours too.
+    assert any(re.match(r"WARNING \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", line) for line in lines), lines
 
 
 def test_a_copy_that_dies_takes_only_the_requests_that_it_had(endpoint, deploy, students, expected):

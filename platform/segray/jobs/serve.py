@@ -13,7 +13,7 @@ from segray.config.serve import LOOPBACK, KeyFile, Replicas, ServeConfig
 from segray.errors import ClusterError
 from segray.jobs.cluster import connected
 from segray.jobs.endpoint.isolation import endpoint_port, environment, isolated
-from segray.models.package import read_card
+from segray.models.build import load_student
 from segray.models.promotion import resolve_student
 from segray.serving.deployment.app import application
 from segray.serving.deployment.deployments import Load
@@ -68,8 +68,8 @@ def _alone() -> Iterator[None]:
 
 
 def _look(config: ServeConfig) -> None:
-    """See that what copies would fail for again and again is there."""
-    read_card(resolve_student(config.student.uri))
+    """See that what copies would fail for again and again is there, and that the student can be loaded."""
+    load_student(resolve_student(config.student.uri))
     if isinstance(config.keys, KeyFile):
         Keyring(config.keys.path)
 

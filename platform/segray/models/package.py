@@ -77,7 +77,10 @@ def read_weights(folder: str) -> dict[str, torch.Tensor]:
         raise _unreadable(folder, _WEIGHTS, error) from error
     if not intact:
         raise BackendError(f"{folder}: {_WEIGHTS} is damaged or not the one that {_CARD} describes; copy it again")
-    return dict(safetensors.torch.load_file(path))
+    try:
+        return dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise BackendError(f"{folder}: {_WEIGHTS} holds no tensors ({error}); copy the student anew") from error
 
 
 def read_card(folder: str) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def read_card(folder: str) -> dict[str, Any]:
     """
     try:
         card = json.loads(_read(folder, _CARD))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackendError(f"{folder}: {_CARD} is damaged ({error}); copy the student anew") from error
     given = card.get("format") if isinstance(card, dict) else None
     if given != FORMAT:
@@ -99,6 +102,15 @@ def read_card(folder: str) -> dict[str, Any]:
     missing = [key for key in ("student", "classes", "weights_sha256") if key not in card]
     if missing:
         raise BackendError(f"{folder}: {_CARD} lacks {', '.join(missing)}; copy the student anew")
+    classes = card["classes"]
+    known = {
+        "student": isinstance(card["student"], dict),
+        "classes": isinstance(classes, list) and all(isinstance(name, str) for name in classes),
+        "weights_sha256": isinstance(card["weights_sha256"], str),
+        "info": isinstance(card.get("info", {}), dict),
+    }
+    if strange := [key for key, is_right in known.items() if not is_right]:
+        raise BackendError(f"{folder}: {_CARD} has another kind of {', '.join(strange)}; copy the student anew")
     return dict(card)
 
 

@@ -1,5 +1,6 @@
 """What is said before an endpoint is started that cannot be. The endpoint itself: tests/ray/test_serving.py."""
 
+import shutil
 import socket
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_port_that_is_taken_is_named_before_anything_starts():
 )
 def test_what_is_not_there_is_named_before_anything_starts(changes, error, says):
     with pytest.raises(error, match=says), serving(configured(port=0, **changes)):
+        pytest.fail("it serves")
+
+
+def test_a_student_that_cannot_be_loaded_says_why_before_anything_starts(tmp_path):
+    shutil.copytree(MASK2FORMER_NANO, tmp_path / "student")
+    weights = tmp_path / "student" / "student.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    changes = {"student": {"uri": str(tmp_path / "student")}}
+    with pytest.raises(BackendError, match=r"student\.safetensors is damaged"), serving(configured(port=0, **changes)):
         pytest.fail("it serves")
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -88,6 +89,26 @@ def spoil(folder, how):
 def test_what_is_wrong_is_said(folder, how, says):
     spoil(folder, how)
     with pytest.raises(BackendError, match=says):
+        load_student(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("classes", None), ("classes", [1, 2]), ("student", None), ("student", []), ("weights_sha256", 7), ("info", [])],
+)
+def test_a_card_of_other_kinds_is_an_error_that_names_them(folder, key, value):
+    edit(folder, **{key: value})
+    with pytest.raises(BackendError, match=f"another kind of {key}"):
+        load_student(str(folder))
+
+
+def test_a_card_without_end_and_weights_that_are_none_are_errors(folder):
+    (folder / "student.safetensors").write_bytes(b"\xff" * 64)
+    edit(folder, weights_sha256=hashlib.sha256(b"\xff" * 64).hexdigest())
+    with pytest.raises(BackendError, match="holds no tensors"):
+        load_student(str(folder))
+    (folder / "student.json").write_text("[" * 100_000)
+    with pytest.raises(BackendError, match="damaged"):
         load_student(str(folder))
 
 

@@ -23,7 +23,7 @@ def connect():
     def connect(backend=None, *, raise_server_exceptions=True, observers=(), **changes):
         config = build(ServeConfig, TABLES | changes, "test")
         app = create_app(backend or PaintedBackend(), config, observers=observers)
-        return TestClient(app, raise_server_exceptions=raise_server_exceptions)
+        return TestClient(app, base_url="http://localhost", raise_server_exceptions=raise_server_exceptions)
 
     return connect
 

@@ -64,7 +64,7 @@ def test_over_http_it_answers_what_the_student_says(backend, config, student):
     (expected,) = student.predict([PIXELS])
     expected = expected.filter(expected.scores >= 0.3)
     assert len(expected) > 0
-    client = TestClient(create_app(backend, config))
+    client = TestClient(create_app(backend, config), base_url="http://localhost")
     answer = client.post("/v1/segment", content=FILE.getvalue(), headers={"content-type": "image/png"}).json()
     (image,) = answer["images"]
     assert (image["sha256"], image["height"], image["width"]) == (SHA, 256, 256)
@@ -80,7 +80,7 @@ def test_over_http_it_answers_what_the_student_says(backend, config, student):
 
 def test_clicks_over_http_give_masks(backend, config):
     clicks = json.dumps({"points": [[120, 90]]})
-    client = TestClient(create_app(backend, config))
+    client = TestClient(create_app(backend, config), base_url="http://localhost")
     headers = {"content-type": "image/png"}
     answer = client.post("/v1/masks", content=FILE.getvalue(), headers=headers, params={"clicks": clicks}).json()
     expected, _ = asyncio.run(backend.masks(PIXELS, SHA, CLICKS))

@@ -50,7 +50,7 @@ def client(package):
     config = build(ServeConfig, tables, "test")
     backend = LocalBackend(config)
     backend.load()
-    return TestClient(create_app(backend, config))
+    return TestClient(create_app(backend, config), base_url="http://localhost")
 
 
 def segment(client, query=""):

@@ -72,7 +72,7 @@ class StudentReplica:
     """A copy of the student."""
 
     def __init__(self, settings: StudentServing, home: str, load: Load) -> None:
-        enter_start_folder(home)
+        begin_copy(home)
         self._settings = settings
         self._load = load
         self._loader = ThreadPoolExecutor(1, "loader", torch.set_num_threads, (settings.threads,))
@@ -151,7 +151,7 @@ class ClicksReplica:
     """A copy of the SAM for clicks."""
 
     def __init__(self, settings: ClickServing, home: str) -> None:
-        enter_start_folder(home)
+        begin_copy(home)
         threads = max(1, int(settings.replicas.cpus))
         self._threads = ThreadPoolExecutor(threads, "clicks", torch.set_num_threads, (1,))
         self._model = ClickModel(settings)
@@ -167,10 +167,18 @@ class ClicksReplica:
         return self._model.info()
 
 
-def enter_start_folder(home: str) -> None:
-    """Relative paths of the config mean to a copy what they mean to the command that started it."""
+def begin_copy(home: str) -> None:
+    """Set up a copy's process.
+
+    Relative paths of the config mean to it what they mean to the command that started it. The product's own log lines
+    go where Ray Serve's go, into the copy's log, with time and level.
+    """
     if Path(home).is_dir():
         os.chdir(home)
+    ours = logging.getLogger("segray")
+    ours.handlers[:] = _LOG.handlers
+    ours.setLevel(logging.INFO)
+    ours.propagate = not _LOG.handlers
 
 
 def _loaded(model: StudentModel | None) -> StudentModel:

@@ -22,7 +22,7 @@ from segray.config.serve import ClickServing, ServeConfig
 from segray.masks.instances import Instances
 from segray.serving import backend
 from segray.serving.backend import BusyError, ModelInfo, Pixels, UnreadyError
-from segray.serving.deployment.deployments import Load, StudentAnswer, StudentReplica, enter_start_folder
+from segray.serving.deployment.deployments import Load, StudentAnswer, StudentReplica, begin_copy
 from segray.serving.http.application import create_app
 from segray.serving.metrics import DRIFT, Observation
 
@@ -151,7 +151,7 @@ class Ingress:
         student: DeploymentHandle[Any],
         clicks: DeploymentHandle[Any] | None,
     ) -> None:
-        enter_start_folder(home)
+        begin_copy(home)
         self._config = config
         self._backend = ReplicasBackend(RemoteStudent(student), _clicks(config, clicks))
 

@@ -20,12 +20,14 @@ from segray.serving.backend import Backend, BusyError, ModelInfo, UnreadyError
 from segray.serving.http import openapi, problems
 from segray.serving.http.api import Api
 from segray.serving.http.headers import HeadAsGet, SecurityHeaders
+from segray.serving.http.hosts import OwnHosts
 from segray.serving.http.keys import Keyring
 from segray.serving.http.problems import ProblemError, responses
 from segray.serving.http.query import only_query
 from segray.serving.http.schemas import HealthAnswer, ModelsAnswer
 
 PAGE: Final = Path(__file__).parents[1] / "page"
+_KEPT: Final = {"Cache-Control": "no-cache"}
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -41,9 +43,12 @@ def create_app(
     Raises:
         ConfigError: the key file cannot be used.
     """
-    app = openapi.DocumentedFastAPI(lifespan=lifespan)
+    # A redirect of a trailing slash would name the host and scheme that the request names.
+    app = openapi.DocumentedFastAPI(lifespan=lifespan, redirect_slashes=False)
     counts = metrics.Metrics()
     problems.install(app)
+    if isinstance(config.keys, NoKeys) and not config.keys.exposed:
+        app.add_middleware(OwnHosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(metrics.RequestCounter, metrics=counts)
     app.add_middleware(HeadAsGet)
@@ -127,6 +132,16 @@ def _add_documents(app: FastAPI, counts: metrics.Metrics, guard: list[Any]) -> N
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html")
+        return FileResponse(PAGE / "index.html", headers=_KEPT)
 
-    app.mount("/page", StaticFiles(directory=PAGE, check_dir=False))
+    app.mount("/page", PageFiles(directory=PAGE, check_dir=False))
+
+
+class PageFiles(StaticFiles):
+    """The page's files, which a browser may keep and asks about each time."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Answer with a file."""
+        response = super().file_response(*args, **options)
+        response.headers.update(_KEPT)
+        return response

@@ -12,6 +12,8 @@ HEADERS: Final = {
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"
     ),
+    # Answers may hang on a key; what is of the page says itself that it may be kept.
+    "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -39,7 +41,8 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
                 if uploading:
                     # Otherwise the server would read, and throw away, for as long as the caller likes to send.
                     headers["Connection"] = "close"

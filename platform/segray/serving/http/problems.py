@@ -119,7 +119,7 @@ def install(app: FastAPI) -> None:
 async def _expected(request: Request, error: Exception) -> Response:
     problem = _problem(error)
     request.scope[REFUSED] = problem.reason
-    return _response(problem)
+    return answer(problem)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -127,7 +127,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     _LOG.error("%s: %s %s failed", name, request.method, request.url.path, exc_info=error)
     detail = "the server failed; its log says why under this instance"
     # What fails is answered outside of all middleware.
-    return _response(ProblemError(500, "failed", detail, headers=HEADERS), name)
+    return answer(ProblemError(500, "failed", detail, headers=HEADERS), name)
 
 
 def _problem(error: Exception) -> ProblemError:
@@ -156,7 +156,8 @@ def _of_framework(error: HTTPException) -> ProblemError:
     return ProblemError(error.status_code, phrase.lower().replace(" ", "-"), detail, headers=error.headers)
 
 
-def _response(problem: ProblemError, instance: str | None = None) -> Response:
+def answer(problem: ProblemError, instance: str | None = None) -> Response:
+    """Return the answer to a request that gets none but a problem; `instance` names a failure in the log."""
     body = Problem(
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,

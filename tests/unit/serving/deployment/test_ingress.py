@@ -127,7 +127,7 @@ async def copy_of() -> AsyncIterator[tuple[StudentIngress, httpx.AsyncClient]]:
     copy = StudentIngress(build(ServeConfig, tables, "test"), ".", Painted, None)
     await copy.reconfigure({"student": "first"})
     transport = httpx.ASGITransport(copy.__serve_build_asgi_app__())
-    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield copy, client
 
 

@@ -109,7 +109,8 @@ def test_models_are_listed_the_student_first(client):
 )
 def test_browsers_are_told_to_load_nothing_from_elsewhere(client, path):
     answer = client.get(path)
-    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    kept = {"Cache-Control": "no-cache"} if path in ("/", "/page/app.js") else {}
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS | kept
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in answer.headers
@@ -126,6 +127,42 @@ def test_the_page_is_files_and_no_others(client):
     assert client.get("/").headers["content-type"].startswith("text/html")
     for path in ("/page/../http.py", "/page/%2e%2e/http.py", "/page/..%2fhttp.py", "/page//etc/passwd", "/page/"):
         assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/v1/segment/", "/v1/models/"])
+def test_a_trailing_slash_leads_nowhere(client, path):
+    answer = client.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(
+            (name, 200)
+            for name in ("localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000", "[::1]")
+        ),
+        *((name, 200) for name in ("app.localhost:1", "")),
+        *(
+            (name, 421)
+            for name in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example")
+        ),
+        *((name, 421) for name in ("10.0.0.1:8000", "[::2]:80", "127.0.0.1@evil.example", "0.0.0.0")),
+    ],
+)
+def test_without_keys_only_this_machine_s_names_are_answered(client, host, status):
+    answer = client.get("/healthz", headers={"Host": host})
+    assert answer.status_code == status
+    if status == 421:
+        assert Problem.model_validate_json(answer.content).reason == "another-host"
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_other_names_are_answered_where_keys_or_the_config_say_so(connect, guarded, made):
+    stranger = {"Host": "segray.example"}
+    assert connect(keys={"kind": "off", "exposed": True}).get("/healthz", headers=stranger).status_code == 200
+    bearer = {"Authorization": f"Bearer {made.key}"}
+    assert guarded.get("/v1/models", headers=stranger | bearer).status_code == 200
 
 
 def test_the_page_can_be_left_out(connect):
