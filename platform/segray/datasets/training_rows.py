@@ -40,7 +40,7 @@ _SCHEMA = pa.schema(
         pa.field("counts", pa.large_list(pa.large_binary())),
         pa.field("classes", pa.large_list(pa.int32())),
         pa.field("crowds", pa.large_list(pa.bool_())),
-        pa.field("areas", pa.large_list(pa.float64())),
+        pa.field("file_areas", pa.large_list(pa.float64())),
     ]
 )
 _CHUNK = 1024
@@ -187,7 +187,7 @@ class _Chunk:
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
         counts, classes, crowds = (batch.column(name) for name in ("counts", "classes", "crowds"))
-        self._areas = np.asarray(batch.column("areas").values)
+        self._file_areas = batch.column("file_areas").values.to_numpy(zero_copy_only=False)
         self._masks = np.asarray(counts.offsets)
         self._known = counts.is_valid()
         self._classes = np.asarray(classes.values)
@@ -220,7 +220,7 @@ class _Chunk:
                 (height, width),
                 provenance=self._makers[start:stop].tolist(),
                 classes=self._classes[start:stop],
-                areas=self._areas[start:stop],
+                file_areas=self._file_areas[start:stop],
             )
         return TrainingRow(image_id=image_id, uri=uri, instances=instances)
 
@@ -324,7 +324,7 @@ def _batch(rows: Sequence[tuple[ImageRow, Instances | None]]) -> pa.RecordBatch:
         "counts": [list(one.counts) if one is not None else None for one in found],
         "classes": [one.classes if one is not None else None for one in found],
         "crowds": [one.provenance == CROWD if one is not None else None for one in found],
-        "areas": [one.areas if one is not None else None for one in found],
+        "file_areas": [one.file_areas if one is not None else None for one in found],
     }
     return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
 

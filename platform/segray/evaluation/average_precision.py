@@ -147,13 +147,13 @@ def _best(found: Instances, most: int) -> npt.NDArray[np.int64]:
 
 
 def _annotations(image: int, instances: Instances, rows: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    size = [int(side) for side in instances.size_hw]
+    size, areas = [int(side) for side in instances.size_hw], instances.coco_areas().tolist()
     return [
         {
             "image_id": image,
             "category_id": int(instances.classes[row]),
             "segmentation": {"size": size, "counts": instances.counts[row].decode("ascii")},
-            "area": float(instances.areas[row]),
+            "area": areas[row],
             "iscrowd": int(instances.provenance[row] == CROWD),
             "score": float(instances.scores[row]),
         }

@@ -1,6 +1,7 @@
 """`labels.txt`: class names by index, a line each.
 
-A name that a line cannot hold as it is (line breaks, blanks at its ends, a quote at its beginning) is a JSON string.
+A name that a line cannot hold as it is (line breaks, blanks at its ends, a quote at its beginning, half a surrogate
+pair) is a JSON string.
 """
 
 import json
@@ -33,6 +34,7 @@ def read_labels(uri: str) -> tuple[str, ...]:
 
 def _line(name: str) -> str:
     plain = name and name == name.strip() and len(name.splitlines()) == 1 and not name.startswith('"')
+    plain = plain and not any("\ud800" <= letter <= "\udfff" for letter in name)
     return name if plain else json.dumps(name)
 
 

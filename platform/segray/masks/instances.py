@@ -47,8 +47,8 @@ class Instances:
     """(N,) bytes."""
     boxes_xyxy: npt.NDArray[np.float32]
     """(N, 4) pixels, upper left inclusive, lower right exclusive."""
-    areas: npt.NDArray[Any]
-    """(N,) pixels, int64; or float64 where an annotation file gives areas, which COCO's size bins go by."""
+    areas: npt.NDArray[np.int64]
+    """(N,) pixels."""
     scores: npt.NDArray[np.float32]
     """(N,) mostly in [0, 1]; a SAM mask's is its predicted IoU; 1 for what a person drew."""
     classes: npt.NDArray[np.int32]
@@ -63,6 +63,8 @@ class Instances:
     """(N,) str: the object's id in the file that it comes from, as COCO's annotation ids; empty where it has none."""
     attributes: npt.NDArray[np.object_]
     """(N,) str: what else is known of the object, a JSON object as text; empty where nothing is. `REVIEW` is one."""
+    file_areas: npt.NDArray[np.float64]
+    """(N,) the area that the object's annotation file gives, in pixels; NaN where it gives none. See `coco_areas`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -120,20 +122,15 @@ class Instances:
         points_xy: npt.ArrayLike | None = None,
         ids: Sequence[str] | None = None,
         attributes: Sequence[str] | None = None,
-        areas: npt.ArrayLike | None = None,
+        file_areas: npt.ArrayLike | None = None,
     ) -> Self:
-        """Build from run lengths; scores default to 1 and classes to UNLABELED, boxes and areas are measured.
-
-        `areas` (N,) are those that the masks' own file gives; NaN where it gives none.
-        """
+        """Build from run lengths; scores default to 1 and classes to UNLABELED, boxes and areas are measured."""
         number = len(counts)
-        measured = rle.areas(counts, size_hw)
-        given = np.full(number, np.nan) if areas is None else np.asarray(areas, np.float64).reshape(number)
         return cls(
             size_hw=(int(size_hw[0]), int(size_hw[1])),
             counts=_objects(list(counts), number),
             boxes_xyxy=rle.boxes_xyxy(counts, size_hw),
-            areas=measured if np.isnan(given).all() else np.where(np.isnan(given), measured, given),
+            areas=rle.areas(counts, size_hw),
             scores=_column(scores, 1.0, (number,), np.float32),
             classes=_column(classes, UNLABELED, (number,), np.int32),
             stabilities=_column(stabilities, np.nan, (number,), np.float32),
@@ -141,6 +138,7 @@ class Instances:
             provenance=_objects(provenance if isinstance(provenance, str) else list(provenance), number),
             ids=_objects("" if ids is None else list(ids), number),
             attributes=_objects("" if attributes is None else list(attributes), number),
+            file_areas=_column(file_areas, np.nan, (number,), np.float64),
         )
 
     @classmethod
@@ -173,6 +171,10 @@ class Instances:
     def nms(self, iou_threshold: float) -> Self:
         """Greedy suppression on boxes by score, class-agnostic; rows come back by falling score."""
         return self.filter(nms(self.boxes_xyxy, self.scores, iou_threshold))
+
+    def coco_areas(self) -> npt.NDArray[np.float64]:
+        """Return the areas (N,) by which COCO tells small objects from large ones: the file's, else the measured."""
+        return np.where(np.isnan(self.file_areas), self.areas, self.file_areas)
 
     def review_reasons(self) -> list[str]:
         """Return of each mask why a person should look at it; empty where nothing speaks for that."""

@@ -181,6 +181,7 @@ def _mask_columns(masks: pa.LargeListArray) -> dict[str, Any]:
         "classes": np.asarray(column["class_id"]),
         "stabilities": np.asarray(column["stability"]),
         "points_xy": np.asarray(column["point"].flatten()).reshape(-1, 2),
+        "file_areas": np.full(len(flat), np.nan),
         **{
             name: np.asarray(column[field].to_numpy(zero_copy_only=False), dtype=object)
             for name, field in (("provenance", "provenance"), ("ids", "id"), ("attributes", "attributes"))

@@ -54,7 +54,7 @@ def by_pycocotools(images: list[tuple[Instances, Instances]], max_dets: int) -> 
                         "image_id": number,
                         "category_id": int(one.classes[row]),
                         "segmentation": {"size": list(SIZE_HW), "counts": one.counts[row].decode()},
-                        "area": float(one.areas[row]),
+                        "area": float(one.coco_areas()[row]),
                         "iscrowd": int(one.provenance[row] == CROWD),
                         "score": float(one.scores[row]),
                     }
@@ -137,7 +137,9 @@ def test_no_image_at_all() -> None:
 def test_size_bins_go_by_the_areas_that_a_file_gives() -> None:
     rng = np.random.default_rng(3)
     images = [random_image(rng, 12) for _ in range(8)]
-    said = [(found, replace(true, areas=true.areas * rng.choice([0.4, 1, 2.5], len(true)))) for found, true in images]
+    said = [
+        (found, replace(true, file_areas=true.areas * rng.choice([0.4, 1, 2.5], len(true)))) for found, true in images
+    ]
     result, expected, measured = gathered(said).result(), by_pycocotools(said, 100), gathered(images).result()
     bins = [float(part[part > -1].mean()) for part in (expected[:, :, :, index] for index in (1, 2, 3))]
     assert [result.ap_small, result.ap_medium, result.ap_large] == pytest.approx(bins, abs=1e-12)

@@ -80,6 +80,18 @@ def test_equals_cityscapes_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not {one.name for one in tmp_path.iterdir()} & {"matches.json", "none.json"}
 
 
+@pytest.mark.parametrize("area", [1.0, 400.0, 90_000.0])
+def test_pixels_are_counted_whatever_area_a_file_gives(area: float) -> None:
+    square = np.ones((1, 20, 20), dtype=bool)
+    gathered = CityscapesPrecision(("car",))
+    gathered.add(
+        "a",
+        Instances.from_masks(square, provenance="student", classes=[0]),
+        Instances.from_masks(square, provenance="gt", classes=[0], file_areas=[area]),
+    )
+    assert gathered.result().ap == 1.0
+
+
 def test_nothing_to_find_and_nothing_found() -> None:
     nothing, square = Instances.empty((20, 20)), np.ones((1, 20, 20), dtype=bool)
     one = Instances.from_masks(square, provenance="gt", classes=[0])

@@ -159,6 +159,17 @@ def test_masks_classes_and_ids_come_back(form: str, data: st.DataObject) -> None
     in_folder(check)
 
 
+@pytest.mark.parametrize("form", [png, yolo])
+@pytest.mark.parametrize("classes", [("same", "same", "last"), ("half \udc80", "a,b", "line\nend"), ("", " ", "\0")])
+def test_odd_and_equal_class_names_come_back(form: Any, classes: tuple[str, ...], tmp_path: Path) -> None:
+    masks = np.eye(3, dtype=bool)[:, :, None].repeat(4, axis=2)
+    instances = Instances.from_masks(masks, provenance="sam:nano", classes=[2, 0, 1])
+    row = LabeledRow(image=ImageRow(image_id="a.png", uri="/data/a.png", version="1"), instances=instances)
+    source = form(Scene([row], classes), tmp_path)[1]
+    assert source.classes == classes
+    assert source.instances("a.png").classes.tolist() == [2, 0, 1]
+
+
 @few
 @given(scene=scenes(with_classes=True))
 def test_class_maps_come_back_to_the_pixel_and_lost_pixels_are_counted(scene: Scene) -> None:

@@ -41,6 +41,7 @@ def row(image: Callable[..., ImageRow]) -> Callable[..., LabeledRow]:
             provenance=np.array(["sam:nano"] * num_masks, object),
             ids=np.array([f"{name}-{index}" for index in range(num_masks)], object),
             attributes=np.array([f'{{"seen": {index}}}' for index in range(num_masks)], object),
+            file_areas=np.full(num_masks, np.nan),
         )
         return LabeledRow(image=image(name, version), instances=found, seconds=0.25)
 

@@ -117,7 +117,7 @@ class CocoImages:
             classes=[self._class_ids[annotation["category_id"]] for annotation, *_ in chosen],
             ids=[str(annotation.get("source_id", annotation.get("id", ""))) for annotation, *_ in chosen],
             attributes=[_attributes(annotation) for annotation, *_ in chosen],
-            areas=[_area(annotation) for annotation, *_ in chosen],
+            file_areas=[_area(annotation) for annotation, *_ in chosen],
         )
 
     def prompts(self, image_id: str) -> ObjectPrompts | None:

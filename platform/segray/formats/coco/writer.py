@@ -146,6 +146,7 @@ def _annotations(
     segment: Segment,
     ids: CocoIds,
 ) -> Iterator[dict[str, Any]]:
+    areas = instances.coco_areas().tolist()
     for index, counts in enumerate(instances.counts):
         segmentation, is_crowd = segment(counts, instances.size_hw)
         if not segmentation:
@@ -158,7 +159,7 @@ def _annotations(
             "image_id": ids.image(row.image.image_id),
             "category_id": ids.category(class_index, classes.names[class_index]),
             "segmentation": segmentation,
-            "area": int(instances.areas[index]),
+            "area": int(area) if (area := areas[index]).is_integer() else area,
             "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
             "iscrowd": int(is_crowd),
             "score": _number(instances.scores[index]),

@@ -52,19 +52,27 @@ class PngMasks:
         chosen = []
         for mask in entry["masks"]:
             try:
-                chosen.append((mask, self._counts(entry["folder"], mask, size_hw)))
+                chosen.append((mask, self._counts(entry["folder"], mask, size_hw), self._class(mask)))
                 tally.use("masks")
             except (ImageError, SourceError, ValueError) as error:
                 tally.leave_out("masks", INVALID, f"{mask.get('file')} of {image_id!r}: {error}")
         return Instances.from_rle(
-            [counts for _, counts in chosen],
+            [counts for _, counts, _ in chosen],
             size_hw,
             provenance=Provenance.GT,
-            scores=[mask.get("score", 1.0) for mask, _ in chosen],
-            classes=[UNLABELED if mask["class"] is None else self.classes.index(mask["class"]) for mask, _ in chosen],
-            ids=[mask.get("id", "") for mask, _ in chosen],
-            attributes=[mask.get("attributes", "") for mask, _ in chosen],
+            scores=[mask.get("score", 1.0) for mask, *_ in chosen],
+            classes=[class_id for *_, class_id in chosen],
+            ids=[mask.get("id", "") for mask, *_ in chosen],
+            attributes=[mask.get("attributes", "") for mask, *_ in chosen],
         )
+
+    def _class(self, mask: Mapping[str, Any]) -> int:
+        class_id = mask.get("class_id")
+        if class_id is None:
+            return UNLABELED
+        if not isinstance(class_id, int) or not 0 <= class_id < len(self.classes):
+            raise ValueError(f"its class_id is {class_id!r}, and {LABELS} names {len(self.classes)} classes")
+        return class_id
 
     def _counts(self, folder: str, mask: Mapping[str, Any], size_hw: tuple[int, int]) -> rle.Counts:
         values = decoding.decode_indices(files.read_bytes(files.join(self._export, folder, str(mask["file"]))))

@@ -1,8 +1,9 @@
 """One PNG per mask: a folder per image, 0 outside and 255 inside, numbered in the order of the masks. Lossless.
 
 - out/masks/<id>/000.png
-- out/index.jsonl: an object per image: its id, URI and folder, and per mask file, class, score, stability, point,
-  area, box, provenance, and the id and attributes that the object has in its own file
+- out/index.jsonl: an object per image: its id, URI and folder, and per mask file, class, its index in
+  labels.txt, score, stability, point, area, box, provenance, and the id and attributes that the object has in its own
+  file
 - out/labels.txt: class names by index
 """
 
@@ -41,7 +42,8 @@ def export_png(
             masks = [_write_mask(own / f"{i:03}.png", instances, i) for i in range(len(instances))]
             for mask, class_id in zip(masks, instances.classes, strict=True):
                 known = class_id != UNLABELED
-                mask["class"] = names.names[names.index(int(class_id), row.image.image_id)] if known else None
+                mask["class_id"] = names.index(int(class_id), row.image.image_id) if known else None
+                mask["class"] = names.names[mask["class_id"]] if known else None
             entry: dict[str, Any] = {"image_id": row.image.image_id, "uri": row.image.uri}
             entry["size_hw"] = list(instances.size_hw)
             entry |= {"folder": own.relative_to(folder).as_posix(), "masks": masks}

@@ -70,7 +70,8 @@ def test_the_area_is_the_file_s_where_it_gives_one(tmp_path, area, read):
     document |= {"categories": [{"id": 1, "name": "cat"}], "annotations": [annotation]}
     (tmp_path / "a.json").write_text(json.dumps(document))
     source = open_source(CocoSource(uri=str(tmp_path), annotations=str(tmp_path / "a.json")))
-    assert source.instances("a.png").areas.tolist() == [read]
+    found = source.instances("a.png")
+    assert (found.coco_areas().tolist(), found.areas.tolist()) == ([read], [12])
 
 
 def test_classes_are_numbered_by_category_id(tmp_path: Path) -> None:

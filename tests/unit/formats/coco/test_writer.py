@@ -157,3 +157,12 @@ def test_our_own_source_reads_it_back(tmp_path, make_row, classes, form) -> None
     assert source.classes == classes
     assert found.counts.tolist() == row.instances.counts.tolist()
     assert found.classes.tolist() == row.instances.classes.tolist()
+
+
+@pytest.mark.parametrize("area", [7.25, 30.0])
+def test_the_area_of_the_objects_own_file_is_kept(tmp_path, make_row, classes, area) -> None:
+    row = make_row(classes=[0, 1, 2, 0, 1, 2])
+    given = np.array([area, *[np.nan] * 5])
+    export_coco([replace(row, instances=replace(row.instances, file_areas=given))], tmp_path / "out.json", classes)
+    areas = [one["area"] for one in json.loads((tmp_path / "out.json").read_text())["annotations"]]
+    assert areas == [area, *row.instances.areas[1:].tolist()]

@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from segray.formats.png import PngSource
 from segray.formats.png.writer import export_png
+from segray.formats.registry import open_source
 
 
 def test_masks_come_back_to_the_pixel(tmp_path, make_row, left_out, make_refused, classes) -> None:
@@ -23,3 +26,15 @@ def test_masks_come_back_to_the_pixel(tmp_path, make_row, left_out, make_refused
     assert entry["masks"][0]["point"] == [9.625, 19.25]
     assert (entry["masks"][5]["stability"], entry["masks"][5]["point"]) == (None, None)
     assert entry["masks"][5]["box_xyxy"] == [119, 89, 120, 90]
+
+
+@pytest.mark.parametrize("class_id", [3, -1, "cell", 0.5])
+def test_a_mask_whose_class_is_none_of_the_list_is_damage(tmp_path, make_row, classes, class_id) -> None:
+    export_png([make_row("a.png", classes=[0, 1, 2, 0, 1, 2])], tmp_path / "out", classes)
+    index = tmp_path / "out" / "index.jsonl"
+    entry = json.loads(index.read_text())
+    entry["masks"][0]["class_id"] = class_id
+    index.write_text(json.dumps(entry))
+    source = open_source(PngSource(uri=str(tmp_path), masks=str(tmp_path / "out")))
+    assert source.instances("a.png").classes.tolist() == [1, 2, 0, 1, 2]
+    assert "labels.txt names 3 classes" in source.tally["masks"].left_out["invalid"].examples[0]

@@ -100,15 +100,19 @@ def test_padding_is_no_part_of_a_view_that_just_fits():
     assert np.array_equal(apply_view(pixels, view).transpose(1, 2, 0), expected)
 
 
+@pytest.mark.parametrize("file_areas", [None, [9000.0, 0.0, 0.0]], ids=["measured", "file"])
 @pytest.mark.parametrize(("min_visible", "kept"), [(0.0, [0, 1, 2]), (0.2, [0, 1]), (0.9, [0])])
-def test_objects_hardly_seen_are_no_targets(min_visible, kept):
-    """Three boxes of which all, half and a tenth is on a canvas that shows the left half of the image."""
+def test_objects_hardly_seen_are_no_targets(min_visible, kept, file_areas):
+    """Three boxes of which all, half and a tenth is on a canvas that shows the left half of the image.
+
+    Pixels decide, not the area that an annotation file states.
+    """
     masks = np.zeros((3, 64, 192), dtype=bool)
     masks[0, 10:20, 10:20] = True
     masks[1, 10:20, 86:106] = True
     masks[2, 30:40, 94:114] = True
     settings = WeakView(canvas_hw=(64, 96), min_scale=2.0, max_scale=2.0, flip=0, min_visible=min_visible)
-    instances = Instances.from_masks(masks, provenance="gt", classes=[0, 1, 2])
+    instances = Instances.from_masks(masks, provenance="gt", classes=[0, 1, 2], file_areas=file_areas)
     row = TrainingRow(image_id="a", uri="a", instances=instances)
     keys = (keyed_random.key("test", index) for index in range(1000))
     key = next(key for key in keys if draw_view((64, 192), settings, key).origin_yx == (0, 0))
