@@ -1,15 +1,29 @@
-"""Label jobs of other kinds than SAM's, on a cluster: SEPL's vote over masks and its export, tags learned on a GPU."""
+"""Label jobs of other kinds than SAM's, on a cluster: SEPL's vote over masks and its export, tags learned on a GPU, and
+boxes to masks and a student's labels, on S3 with a kill in the middle.
+"""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from segray.assets import MASK2FORMER_NANO
 from segray.formats.registry import open_source
+from segray.job_configs import load_label_job
+from segray.jobs.label import label
+from segray.storage import files
 from segray.store import Store, catalog
 from segray.store.rows import LabeledRow
-from segray.testing import write_coco
+from segray.testing import write_coco, write_images
 
 IMAGES = 6
 CONFIG = """
@@ -92,3 +106,77 @@ def test_a_classifier_of_tags_is_trained_by_a_task_that_gives_its_gpu_back(pytho
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1].startswith(str(tmp_path / "taggers"))
     assert len(list((tmp_path / "taggers").glob("*.safetensors"))) == 1
+
+
+ROOT = Path(__file__).parents[2]
+MANY = 8
+JOBS = {
+    "prompt": """
+source = {{ kind = "table", uri = "{images}", table = "{table}" }}
+""",
+    "predict": """
+source = {{ kind = "folder", uri = "{images}" }}
+student = {{ uri = "{student}" }}
+score_threshold = 0.0
+""",
+}
+WORKERS = """
+[workers]
+num_workers = 1
+images_per_batch = 1
+images_per_part = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """`bucket(path)`: a URI that says itself where its server is; images, their boxes and a student lie there."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="labels")
+
+    def uri(path):
+        return f"s3://labels/{path}?endpoint_override=http://{host}:{port}"
+
+    lines = ["image,x0,y0,x1,y1"]
+    for path in write_images(tmp_path_factory.mktemp("images"), MANY):
+        files.write_bytes_atomic(uri(f"images/{path.name}"), path.read_bytes())
+        lines += [f"{path.name},4,4,40,50", f"{path.name},20,10,60,60"]
+    files.write_bytes_atomic(uri("boxes.csv"), "\n".join(lines).encode())
+    for name in ("student.json", "student.safetensors"):
+        files.write_bytes_atomic(uri(f"student/{name}"), files.read_bytes(files.join(str(MASK2FORMER_NANO), name)))
+    yield uri
+    server.stop()
+
+
+def masks_of(stores):
+    """The masks of each image in the only store of a folder, and a failure where one is there twice."""
+    (info,) = catalog(stores)
+    rows = list(Store.open(info.uri))
+    assert len({row.image_id for row in rows}) == len(rows)
+    return {row.image_id: sorted(row.instances.counts) for row in rows if row.error is None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_that_was_killed_is_completed_by_the_same_command(job, bucket, python, ray_address, tmp_path):
+    path, stores = tmp_path / "job.toml", bucket(f"{job}/stores")
+    given = {"images": bucket("images"), "table": bucket("boxes.csv"), "student": bucket("student")}
+    path.write_text(f'job = "{job}"\nstores = "{stores}"\n' + JOBS[job].format(**given) + WORKERS)
+    command = ["-m", "segray.cli", "label", str(path)]
+    environment = os.environ | {"RAY_ADDRESS": ray_address, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while killed.poll() is None and not any(info.images for info in catalog(stores)):
+        time.sleep(0.2)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert catalog(stores)[0].images > 0
+    done = python(*command)
+    assert done.returncode == 0, done.stderr
+    label(load_label_job(path, ["workers.num_workers=0", f"stores={tmp_path}/stores"]))
+    found = masks_of(stores)
+    assert len(found) == MANY
+    assert found == masks_of(f"{tmp_path}/stores")
