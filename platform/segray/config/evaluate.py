@@ -6,7 +6,7 @@ import pydantic
 
 from segray.config.base import config
 from segray.config.students import PackagedStudent
-from segray.config.types import ApProtocol, Count, Share
+from segray.config.types import ApProtocol, Bands, Count, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.registry import SourceConfig
 from segray.tally import MAX_DAMAGED
@@ -45,6 +45,9 @@ class EvaluateConfig:
     """Store to measure; give either this or `student`."""
     data: SourceConfig
     """Images with masks. Their classes are matched by name to those of the student or store."""
+    bands: Bands | None = None
+    """Bands, counted from 1, that are red, green and blue of images with more than four; "none" refuses images that do
+    not say it."""
     protocol: ApProtocol = "coco"
     """Protocol of average precision. cityscapes: AP by cityscapesScripts is measured beside COCO's, as `ap_cityscapes`
     (docs/methods/metrics.md#cityscapes-average-precision). It can only be given for instances."""

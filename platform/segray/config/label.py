@@ -1,6 +1,6 @@
 """Settings that every label job shares, and two jobs: label (masks by SAM) and classify (classes by CLIP)."""
 
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import pydantic
 
@@ -8,7 +8,7 @@ from segray.config.base import config, refuse_without_effect
 from segray.config.evidence import ClipModel, MatchRule, NanoClipConfig, Overlaps, Vocabulary
 from segray.config.model_kinds import SamConfig
 from segray.config.sam import MaskGeneration, OriginalSamConfig, Tiles
-from segray.config.types import Count, CountOrZero, Device, NonNegative, Positive, Precision, Share
+from segray.config.types import Bands, Count, CountOrZero, Device, NonNegative, Positive, Precision, Share
 from segray.config.uris import StoreUri, Uri
 from segray.formats.coco import CocoSource
 from segray.formats.registry import SourceConfig
@@ -18,11 +18,19 @@ from segray.tally import MAX_DAMAGED
 
 @config
 class ImageLimits:
-    """Limits beyond which an image is refused."""
+    """Limits beyond which an image is refused, and how to read images that have more than colours."""
 
     max_pixels: Count = 100_000_000
     """Largest image in pixels (width times height); larger ones are refused before they are decoded. Pillow warns of
     decompression bombs from 89 million pixels."""
+    bands: Bands | None = None
+    """Bands, counted from 1, that are red, green and blue of images with more than four, for example [4, 3, 2]; "none"
+    takes the first three where a file says that they are RGB, and refuses it where it does not."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Return the settings that decide what is labeled, for a store's name."""
+        return {"max_pixels": self.max_pixels} | ({} if self.bands is None else {"bands": list(self.bands)})
 
 
 @config
@@ -117,7 +125,7 @@ class StageJob:
     """Folder that holds stores. The job's own store is a folder in it, named by the settings that decide its
     content."""
     limits: ImageLimits = ImageLimits()
-    """Limits beyond which images are refused."""
+    """Limits beyond which images are refused, and how to read images that have more than colours."""
     max_damaged: Share = MAX_DAMAGED
     """Largest share of damaged files or images (unreadable, unknown or invalid ones) with which the job works. The
     command stops with exit status 3 before it labels an image where more of the files are damaged, or surely more of

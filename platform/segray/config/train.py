@@ -7,7 +7,17 @@ import pydantic
 from segray.config.base import config, refuse_without_effect
 from segray.config.model_kinds import StudentConfig
 from segray.config.students import Mask2Former, SemanticStudentConfig
-from segray.config.types import ApProtocol, Count, CountOrZero, Device, NetworkName, NonNegative, Positive, Share
+from segray.config.types import (
+    ApProtocol,
+    Bands,
+    Count,
+    CountOrZero,
+    Device,
+    NetworkName,
+    NonNegative,
+    Positive,
+    Share,
+)
 from segray.config.uris import Uri
 from segray.config.views import WeakView
 from segray.formats.registry import SourceConfig
@@ -23,6 +33,9 @@ class TrainingData:
     keep_empty: bool = True
     """Learn from labeled images in which there is no object, and so that there is none. Mask2Former's code leaves them
     out."""
+    bands: Bands | None = None
+    """Bands, counted from 1, that are red, green and blue of images with more than four, as `limits.bands` of label
+    jobs; "none" refuses images that do not say it."""
     unlabeled: SourceConfig | None = None
     """Images to learn from without labels; masks that their source may hold are ignored in training. The papers use all
     training images."""

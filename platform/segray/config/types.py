@@ -19,6 +19,8 @@ ShareBelowOne = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 Name = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
 """A text that is not empty."""
+Bands = tuple[Count, Count, Count]
+"""Three bands of an image, counted from 1."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model computes; auto takes CUDA where present."""
 Precision = Literal["float32", "bfloat16", "float16"]

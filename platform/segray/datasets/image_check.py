@@ -23,7 +23,7 @@ from segray.errors import ImageError, SourceError, TrainError
 from segray.formats.source import Source
 from segray.formats.store.reader import refusal
 from segray.images import decoding
-from segray.images.decoding import Pixels
+from segray.images.decoding import Bands, Pixels
 from segray.storage import files
 from segray.storage.prefetch import map_in_order
 from segray.tally import Reason, Tally
@@ -129,14 +129,14 @@ def flaws_of(rows: TrainingRows, *, max_damaged: float, where: str) -> dict[str,
 def _flaws(rows: TrainingRows, indices: npt.NDArray[np.int64], *, whole: bool) -> dict[str, LeftOut]:
     def look(index: np.int64) -> tuple[str, LeftOut | None]:
         row = rows.row(int(index))
-        return row.uri, _flaw(row, whole=whole)
+        return row.uri, _flaw(row, rows.bands, whole=whole)
 
     return {uri: flaw for uri, flaw in map_in_order(look, indices) if flaw is not None}
 
 
-def _flaw(row: TrainingRow, *, whole: bool) -> LeftOut | None:
+def _flaw(row: TrainingRow, bands: Bands | None, *, whole: bool) -> LeftOut | None:
     try:
-        size_hw = _size_hw(row.uri, whole=whole)
+        size_hw = _size_hw(row.uri, bands, whole=whole)
     except ImageError as error:
         return LeftOut(reason=refusal(error.reason), example=f"{row.image_id}: {error.detail}")
     if row.instances is None or row.instances.size_hw == size_hw:
@@ -145,10 +145,10 @@ def _flaw(row: TrainingRow, *, whole: bool) -> LeftOut | None:
     return LeftOut(reason=OTHER_SIZE, example=example)
 
 
-def _size_hw(uri: str, *, whole: bool) -> tuple[int, int]:
+def _size_hw(uri: str, bands: Bands | None, *, whole: bool) -> tuple[int, int]:
     """Return height and width of an image that seems to be whole."""
     if whole:
-        return _decoded_hw(decoding.load(uri, decoding.MOST_PIXELS)[0])
+        return _decoded_hw(decoding.load(uri, decoding.MOST_PIXELS, bands)[0])
     limit = -1 if uri.lower().endswith(_READ_WHOLE) else _HEADER
     try:
         data = files.read_bytes(uri, limit)
@@ -163,8 +163,8 @@ def _size_hw(uri: str, *, whole: bool) -> tuple[int, int]:
             if is_all:
                 raise  # else its header may be longer than what was read
     if is_all:
-        return _decoded_hw(decoding.decode(data, decoding.MOST_PIXELS))
-    return _decoded_hw(decoding.load(uri, decoding.MOST_PIXELS)[0])
+        return _decoded_hw(decoding.decode(data, decoding.MOST_PIXELS, bands))
+    return _decoded_hw(decoding.load(uri, decoding.MOST_PIXELS, bands)[0])
 
 
 def _decoded_hw(pixels: Pixels) -> tuple[int, int]:

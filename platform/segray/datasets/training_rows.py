@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from segray.errors import TrainError
 from segray.formats.source import Source
+from segray.images.decoding import Bands
 from segray.masks.instances import CROWD, UNLABELED, Instances
 from segray.masks.provenance import Provenance
 from segray.store.rows import ImageRow
@@ -69,13 +70,22 @@ class TrainingRow:
 class TrainingRows:
     """Rows of a file that `build` wrote. Pickles as its path."""
 
-    def __init__(self, path: Path, chunks: Sequence["_Chunk"], classes: Sequence[str], fingerprint: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        chunks: Sequence["_Chunk"],
+        classes: Sequence[str],
+        fingerprint: str,
+        bands: Sequence[int] | None = None,
+    ) -> None:
         """See `open` and `build`."""
         self.path = path
         self.classes = tuple(classes)
         """Class names by class id."""
         self.fingerprint = fingerprint
-        """Hash of ids, versions, masks and class names; not of where the images lie."""
+        """Hash of ids, versions, masks, class names and bands; not of where the images lie."""
+        self.bands: Bands | None = None if bands is None else (bands[0], bands[1], bands[2])
+        """Bands that are red, green and blue of images with more than four."""
         self._chunks = chunks
         self._starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
 
@@ -107,6 +117,7 @@ class TrainingRows:
         crowds: bool = False,
         keep_empty: bool = True,
         without: Mapping[str, LeftOut] = MappingProxyType({}),
+        bands: Bands | None = None,
     ) -> Self:
         """Write a source's images and masks, in its order, under a temporary name that becomes `path` when complete.
 
@@ -121,6 +132,7 @@ class TrainingRows:
             crowds: keep COCO's crowds, of provenance "gt:crowd", for evaluation to pass over; else they are left out.
             keep_empty: False leaves images out in which there is no object.
             without: images that are not taken and are counted, by their URIs.
+            bands: bands that are red, green and blue of images with more than four.
 
         Raises:
             TrainError: no images, no masks in any, masks without a class or of a class that is not in `classes`.
@@ -137,7 +149,7 @@ class TrainingRows:
                 )
             else:
                 found = _counted(rows, source.tally)
-            _write(found, temporary, names, with_masks)
+            _write(found, temporary, names, with_masks, bands)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -288,7 +300,11 @@ def _found(
 
 
 def _write(
-    found: Iterable[tuple[ImageRow, Instances | None]], path: Path, names: tuple[str, ...], masked: bool
+    found: Iterable[tuple[ImageRow, Instances | None]],
+    path: Path,
+    names: tuple[str, ...],
+    masked: bool,
+    bands: Bands | None,
 ) -> None:
     """All rows in record batches, and a last empty one that says what the file holds."""
     digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=16)
@@ -302,7 +318,8 @@ def _write(
             writer.write_batch(_batch(chunk))
         if not images_seen or (masked and not masks_seen):
             raise TrainError(f"nothing to learn from: {images_seen} images with {masks_seen} masks; see to the source")
-        about = {"classes": names, "fingerprint": digest.hexdigest()}
+        digest.update(b"" if bands is None else repr(tuple(bands)).encode())
+        about = {"classes": names, "fingerprint": digest.hexdigest(), "bands": bands}
         writer.write_batch(_batch([]), custom_metadata={"segray": json.dumps(about)})
 
 

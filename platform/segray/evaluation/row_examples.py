@@ -17,6 +17,6 @@ class RowExamples:
 
     def __getitem__(self, index: int, /) -> EvaluationExample:
         row = self.rows.row(index)
-        pixels, _ = decoding.load(row.uri, decoding.MOST_PIXELS)
+        pixels, _ = decoding.load(row.uri, decoding.MOST_PIXELS, self.rows.bands)
         true = row.instances if row.instances is not None else Instances.empty(pixels.shape[:2])
         return EvaluationExample(image_id=row.image_id, pixels=pixels, true=true)

@@ -110,6 +110,7 @@ def _evaluate_student(config: EvaluateConfig, measured: MeasuredStudent, show: S
             where="data",
             classes=student.classes,
             crowds=True,
+            bands=config.bands,
         )
         total = min(measured.max_images or len(rows), len(rows))
         done = 0

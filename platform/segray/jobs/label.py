@@ -156,7 +156,7 @@ def _look(config: StageJob, images: JobImages, plan: PendingRows, *, is_new: boo
     for part in plan.parts(LOOKED_AT, plan.sample(LOOKED_AT, config.seed)):
         look_at(
             image_rows(part),
-            max_pixels=config.limits.max_pixels,
+            limits=config.limits,
             max_damaged=config.max_damaged,
             where=images.where,
         )

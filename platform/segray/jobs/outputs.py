@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def report(
         corrected_rows(store, fixed),
         out,
         summary,
-        _pixels,
+        partial(_pixels, bands=tuple(given) if (given := store.manifest.content.get("bands")) else None),
         title=str(store.manifest.content.get("source", files.name(store.uri))),
         classes=fixed.classes if classes else (),
         maps=store.manifest.kind is StoreKind.LABEL_MAPS,
@@ -143,6 +144,6 @@ def last_run(store: Store) -> dict[str, Any]:
     return dict(json.loads(files.read_bytes(found[-1]))) if found else {}
 
 
-def _pixels(image: ImageRow) -> Pixels:
-    pixels, _ = decoding.load(image.uri, max_pixels=2**40)
+def _pixels(image: ImageRow, bands: decoding.Bands | None) -> Pixels:
+    pixels, _ = decoding.load(image.uri, 2**40, bands)
     return pixels

@@ -274,6 +274,7 @@ def _rows(config: TrainConfig, source: SourceConfig, role: str, earlier: Mapping
             classes=earlier["labeled"].rows.classes if earlier else None,
             with_masks=role != "unlabeled",
             crowds=role in ("validation", "hidden"),
+            bands=config.data.bands,
             keep_empty=config.data.keep_empty or role != "labeled",
             without=dict.fromkeys(earlier["labeled"].rows.uris, LeftOut(reason=ELSEWHERE)) if role == "hidden" else {},
         )

@@ -6,6 +6,7 @@ Knows rows and pixels; no stage and no store.
 from collections.abc import Sequence
 from typing import Final
 
+from segray.config.label import ImageLimits
 from segray.errors import ImageError
 from segray.formats.store.reader import refusal
 from segray.images import decoding
@@ -17,14 +18,14 @@ LOOKED_AT: Final = 64
 """Most images that are decoded for it."""
 
 
-def look_at(rows: Sequence[ImageRow], *, max_pixels: int, max_damaged: float, where: str) -> None:
+def look_at(rows: Sequence[ImageRow], *, limits: ImageLimits, max_damaged: float, where: str) -> None:
     """Decode these images, drawn at random from all, and see that they do not show too much damage.
 
     Raises:
         DamageError: so many are damaged that of all images it is surely more than `max_damaged`.
     """
     tally = Tally()
-    for row, error in zip(rows, map_in_order(lambda one: _error(one, max_pixels), rows), strict=True):
+    for row, error in zip(rows, map_in_order(lambda one: _error(one, limits), rows), strict=True):
         if error is None:
             tally.use("images")
         else:
@@ -32,9 +33,9 @@ def look_at(rows: Sequence[ImageRow], *, max_pixels: int, max_damaged: float, wh
     tally.check_sample(max_damaged, f"{where}, a sample of {len(rows)} images")
 
 
-def _error(row: ImageRow, max_pixels: int) -> ImageError | None:
+def _error(row: ImageRow, limits: ImageLimits) -> ImageError | None:
     try:
-        decoding.load(row.uri, max_pixels)
+        decoding.load(row.uri, limits.max_pixels, limits.bands)
     except ImageError as error:
         return error
     except MemoryError as error:

@@ -77,6 +77,7 @@ class Labeler:
         generator: Generator,
         *,
         max_pixels: int,
+        bands: decoding.Bands | None = None,
         images_per_batch: int,
         decode_threads: int,
         load: Load | None = None,
@@ -87,6 +88,7 @@ class Labeler:
         Args:
             generator: makes masks of what is loaded.
             max_pixels: largest image, in pixels (width times height).
+            bands: see `decoding.Bands`.
             images_per_batch: images in one call of the generator.
             decode_threads: threads that load ahead.
             load: loads what the generator takes; with None, the pixels.
@@ -96,7 +98,7 @@ class Labeler:
         self.check_device = check_device or (lambda: None)
         self._told: set[str] = set()
         self.generator = generator
-        self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels))
+        self.load: Load = load or (lambda row: decoding.load(row.uri, max_pixels, bands))
         self.images_per_batch = images_per_batch
         self.decode_threads = decode_threads
 
@@ -113,6 +115,7 @@ class Labeler:
         return cls(
             generator,
             max_pixels=job.limits.max_pixels,
+            bands=job.limits.bands,
             images_per_batch=job.workers.images_per_batch,
             decode_threads=job.workers.decode_threads,
             load=load,

@@ -47,7 +47,7 @@ class _Decoded:
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()
 
-    def pixels(self, uri: str) -> npt.NDArray[np.uint8]:
+    def pixels(self, uri: str, bands: decoding.Bands | None = None) -> npt.NDArray[np.uint8]:
         """An image (H, W, 3).
 
         Raises:
@@ -58,7 +58,7 @@ class _Decoded:
                 self._pixels.move_to_end(uri)
                 return self._pixels[uri]
         try:
-            pixels, _ = decoding.load(uri, decoding.MOST_PIXELS)
+            pixels, _ = decoding.load(uri, decoding.MOST_PIXELS, bands)
         except ImageError as error:
             raise TrainError(f"{uri}: {error}; mend it or take it out of the source") from error
         with self._lock:
@@ -207,7 +207,7 @@ class _Worker:
         stream = self.streams[slot.stream]
         row = stream.row(slot.step, slot.slot)
         key = keyed_random.key(self.seed, slot.step, stream.name, slot.slot)
-        return sample(row, self._decoded.pixels(row.uri), self.view, key)
+        return sample(row, self._decoded.pixels(row.uri, stream.rows.bands), self.view, key)
 
     def pieces(self, samples: Iterator[Batch]) -> list[Piece]:
         """Take one step's samples, loaded as `slots` names them, and collate them to its pieces."""

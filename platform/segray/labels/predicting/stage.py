@@ -60,7 +60,7 @@ class PredictStage:
             "score_threshold": config.score_threshold if self.kind is StoreKind.OBJECTS else None,
             "sharpen": sharpen and {**plain(sharpen), "sam": {**sharpen.sam.content, "weights_hash": self.sam_hash}},
             "classes": list(self.card["classes"]),
-            "max_pixels": config.limits.max_pixels,
+            **config.limits.content,
             "code_version": CODE_VERSION,
         }
 

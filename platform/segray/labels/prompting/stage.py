@@ -51,7 +51,7 @@ class PromptStage:
             "sam": {**self.config.sam.content, "weights_hash": self.weights_hash},
             "prompts": plain(self.config.prompts),
             "classes": list(self.classes),
-            "max_pixels": self.config.limits.max_pixels,
+            **self.config.limits.content,
             "code_version": CODE_VERSION,
         }
 
@@ -79,7 +79,7 @@ class _Load:
         return cast(PromptedSource, open_source(self.config.source))
 
     def __call__(self, row: ImageRow) -> Loaded:
-        pixels, sha256 = decoding.load(row.uri, self.config.limits.max_pixels)
+        pixels, sha256 = decoding.load(row.uri, self.config.limits.max_pixels, self.config.limits.bands)
         prompts = self.source.prompts(row.image_id) or ObjectPrompts.build()
         fitting, left_out = fit(prompts, (pixels.shape[0], pixels.shape[1]))
         return Loaded((pixels, fitting), sha256, tuple(left_out))

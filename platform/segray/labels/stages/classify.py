@@ -61,7 +61,7 @@ class ClassifyStage:
             "output": config.output,
             "overlaps": config.overlaps if config.output == "map" else None,
             "classes": list(class_names(config)),
-            "max_pixels": config.limits.max_pixels,
+            **config.limits.content,
             "code_version": CODE_VERSION,
         }
 
@@ -78,7 +78,7 @@ class ClassifyStage:
         return Labeler.of_job(
             self.config,
             Classifier(evidence, self.config, self.threshold),
-            load=partial(PreviousRows(self.config.masks).with_pixels, max_pixels=self.config.limits.max_pixels),
+            load=partial(PreviousRows(self.config.masks).with_pixels, limits=self.config.limits),
             check_device=check_device,
         )
 
@@ -152,7 +152,7 @@ def _examples(
     previous, concepts = PreviousRows(config.masks), zero_shot.embed(config.vocabulary, evidence.texts)
     for row, truth in class_maps(chosen.labeled, (BACKGROUND, *config.vocabulary.classes), tally):
         try:
-            (pixels, masks), _ = previous.with_pixels(row, config.limits.max_pixels)
+            (pixels, masks), _ = previous.with_pixels(row, config.limits)
         except ImageError as error:
             # Refused images are left out here too, and say why in the store.
             tally.note("images", Reason(error.reason, f"are not used for the threshold: {error.reason}"), row.image_id)

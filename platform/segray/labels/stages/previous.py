@@ -1,5 +1,6 @@
 """What an earlier stage left of the images that a later one goes through."""
 
+from segray.config.label import ImageLimits
 from segray.errors import ImageError
 from segray.images import decoding
 from segray.labels.labeler import Pixels
@@ -44,14 +45,14 @@ class PreviousRows:
         assert found is not None  # Where there is no error there are masks.
         return found
 
-    def with_pixels(self, image: ImageRow, max_pixels: int) -> tuple[tuple[Pixels, Instances], str]:
+    def with_pixels(self, image: ImageRow, limits: ImageLimits) -> tuple[tuple[Pixels, Instances], str]:
         """The image's pixels and masks, and the SHA-256 of its file.
 
         Raises:
             ImageError: as `row`, or the image cannot be read, or is not what the masks are of.
         """
         masks = self.masks(image)
-        pixels, sha256 = decoding.load(image.uri, max_pixels)
+        pixels, sha256 = decoding.load(image.uri, limits.max_pixels, limits.bands)
         if pixels.shape[:2] != masks.size_hw:
             raise ImageError("other-size", f"{pixels.shape[:2]} pixels, its masks are of {masks.size_hw}")
         return (pixels, masks), sha256

@@ -40,7 +40,7 @@ class SegmentEverything:
             "sam": {**self.config.sam.content, "weights_hash": self.weights_hash},
             "masks": plain(self.config.masks),
             "tiles": plain(self.config.tiles) if self.config.tiles else None,
-            "max_pixels": self.config.limits.max_pixels,
+            **self.config.limits.content,
             "code_version": CODE_VERSION,
         }
 

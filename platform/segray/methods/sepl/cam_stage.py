@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from segray.config.base import fingerprint, plain
+from segray.config.label import ImageLimits
 from segray.datasets.tags import ImageTags, read_tags
 from segray.errors import ImageError, LabelError
 from segray.evidence import tagger
@@ -63,7 +64,7 @@ class CamStage:
             "scales": list(self.config.maps.scales),
             "threshold": self.threshold,
             "classes": [semantic.BACKGROUND, *self.tags.classes],
-            "max_pixels": self.config.limits.max_pixels,
+            **self.config.limits.content,
             "code_version": CODE_VERSION,
         }
 
@@ -75,7 +76,7 @@ class CamStage:
         return Labeler.of_job(
             self.config,
             CamMapper(self.config, self.tags, self.weights, self.threshold, device),
-            load=partial(_load, tags=self.tags, max_pixels=self.config.limits.max_pixels),
+            load=partial(_load, tags=self.tags, limits=self.config.limits),
             check_device=check_device,
         )
 
@@ -143,7 +144,7 @@ def _trained(config: CamConfig, rows: Mapping[str, ImageRow], tags: ImageTags) -
         weights.parent.mkdir(parents=True, exist_ok=True)
         known = [(rows[image_id].uri, present) for image_id, present in sorted(tags.of.items())]
         _log.info("training a classifier on the tags of %d images: %s", len(known), weights)
-        read = _reader([uri for uri, _ in known], config.limits.max_pixels)
+        read = _reader([uri for uri, _ in known], config.limits)
         tagger.train(config.tagger, read, [present for _, present in known], len(tags.classes), weights, _here(config))
     return str(weights)
 
@@ -153,10 +154,10 @@ def _here(config: CamConfig) -> torch.device:
     return torch.device("cuda" if config.workers.gpus and torch.cuda.is_available() else "cpu")
 
 
-def _reader(uris: Sequence[str], max_pixels: int) -> Callable[[int], Pixels]:
+def _reader(uris: Sequence[str], limits: ImageLimits) -> Callable[[int], Pixels]:
     def read(index: int) -> Pixels:
         try:
-            return decoding.load(uris[index], max_pixels)[0]
+            return decoding.load(uris[index], limits.max_pixels, limits.bands)[0]
         except ImageError as error:
             raise LabelError(
                 f"{uris[index]}: cannot be learned from ({error}); mend it or take its tags away"
@@ -165,10 +166,10 @@ def _reader(uris: Sequence[str], max_pixels: int) -> Callable[[int], Pixels]:
     return read
 
 
-def _load(row: ImageRow, tags: ImageTags, max_pixels: int) -> tuple[tuple[Pixels, tuple[int, ...]], str]:
+def _load(row: ImageRow, tags: ImageTags, limits: ImageLimits) -> tuple[tuple[Pixels, tuple[int, ...]], str]:
     if row.image_id not in tags.of:
         raise ImageError("no-tags", "nothing is known of what it shows")
-    pixels, sha256 = decoding.load(row.uri, max_pixels)
+    pixels, sha256 = decoding.load(row.uri, limits.max_pixels, limits.bands)
     return (pixels, tags.of[row.image_id]), sha256
 
 
@@ -184,7 +185,7 @@ def _examples(
             raise LabelError(
                 f"the labeled image {row.image_id!r} has no tags: it must be among the images of the source"
             )
-        pixels, _ = decoding.load(row.uri, config.limits.max_pixels)
+        pixels, _ = decoding.load(row.uri, config.limits.max_pixels, config.limits.bands)
         guess = partial(_guess, mapper.scores(pixels, present), present, truth.shape)
         if masks and voting:
             try:
