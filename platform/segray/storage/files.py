@@ -401,6 +401,14 @@ def _create_local(path: Path, data: bytes) -> bool:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
+        return _is_linked(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_linked(temporary: Path, path: Path) -> bool:
+    """Give a whole file its name; False where another file has it."""
+    try:
         os.link(temporary, path)
     except FileExistsError:
         return False
@@ -409,8 +417,6 @@ def _create_local(path: Path, data: bytes) -> bool:
         if path.exists():
             return False
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
 
 

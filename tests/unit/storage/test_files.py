@@ -3,6 +3,7 @@
 import http.server
 import os
 import pickle
+import resource
 import threading
 import uuid
 from collections import Counter
@@ -213,6 +214,18 @@ def test_a_file_is_created_once(root: str) -> None:
     assert [files.create(uri, b"first"), files.create(uri, b"second")] == [True, False]
     assert files.read_bytes(uri) == b"first"
     assert [entry.path for entry in files.list_files(root)] == ["deep/note.json"]
+
+
+def test_a_disk_that_takes_no_more_leaves_no_part_of_a_created_file(tmp_path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.create(str(tmp_path / "note.json"), b"more than four bytes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    assert files.create(str(tmp_path / "note.json"), b"whole")
 
 
 def test_many_files_are_deleted_and_missing_ones_are_no_error(root: str) -> None:
