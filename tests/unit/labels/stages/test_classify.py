@@ -102,7 +102,7 @@ def few(coco, tmp_path):
 
 def test_a_threshold_is_chosen_on_labeled_images_and_no_other_file_is_opened(config, few, monkeypatch):
     opened, load = [], image_files.load
-    monkeypatch.setattr(image_files, "load", lambda uri, limit: opened.append(uri) or load(uri, limit))
+    monkeypatch.setattr(image_files, "load", lambda uri, *how: opened.append(uri) or load(uri, *how))
     labeled = {"kind": "coco", "uri": few.uri, "annotations": few.annotations}
     stage = stage_of(config(threshold={"labeled": labeled, "candidates": [0.0, 0.5, 1.0]}))
     assert stage.threshold in (0.0, 0.5, 1.0)
