@@ -4,7 +4,6 @@ moto answers; this module sits in front of it. Tests and benchmarks read what it
 through HTTP, so other processes that are given its address are counted too.
 """
 
-import os
 import re
 import threading
 import time
@@ -144,18 +143,3 @@ class CountingS3:
 def by_kind(requests: Iterable[Request]) -> Counter[tuple[str, str]]:
     """Count requests by (kind of key, method)."""
     return Counter((one.kind, one.method) for one in requests)
-
-
-@contextmanager
-def environment_of(server: CountingS3) -> Iterator[None]:
-    """Let this process, and those that it starts, find the server."""
-    before = {name: os.environ.get(name) for name in server.environment}
-    os.environ.update(server.environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

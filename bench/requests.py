@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from bench.counting_s3 import CountingS3, Request, environment_of
+from bench.counting_s3 import CountingS3, Request
 from segray.assets import SAM_NANO
 from segray.config.label import LabelConfig
 from segray.job_configs import load_as
+from segray.jobs.endpoint.isolation import environment
 from segray.jobs.label import label
 from segray.jobs.train import train
 from segray.labels.attempts import EARLIER
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--images-per-part", type=int, default=8)
     parser.add_argument("--quick", action="store_true", help="fewer images: shows that it runs")
     given = parser.parse_args()
-    with CountingS3() as server, environment_of(server):
+    with CountingS3() as server, environment(server.environment):
         server.make_bucket("bucket")
         phases = measure_labeling(server, 16 if given.quick else given.images, given.images_per_part)
         phases.append(measure_training(server))

@@ -87,9 +87,6 @@ class TableImages:
             relative=self._relative,
         )
 
-    def _class_of(self, row: Mapping[str, Any]) -> int:
-        return UNLABELED if row.get("class") in _NONE else self.classes.index(str(row["class"]))
-
     def _box(self, rows: Sequence[int]) -> list[float]:
         """Return the corners of an object's box: of the first of its rows that has one."""
         for names in (_CORNERS, _SIDES):
