@@ -193,6 +193,15 @@ def flag(value: object) -> object:
     return int(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
+def attributes_text(value: object) -> str:
+    """Return what a file says of an object beside its shape, a JSON object as text; empty where it is none."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        return ""
+    return str(value) if isinstance(found, dict) else ""
+
+
 def name_problem(name: object) -> str | None:
     """Why a value cannot name an image; None where it can."""
     if not isinstance(name, str) or not name.strip():

@@ -29,7 +29,16 @@ def test_an_index_goes_before_the_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ['{"file": "../../x.txt", "image_id": "a"}', '{"file": "/etc/passwd", "image_id": "a"}', "[]", "{}", "no"]
+    "line",
+    [
+        *('{"file": "../../x.txt", "image_id": "a"}', '{"file": "/etc/passwd", "image_id": "a"}', "[]", "{}", "no"),
+        '{"file": "a.txt", "folder": "../../etc", "image_id": "a"}',
+        '{"folder": "masks/a", "image_id": "a", "masks": [{"file": "../../../etc/passwd"}]}',
+        '{"folder": "masks/a", "image_id": "a", "masks": [{"score": 1}]}',
+        '{"file": "a.txt", "image_id": "a", "size_hw": [4000000000, 4000000000]}',
+        '{"file": "a.txt", "image_id": "a", "size_hw": [0, 4]}',
+        '{"file": "a.txt", "image_id": "a", "size_hw": "large"}',
+    ],
 )
 def test_an_index_that_is_none_or_leads_out_is_an_error(tmp_path, line):
     (tmp_path / "index.jsonl").write_text(line)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segray.formats.label_studio import bitmask, brush
+from segray.formats.source import attributes_text
 from segray.masks import rle
 from segray.tally import Reason, Tally
 
@@ -121,7 +122,7 @@ def _region(result: Result, shape: str, named: Mapping[str, str], tally: Tally, 
         size_hw=size_hw,
         label=named.get(_id(result) or "") or _own(result),
         source_id=_text(meta, "source_id"),
-        attributes=_text(meta, "attributes"),
+        attributes=attributes_text(_text(meta, "attributes")),
     )
 
 

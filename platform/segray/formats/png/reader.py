@@ -3,13 +3,13 @@
 A mask whose file is missing, damaged or of another size than the others is left out and counted as damage.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from segray.errors import ImageError, SourceError
-from segray.formats.beside import INDEX, read_index
+from segray.formats.beside import INDEX, MaskEntry, read_index
 from segray.formats.label_names import LABELS, read_labels
 from segray.formats.png import PngSource
 from segray.formats.source import rows_by_name
@@ -48,34 +48,36 @@ class PngMasks:
         """See `Source`."""
         if (entry := self._index.get(image_id)) is None:
             return None
-        size_hw, tally = (int(entry["size_hw"][0]), int(entry["size_hw"][1])), self.tally.once(image_id)
-        chosen = []
-        for mask in entry["masks"]:
+        if entry.size_hw is None or entry.folder is None:
+            raise SourceError(f"{self._export}: its index says no size and folder of {image_id!r}")
+        tally, chosen = self.tally.once(image_id), []
+        for mask in entry.masks:
             try:
-                chosen.append((mask, self._counts(entry["folder"], mask, size_hw), self._class(mask)))
+                uri = files.join(self._export, entry.folder, mask.file)
+                chosen.append((mask, _counts(uri, entry.size_hw), self._class(mask)))
                 tally.use("masks")
             except (ImageError, SourceError, ValueError) as error:
-                tally.leave_out("masks", INVALID, f"{mask.get('file')} of {image_id!r}: {error}")
+                tally.leave_out("masks", INVALID, f"{mask.file} of {image_id!r}: {error}")
         return Instances.from_rle(
             [counts for _, counts, _ in chosen],
-            size_hw,
+            entry.size_hw,
             provenance=Provenance.GT,
-            scores=[mask.get("score", 1.0) for mask, *_ in chosen],
+            scores=[mask.score for mask, *_ in chosen],
             classes=[class_id for *_, class_id in chosen],
-            ids=[mask.get("id", "") for mask, *_ in chosen],
-            attributes=[mask.get("attributes", "") for mask, *_ in chosen],
+            ids=[mask.id for mask, *_ in chosen],
+            attributes=[mask.attributes for mask, *_ in chosen],
         )
 
-    def _class(self, mask: Mapping[str, Any]) -> int:
-        class_id = mask.get("class_id")
-        if class_id is None:
+    def _class(self, mask: MaskEntry) -> int:
+        if mask.class_id is None:
             return UNLABELED
-        if not isinstance(class_id, int) or not 0 <= class_id < len(self.classes):
-            raise ValueError(f"its class_id is {class_id!r}, and {LABELS} names {len(self.classes)} classes")
-        return class_id
+        if not isinstance(mask.class_id, int) or not 0 <= mask.class_id < len(self.classes):
+            raise ValueError(f"its class_id is {mask.class_id!r}, and {LABELS} names {len(self.classes)} classes")
+        return mask.class_id
 
-    def _counts(self, folder: str, mask: Mapping[str, Any], size_hw: tuple[int, int]) -> rle.Counts:
-        values = decoding.decode_indices(files.read_bytes(files.join(self._export, folder, str(mask["file"]))))
-        if values.shape != size_hw:
-            raise ValueError(f"it is of size {values.shape}, the image of {size_hw}")
-        return rle.encode(np.asarray(values > 127)[None])[0]
+
+def _counts(uri: str, size_hw: tuple[int, int]) -> rle.Counts:
+    values = decoding.decode_indices(files.read_bytes(uri))
+    if values.shape != size_hw:
+        raise ValueError(f"it is of size {values.shape}, the image of {size_hw}")
+    return rle.encode(np.asarray(values > 127)[None])[0]

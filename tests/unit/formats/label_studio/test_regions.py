@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from segray.formats.label_studio import brush, regions
+from segray.formats.source import attributes_text
 from segray.masks import rle
 from segray.tally import Tally
 
@@ -199,3 +200,11 @@ def test_a_broken_bit_mask_is_damage(url: Any, message: str) -> None:
 def test_size_is_that_of_any_result() -> None:
     assert regions.size_of([{"type": "relation"}, result("choices", {"choices": ["good"]})]) == (20, 40)
     assert regions.size_of([{"type": "relation"}]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [('{"review": "why"}', '{"review": "why"}'), ("no JSON", ""), ("[1]", ""), ("[" * 100_000, "")]
+)
+def test_attributes_are_a_json_object_or_none(text, kept):
+    assert attributes_text(text) == kept
+    assert attributes_text(None) == ""
